@@ -1,0 +1,56 @@
+"""exodiff: stochastic, differentiable simulation of cell-cell communication by exosomes in tissue."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from exodiff.build import ConfiguredModel as Model
+    from exodiff.build import load
+    from exodiff.core.errors import CheckpointError, ConfigError, ExodiffError, RunDirectoryError, SimulationError
+    from exodiff.run.driver import resume, run
+    from exodiff.simulate import simulate
+    from exodiff.trajectory import Trajectory
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "ExodiffError",
+    "Model",
+    "RunDirectoryError",
+    "SimulationError",
+    "Trajectory",
+    "load",
+    "resume",
+    "run",
+    "simulate",
+]
+
+# Loaded when first used, so that `exodiff --help` and a wrong config do not wait for JAX.
+_HOMES = {
+    "CheckpointError": ("exodiff.core.errors", "CheckpointError"),
+    "ConfigError": ("exodiff.core.errors", "ConfigError"),
+    "ExodiffError": ("exodiff.core.errors", "ExodiffError"),
+    "Model": ("exodiff.build", "ConfiguredModel"),
+    "RunDirectoryError": ("exodiff.core.errors", "RunDirectoryError"),
+    "SimulationError": ("exodiff.core.errors", "SimulationError"),
+    "Trajectory": ("exodiff.trajectory", "Trajectory"),
+    "load": ("exodiff.build", "load"),
+    "resume": ("exodiff.run.driver", "resume"),
+    "run": ("exodiff.run.driver", "run"),
+    "simulate": ("exodiff.simulate", "simulate"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'exodiff' has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    value = getattr(import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,372 @@
+"""From a config to a model: the only bridge from the file's language to arrays."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from exodiff.config import load as config_load
+from exodiff.config.geometry import Place, Region, Shaped
+from exodiff.config.names import Namespace
+from exodiff.config.schema import Reaction, RunConfig
+from exodiff.config.species import Density, FromFile, PoissonCount, VoxelCount
+from exodiff.core.dimensions import PER_TIME
+from exodiff.core.errors import ConfigError
+from exodiff.core.expressions import Binary, Call, Compare, Expression, Name, Number, is_zero
+from exodiff.expand.reactions import all_reactions
+from exodiff.io.images import read_field, read_labels
+from exodiff.io.tables import read_cells_csv
+from exodiff.kernels.random import fold, make_stream, site_id, to_unit_interval, voxel_index, words
+from exodiff.lattice import shapes
+from exodiff.lattice.grid import AXES, Grid, Wall
+from exodiff.lattice.placement import EMPTY, CellMap, fill, place_points
+from exodiff.model.channels import SpeciesTable, make_channel
+from exodiff.model.network import Channel, Network, NewCell
+from exodiff.observe import event_counters, num_profile_bins
+from exodiff.problem import FixedWall, Histogram, Model, Observable, Problem, Profile
+from exodiff.simulate import bounded
+
+
+@dataclass(frozen=True, eq=False)
+class ConfiguredModel(Model):
+    """A model that knows the config it was built from."""
+
+    config: RunConfig
+
+    @classmethod
+    def from_dict(
+        cls, raw: Mapping[str, Any], overrides: Sequence[str] = (), folder: str | Path = "."
+    ) -> "ConfiguredModel":
+        """Build a model from the keys of a model file, as nested dicts.
+
+        Args:
+            raw: the same keys as in the file.
+            overrides: ``key.path=value`` texts.
+            folder: where relative file names are looked up.
+
+        Raises:
+            ConfigError: with the key path, the value, what is allowed and what to do.
+
+        """
+        return build(config_load.from_mapping(raw, folder, overrides))
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> ConfiguredModel:
+    """Read a model file and build its model.
+
+    Args:
+        path: a TOML file.
+        overrides: ``key.path=value`` texts, as of ``--set``.
+
+    Raises:
+        ConfigError: with the file, the key path, the value, what is allowed and what to do.
+
+    """
+    return build(config_load.load(path, overrides))
+
+
+def build(config: RunConfig) -> ConfiguredModel:
+    """Build the model of a config: network, lattice, placed cells, first counts, step."""
+    return _Builder(config).model()
+
+
+class _Builder:
+    """Collects the parameters that literals become, and the fields, while the parts are built."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+        self.parameters: dict[str, float] = {}
+        self.fields: dict[str, np.ndarray] = {}
+        self.grid = make_grid(config)
+        free = tuple(name for name, species in config.species.items() if not species.in_cell)
+        in_cell = tuple(name for name, species in config.species.items() if species.in_cell)
+        self.table = SpeciesTable((*free, *in_cell, *config.cells), len(free), len(free) + len(in_cell))
+
+    def model(self) -> ConfiguredModel:
+        config = self.config
+        self._named_parameters()
+        masks = {name: region_mask(region, self.grid, f"regions.{name}") for name, region in config.regions.items()}
+        self.fields |= {f"region.{name}": mask.astype(np.float32) for name, mask in masks.items()}
+        network = self._network()
+        observables = tuple(self._observable(name) for name in config.observables) or self._totals()
+        values = tuple(o.quantity for o in observables if not isinstance(o.quantity, Profile | Histogram))
+        problem = Problem(
+            grid=self.grid,
+            network=network,
+            walls=self._walls(),
+            field_diffusion=tuple(i for i, n in enumerate(network.free) if f"diffusion.{n}" in self.fields),
+            regions=tuple(config.regions),
+            observables=observables,
+            event_counters=event_counters(values),
+            random_start=self._random_start(),
+            engine=config.run.engine,
+            precision=config.run.precision,
+            step_bound_s=np.inf,
+            exit_limit=np.inf,
+            hop_limit=np.inf,
+        )
+        step = None if config.run.time_step == "auto" else float(config.run.time_step)
+        model = ConfiguredModel(
+            problem, self.parameters, self.fields, self._start(masks), step, config.run.tolerance, config
+        )
+        return replace(model, problem=bounded(problem, model, step))
+
+    def _named_parameters(self) -> None:
+        for name, parameter in self.config.parameters.items():
+            if parameter.value is not None:
+                self.parameters[name] = parameter.value.value
+            for cell, number in (parameter.by_cell or {}).items():
+                self.parameters[f"{name}.{cell}"] = number.value
+
+    def _leaf(self, expression: Expression, key: str) -> Expression:
+        """A literal becomes a parameter named by its key path, so that it can be varied and fitted."""
+        if not isinstance(expression, Number):
+            return expression
+        self.parameters[key] = expression.value
+        return Name(key)
+
+    def _network(self) -> Network:
+        config, table = self.config, self.table
+        diffusivity = tuple(self._diffusivity(name) for name in table.species[: table.num_free])
+        on_division = tuple(config.species[name].on_division or "split" for name in self._in_cell())
+        motility = tuple(
+            None if is_zero(cell.motility) else self._leaf(cell.motility, f"cells.{name}.motility")
+            for name, cell in config.cells.items()
+        )
+        channels = tuple(self._channel(reaction) for reaction in all_reactions(config))
+        by_cell = tuple(
+            (name, tuple(parameter.by_cell))
+            for name, parameter in config.parameters.items()
+            if parameter.by_cell is not None
+        )
+        self._new_cells_know_their_content(channels)
+        return Network(
+            species=table.species,
+            num_free=table.num_free,
+            num_in_cell=table.first_type - table.num_free,
+            diffusivity=diffusivity,
+            on_division=on_division,
+            motility=motility,
+            channels=channels,
+            by_cell=by_cell,
+            parameters=tuple(self.parameters),
+        )
+
+    def _in_cell(self) -> tuple[str, ...]:
+        return self.table.species[self.table.num_free : self.table.first_type]
+
+    def _channel(self, reaction: Reaction) -> Channel:
+        is_propensity = reaction.propensity is not None
+        rate = reaction.propensity if reaction.propensity is not None else reaction.rate
+        assert rate is not None
+        per_volume = False
+        if not is_propensity and reaction.num_molecules(self.config.cells) == 0 and not is_zero(rate):
+            names = Namespace(self.config)
+            per_volume = names.dimension_of(rate, reaction.name) != PER_TIME
+        written = f"reactions.{reaction.name}.{'propensity' if is_propensity else 'rate'}"
+        key = written if "." not in reaction.name else f"species.{reaction.name}"
+        return make_channel(
+            reaction.name,
+            reaction.equation,
+            self._leaf(rate, key),
+            self.table,
+            is_propensity=is_propensity,
+            per_volume=per_volume,
+            region=reaction.region or "",
+        )
+
+    def _diffusivity(self, name: str) -> Expression | None:
+        given, key = self.config.species[name].diffusion, f"species.{name}.diffusion"
+        if given is None:
+            return None
+        if isinstance(given, FromFile):
+            field = read_field(given.file, self.grid.user_shape).reshape(self.grid.shape)
+            if field.min() < 0:
+                raise ConfigError(f"{key}.file", f"{given.file} has a value of {field.min():g} um^2/s; give 0 or more")
+            self.fields[f"diffusion.{name}"] = field.astype(np.float64)
+            return Number(0.0)
+        if isinstance(given, dict):
+            result = self._leaf(given["default"], f"{key}.default")
+            for region, value in given.items():
+                if region != "default":
+                    inside = Compare(">", Name(f"region.{region}"), Number(0.5))
+                    result = Call("where", (inside, self._leaf(value, f"{key}.{region}"), result))
+            return result
+        return None if is_zero(given) else self._leaf(given, key)
+
+    def _new_cells_know_their_content(self, channels: Sequence[Channel]) -> None:
+        """The first content of new cells becomes parameters ``species.NAME.initial.TYPE``."""
+        born = any(channel.new_cell is not NewCell.NONE for channel in channels)
+        for name in self._in_cell():
+            initial = self.config.species[name].initial
+            if isinstance(initial, PoissonCount):
+                if born:
+                    raise ConfigError(
+                        f"species.{name}.initial", "a Poisson content of new cells is not yet supported; give a number"
+                    )
+                continue
+            assert isinstance(initial, float | int | dict)
+            for cell in self.config.cells:
+                value = initial.get(cell, 0.0) if isinstance(initial, dict) else initial
+                self.parameters[f"species.{name}.initial.{cell}"] = float(value)
+
+    def _walls(self) -> tuple[FixedWall, ...]:
+        walls = []
+        for face_name, face in self.config.lattice.boundary.faces.items():
+            if face.kind != "fixed":
+                continue
+            axis, side = AXES.index(face_name[0]), int(face_name.endswith("high"))
+            for name, density in face.fixed.items():
+                key = f"lattice.boundary.{face_name}.fixed.{name}"
+                walls.append(FixedWall(axis, side, self.table.species.index(name), self._leaf(density, key)))
+        return tuple(walls)
+
+    def _random_start(self) -> tuple[tuple[int, Expression], ...]:
+        result = []
+        for name, species in self.config.species.items():
+            at, initial, key = self.table.species.index(name), species.initial, f"species.{name}.initial"
+            if isinstance(initial, PoissonCount):
+                result.append((at, self._leaf(Number(float(initial.poisson)), f"{key}.poisson")))
+            elif isinstance(initial, Density):
+                density = self._leaf(initial.density, f"{key}.density")
+                result.append((at, Binary("*", density, Number(self.grid.fluid_volume_um3))))
+        return tuple(result)
+
+    def _start(self, masks: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Placed cells and fixed first counts, (species, x, y, z)."""
+        table, grid = self.table, self.grid
+        whole = self.config.run.engine != "mean_field"
+        counts = np.zeros((len(table.species), *grid.shape), np.int64 if whole else np.float64)
+        cells = place_cells(self.config, grid, masks)
+        for place in range(len(self.config.cells)):
+            counts[table.first_type + place] = cells == place
+        for name, species in self.config.species.items():
+            target = counts[table.species.index(name)]
+            self._fill_start(target, species.initial, cells, f"species.{name}.initial", in_cell=species.in_cell)
+        if whole and counts.max(initial=0) >= 2**31:
+            raise ConfigError("species", f"a first count of {counts.max():.3g} is above 2^31; use smaller voxels")
+        return counts.astype(np.int32) if whole else counts
+
+    def _fill_start(self, target: np.ndarray, initial: Any, cells: CellMap, where: str, *, in_cell: bool) -> None:
+        if isinstance(initial, VoxelCount):
+            target[tuple((*initial.voxel, 0, 0)[:3])] = initial.count
+        elif isinstance(initial, FromFile):
+            field = read_field(initial.file, self.grid.user_shape).reshape(self.grid.shape)
+            if field.min() < 0 or (target.dtype.kind == "i" and np.any(field != np.floor(field))):
+                raise ConfigError(
+                    f"{where}.file", f"{initial.file} must hold whole numbers of 0 or more for engine leap"
+                )
+            target[...] = field
+        elif isinstance(initial, float | int):
+            target[...] = np.where(cells != EMPTY, initial, 0) if in_cell else initial
+        elif isinstance(initial, dict):
+            for place, cell in enumerate(self.config.cells):
+                target[cells == place] = initial.get(cell, 0.0)
+
+    def _totals(self) -> tuple[Observable, ...]:
+        """What is recorded when the file names nothing: the total of each species and cell type."""
+        return tuple(Observable(f"total_{name}", Call("total", (Name(name),))) for name in self.table.species)
+
+    def _observable(self, name: str) -> Observable:
+        given = self.config.observables[name]
+        if given.value is not None:
+            return Observable(name, given.value)
+        if given.profile is not None:
+            bins = num_profile_bins(self.grid, given.profile.bin_um)
+            if bins > 100_000:
+                raise ConfigError(
+                    f"observables.{name}.profile.bin",
+                    f"{given.profile.bin_um:g} um makes {bins} bins; at most 100000 are allowed, raise it",
+                )
+            return Observable(name, Profile(given.profile.of, given.profile.from_, given.profile.bin_um, bins))
+        assert given.histogram is not None
+        bins = given.histogram.bins
+        edges = (*map(float, range(bins)), np.inf) if isinstance(bins, int) else bins
+        return Observable(name, Histogram(given.histogram.of, given.histogram.over, edges))
+
+
+def make_grid(config: RunConfig) -> Grid:
+    """The lattice of a config."""
+    lattice = config.lattice
+    faces = lattice.boundary.faces
+    walls: tuple[tuple[Wall, Wall], ...] = tuple(
+        (faces[f"{axis}_low"].kind, faces[f"{axis}_high"].kind) for axis in AXES
+    )
+    return Grid(lattice.grid_shape, lattice.spacing_um, lattice.fluid_fraction, walls, len(lattice.shape))
+
+
+def region_mask(shape: Shaped, grid: Grid, where: str) -> np.ndarray:  # noqa: PLR0911  (one return a shape)
+    """The voxels of a shape or of the labels of an image."""
+    if shape.labels is not None:
+        labels = _labels(shape.labels, grid, f"{where}.labels")
+        wanted = shape.label if isinstance(shape, Region) else None
+        return labels > 0 if wanted is None else labels == wanted
+    if shape.sphere is not None:
+        return shapes.sphere(grid, shape.sphere.radius_um, shape.sphere.centre_um)
+    if shape.box is not None:
+        return shapes.box(grid, shape.box.low_um, shape.box.high_um)
+    if shape.layer is not None:
+        return shapes.layer(grid, shape.layer.axis, shape.layer.from_um, shape.layer.to_um)
+    if shape.cylinder is not None:
+        return shapes.cylinder(grid, shape.cylinder.axis, shape.cylinder.radius_um, shape.cylinder.centre_um)
+    if shape.lines is not None:
+        return shapes.lines(grid, shape.lines.axis, shape.lines.every_um, shape.lines.offset_um)
+    return shapes.everywhere(grid)
+
+
+def _labels(path: Path, grid: Grid, where: str) -> np.ndarray:
+    labels = read_labels(path)
+    if labels.shape not in (grid.user_shape, grid.shape):
+        raise ConfigError(where, f"{path} has the shape {labels.shape}, the lattice {grid.user_shape}; make them equal")
+    return labels.reshape(grid.shape)
+
+
+def place_cells(config: RunConfig, grid: Grid, masks: Mapping[str, np.ndarray]) -> CellMap:
+    """Place all cells: the index of the cell type in each voxel. Random choices are addressed by ``run.seed``."""
+    cells = np.full(grid.shape, EMPTY)
+    types = list(config.cells)
+    for number, place in enumerate(config.place):
+        where = f"place[{number}]"
+        mask = region_mask(place, grid, where)
+        if place.region is not None:
+            mask = mask & masks[place.region]
+        if place.csv is not None:
+            cells = _place_table(cells, place, mask, grid, types, where)
+            continue
+        uniform = _uniform(config.run.seed, number, grid)
+        chosen = {None: place.cells} if isinstance(place.cells, str) else place.cells or {}
+        for label, cell in chosen.items():
+            assert isinstance(cell, str)
+            where_label = mask if label is None else mask & (_labels(_path(place), grid, f"{where}.labels") == label)
+            cells = fill(cells, where_label, types.index(cell), uniform, place.fill, replace=place.replace)
+    return cells
+
+
+def _path(place: Place) -> Path:
+    assert place.labels is not None
+    return place.labels
+
+
+def _place_table(
+    cells: CellMap, place: Place, mask: np.ndarray, grid: Grid, types: Sequence[str], where: str
+) -> CellMap:
+    assert place.csv is not None
+    table = read_cells_csv(place.csv)
+    unknown = set(table.cell_type) - set(types)
+    if unknown:
+        raise ConfigError(
+            f"{where}.csv",
+            f"{place.csv} has cells of type {min(unknown)!r}, which is not declared; add [cells.{min(unknown)}], or "
+            f"rename them to one of: {', '.join(types)}",
+        )
+    points = np.stack((table.x_um, table.y_um, table.z_um), axis=-1)
+    indices = [types.index(cell) for cell in table.cell_type]
+    return place_points(cells, points, indices, mask, grid, f"{where}.csv", replace=place.replace)
+
+
+def _uniform(seed: int, number: int, grid: Grid) -> np.ndarray:
+    """A random number in (0, 1] for each voxel, by address."""
+    stream = fold(make_stream(seed, 0), site_id("placement"), number)
+    return np.asarray(to_unit_interval(words(stream, voxel_index(grid.shape), 0)))

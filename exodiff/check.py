@@ -1,0 +1,186 @@
+"""What a model will do before it runs: its network, time scales, step bounds, ranges, and where it would fail."""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from exodiff.core.expressions import to_text
+from exodiff.core.health import ADVICE, Health
+from exodiff.kernels.diffusion import AUTO_HOPS_PER_STEP, MAX_HOPS_PER_STEP
+from exodiff.kernels.rates import Voxels, rate_factor
+from exodiff.model.network import NewCell
+from exodiff.problem import Inputs, Model, Problem
+from exodiff.simulate import initial_state, make_inputs, precision_context, start_array
+from exodiff.stepsize import (
+    MAX_EXIT_PROBABILITY,
+    Bound,
+    diffusivities,
+    exits_by_species,
+    step_bounds,
+)
+
+
+@dataclass(frozen=True)
+class SpeciesReport:
+    """One species at time zero.
+
+    Attributes:
+        name: of the species or cell type.
+        kind: ``free``, ``in cells`` or ``cell type``.
+        initial: number on the whole lattice.
+        diffusivity_um2_per_s: largest on the lattice, or None.
+        exit_per_s: smallest and largest exit rate that a molecule meets, over the lattice.
+        range_um: distance sqrt(D / k) at the largest exit rate, or None.
+
+    """
+
+    name: str
+    kind: str
+    initial: float
+    diffusivity_um2_per_s: float | None
+    exit_per_s: tuple[float, float]
+    range_um: float | None
+
+
+@dataclass(frozen=True)
+class ReactionReport:
+    """One reaction: its equation, rate, and how its events are drawn."""
+
+    name: str
+    equation: str
+    rate: str
+    draw: str
+    rate_now: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """All that ``exodiff check`` tells."""
+
+    shape: tuple[int, ...]
+    spacing_um: tuple[float, float, float]
+    fluid_volume_um3: float
+    engine: str
+    species: tuple[SpeciesReport, ...]
+    reactions: tuple[ReactionReport, ...]
+    auto_bounds: tuple[Bound, ...]
+    fixed_bounds: tuple[Bound, ...]
+    step_s: float
+    num_steps: int
+    warnings: tuple[str, ...]
+
+
+def check_model(model: Model, duration_s: float) -> CheckReport:
+    """Look at a model without running it."""
+    problem = model.problem
+    with precision_context(problem.precision):
+        inputs = make_inputs(model, None, problem.precision)
+        nothing = jnp.zeros((), jnp.uint32)
+        state = initial_state(problem, inputs, start_array(model, problem), nothing, nothing)
+        smooth = state.counts.astype(problem.precision)
+        voxels = Voxels(problem, inputs, smooth, jnp.zeros((), problem.precision))
+        species = _species(voxels, inputs)
+        automatic = step_bounds(problem, inputs, smooth, model.tolerance, AUTO_HOPS_PER_STEP)
+        fixed = step_bounds(problem, inputs, smooth, MAX_EXIT_PROBABILITY, MAX_HOPS_PER_STEP)
+        reactions = _reactions(voxels)
+    step = min(problem.step_bound_s, duration_s / 2)
+    return CheckReport(
+        shape=problem.grid.user_shape,
+        spacing_um=problem.grid.spacing_um,
+        fluid_volume_um3=problem.grid.fluid_volume_um3,
+        engine=problem.engine,
+        species=species,
+        reactions=reactions,
+        auto_bounds=tuple(automatic),
+        fixed_bounds=tuple(fixed),
+        step_s=step,
+        num_steps=int(np.ceil(duration_s / step)),
+        warnings=_warnings(problem, species),
+    )
+
+
+def _species(voxels: Voxels, inputs: Inputs) -> tuple[SpeciesReport, ...]:
+    problem, network = voxels.problem, voxels.problem.network
+    exits = {s: _span(rate, problem) for s, rate in exits_by_species(voxels, anywhere=True).items()}
+    spread = {s: float(jnp.max(d)) for s, d in diffusivities(problem, inputs, voxels).items()}
+    reports = []
+    for place, name in enumerate(network.species):
+        kind = "free" if place < network.num_free else "in cells" if place < network.first_type else "cell type"
+        exit_rates, diffusivity = exits.get(place, (0.0, 0.0)), spread.get(place)
+        reach = np.sqrt(diffusivity / exit_rates[1]) if diffusivity and exit_rates[1] > 0 else None
+        total = float(np.sum(np.asarray(voxels.counts[place]), dtype=np.float64))
+        reports.append(SpeciesReport(name, kind, total, diffusivity, exit_rates, reach))
+    return tuple(reports)
+
+
+def _span(rate: Array, problem: Problem) -> tuple[float, float]:
+    field = np.broadcast_to(np.asarray(rate), problem.grid.shape)
+    return float(field.min()), float(field.max())
+
+
+def _reactions(voxels: Voxels) -> tuple[ReactionReport, ...]:
+    reports = []
+    for channel in voxels.problem.network.channels:
+        draw = channel.kind.value if channel.new_cell is NewCell.NONE else f"new cell {channel.new_cell.value}"
+        now = _span(rate_factor(voxels, channel), voxels.problem)
+        reports.append(ReactionReport(channel.name, channel.equation, to_text(channel.rate), draw, now))
+    return tuple(reports)
+
+
+def _warnings(problem: Problem, species: tuple[SpeciesReport, ...]) -> tuple[str, ...]:
+    """What is allowed but likely not meant."""
+    spacing = min(h for h, n in zip(problem.grid.spacing_um, problem.grid.shape, strict=True) if n > 1 or h)
+    warnings = [
+        f"species.{report.name}: its range {report.range_um:.3g} um is shorter than a voxel ({spacing:g} um); "
+        "its profile is not resolved, lower lattice.spacing"
+        for report in species
+        if report.range_um is not None and report.range_um < spacing and max(problem.grid.shape) > 1
+    ]
+    network = problem.network
+    warnings += [
+        f"species.{report.name}: there is none at first, and no reaction makes any"
+        for place, report in enumerate(species)
+        if report.initial == 0
+        and not any(change > 0 for c in network.channels for s, change in c.changes if s == place)
+        and not any(p.species == place for c in network.channels for p in c.bursts)
+        and not any(wall.species == place for wall in problem.walls)
+        and report.kind != "cell type"
+    ]
+    return tuple(warnings)
+
+
+def explain_failure(problem: Problem, inputs: Inputs, counts: Array, time_s: float, health: Health) -> str:
+    """Say in one line why a state cannot advance: the species or reaction, the voxel, the advice."""
+    network = problem.network
+    voxels = Voxels(problem, inputs, counts, jnp.asarray(time_s, problem.precision))
+    if health is Health.OVERFLOW:
+        place, *voxel = _first(np.asarray(counts) < 0)
+        return (
+            f"the count of {network.species[place]} in voxel {_user(problem, voxel)} is out of range; {ADVICE[health]}"
+        )
+    if health is Health.STEP_TOO_LONG:
+        rates = {s: np.broadcast_to(np.asarray(r), problem.grid.shape) for s, r in exits_by_species(voxels).items()}
+        species = max(rates, key=lambda s: rates[s].max())
+        voxel = _first(rates[species] == rates[species].max())
+        return (
+            f"the exit rate of {network.species[species]} in voxel {_user(problem, voxel)} has grown to "
+            f"{rates[species].max():.3g} /s; {ADVICE[health]}"
+        )
+    for channel in network.channels:
+        rate = np.broadcast_to(np.asarray(rate_factor(voxels, channel)), problem.grid.shape)
+        bad = ~np.isfinite(rate) | (rate < 0)
+        if bad.any():
+            voxel = _first(bad)
+            value = rate[tuple(voxel)]
+            return f"the rate of {channel.name} in voxel {_user(problem, voxel)} is {value:.3g}; {ADVICE[health]}"
+    return ADVICE[health]
+
+
+def _first(mask: np.ndarray) -> list[int]:
+    return [int(i) for i in np.unravel_index(int(np.argmax(mask)), mask.shape)]
+
+
+def _user(problem: Problem, voxel: list[int]) -> list[int]:
+    return voxel[: problem.grid.num_axes]

@@ -1,0 +1,230 @@
+"""The command line: ``exodiff run``, ``resume``, ``check``, ``plot``, ``info``. The only place that prints."""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+from exodiff.core.errors import ConfigError, ExodiffError
+
+STOPPED = 75
+
+app = typer.Typer(
+    name="exodiff",
+    help="Simulate how cells talk by exosomes in tissue: one TOML file in, tables, figures and ParaView files out.",
+    epilog="First run: exodiff run configs/quickstart.toml. Exit codes: 0 done, 2 wrong config or call, 3 failed, "
+    "75 stopped by a signal and resumable.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+_out = Console(highlight=False, soft_wrap=True)
+
+Config = Annotated[Path, typer.Argument(help="Model file (TOML).", show_default=False)]
+Directory = Annotated[Path, typer.Argument(help="Run directory, e.g. runs/quickstart.", show_default=False)]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help='Change a key: --set run.seed=3 --set parameters.k_on="2e-4 um^3/s". Repeatable.'),
+]
+Engine = Annotated[str | None, typer.Option("--engine", help="leap (stochastic) or mean_field (no noise).")]
+
+
+@app.command()
+def run(
+    config: Config,
+    out: Annotated[Path | None, typer.Option("--out", help="Run directory; default runs/<config name>.")] = None,
+    resume: Annotated[
+        str, typer.Option("--resume", help="auto: continue if the directory holds a run of this config, else begin.")
+    ] = "never",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the directory.")] = False,
+    set_: Set = None,
+    engine: Engine = None,
+) -> None:
+    """Run a model: observables, snapshots, checkpoints and figures in a directory.
+
+    Example: exodiff run configs/quickstart.toml --set run.duration="6 h" --out runs/short
+
+    Stop it with Ctrl-C: it writes a checkpoint, and `exodiff resume DIR` continues it bit for bit.
+    """
+    from exodiff.config import load as config_load  # noqa: PLC0415
+
+    out = out or Path("runs") / config.stem
+    settings = config_load.load(config, _overrides(set_, engine))
+    given = config.read_bytes()
+    _refuse_early(out, resume, overwrite=overwrite)
+    from exodiff.build import build  # noqa: PLC0415
+    from exodiff.run.driver import run as start  # noqa: PLC0415
+
+    _cache_compilations()
+    model = build(settings)
+    _finish(lambda report: start(model, out, resume=resume, overwrite=overwrite, given=given, report=report))
+
+
+@app.command()
+def resume(directory: Directory) -> None:
+    """Continue a run that was stopped, from its newest good checkpoint; the result is the same, bit for bit."""
+    from exodiff.run.driver import resume as go_on  # noqa: PLC0415
+
+    _cache_compilations()
+    _finish(lambda report: go_on(directory, report))
+
+
+@app.command()
+def check(config: Config, set_: Set = None, engine: Engine = None) -> None:
+    """Tell what a model will do before it runs: network, time scales, step bounds, ranges, warnings."""
+    from exodiff.config import load as config_load  # noqa: PLC0415
+
+    settings = config_load.load(config, _overrides(set_, engine))
+    from exodiff.build import build  # noqa: PLC0415
+    from exodiff.check import check_model  # noqa: PLC0415
+    from exodiff.report import render  # noqa: PLC0415
+
+    render(check_model(build(settings), settings.run.duration_s), settings, _out)
+
+
+@app.command()
+def plot(directory: Directory) -> None:
+    """Draw the figures of a run again."""
+    from exodiff.viz.figures import make_figures  # noqa: PLC0415
+
+    for path in make_figures(directory):
+        _out.print(str(path))
+
+
+@app.command()
+def info() -> None:
+    """Versions and devices."""
+    from importlib import metadata  # noqa: PLC0415
+
+    import jax  # noqa: PLC0415
+
+    _out.print(f"exodiff {metadata.version('exodiff')}, Python {sys.version.split()[0]}")
+    for package in ("jax", "jaxlib", "numpy", "h5py", "equinox"):
+        _out.print(f"{package} {metadata.version(package)}")
+    for device in jax.devices():
+        _out.print(f"device {device.id}: {device.device_kind} ({device.platform})")
+
+
+def _overrides(set_: list[str] | None, engine: str | None) -> tuple[str, ...]:
+    return (*(set_ or ()), *((f'run.engine="{engine}"',) if engine else ()))
+
+
+def _refuse_early(out: Path, resume: str, *, overwrite: bool) -> None:
+    """Refuse a directory that cannot be used before waiting for JAX and the build."""
+    from exodiff.run.directory import RunDirectory  # noqa: PLC0415
+
+    if resume not in ("never", "auto"):
+        raise ConfigError("--resume", f"{resume!r} is not a choice; write auto or never")
+    directory = RunDirectory(out)
+    if not (directory.holds_run and (overwrite or resume == "auto")):
+        directory.refuse_another_run()
+
+
+def _cache_compilations() -> None:
+    """Keep compiled programs between runs, in the user's cache folder (JAX_COMPILATION_CACHE_DIR overrides)."""
+    import jax  # noqa: PLC0415
+
+    if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
+        jax.config.update("jax_compilation_cache_dir", str(Path.home() / ".cache" / "exodiff" / "jax"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def _finish(start: Callable[[Callable[[Any], None]], Any]) -> None:
+    """Run with a progress bar, say what was written, and leave with the right exit code."""
+    began = time.monotonic()
+    with _Bar() as bar:
+        result = start(bar.show)
+    for warning in result.warnings:
+        _err.print(f"warning: {warning}")
+    if not result.finished:
+        _err.print(
+            f"stopped by {result.stopped_by} at {duration(result.time_s)} of simulated time; a checkpoint is written. "
+            f"Continue with: exodiff resume {result.path}"
+        )
+        raise typer.Exit(STOPPED)
+    _err.print(f"done: {duration(result.time_s)} of simulated time in {duration(time.monotonic() - began)}")
+    for path in result.figures:
+        _out.print(str(path))
+    _out.print(f"{result.path}/observables.csv  {result.path}/results.vtkhdf (open in ParaView)")
+
+
+class _Bar:
+    """A progress bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self) -> None:
+        self._bar: Progress | None = None
+        self._task: Any = None
+        self._told = -1e9
+        self._began = time.monotonic()
+
+    def __enter__(self) -> "_Bar":
+        if _err.is_terminal:
+            columns = (
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.fields[told]}"),
+            )
+            self._bar = Progress(*columns, console=_err, transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task("starting", total=1.0, told="")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def show(self, progress: Any) -> None:
+        told = _status(progress)
+        if self._bar is not None:
+            share = progress.time_s / progress.duration_s
+            self._bar.update(self._task, completed=share, description=progress.phase, told=told)
+        elif (
+            progress.phase != "running"
+            or time.monotonic() - self._told > 10.0
+            or progress.time_s == progress.duration_s
+        ):
+            if progress.phase == "running":
+                self._told = time.monotonic()
+            _err.print(f"[{duration(time.monotonic() - self._began)}] {progress.phase} {told}".rstrip(), markup=False)
+
+
+def _status(progress: Any) -> str:
+    if progress.phase != "running":
+        return ""
+    text = f"{duration(progress.time_s)} of {duration(progress.duration_s)} simulated"
+    if progress.speed > 0:
+        left = (progress.duration_s - progress.time_s) / progress.speed
+        text += f", {duration(progress.speed)} a second, {duration(left)} left"
+    return text
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that reads best."""
+    for unit, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds:.3g} s"
+
+
+def main() -> None:
+    """Run the command line; errors are one line and an exit code."""
+    try:
+        app()
+    except ExodiffError as error:
+        _err.print(f"exodiff: {error}", style="red", markup=False)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _err.print("exodiff: interrupted; continue from the last checkpoint with `exodiff resume DIR`")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

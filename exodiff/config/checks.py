@@ -1,0 +1,240 @@
+"""Check a config as a whole: names, dimensions, signs, equations, places. All that is wrong is listed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+
+from exodiff.config.fields import EXAMPLES
+from exodiff.config.names import Namespace, gather, reaction_path
+from exodiff.config.place_checks import check_places, check_regions
+from exodiff.config.schema import Observable, Reaction, RunConfig
+from exodiff.config.species import Density, Species, VoxelCount
+from exodiff.core.dimensions import (
+    DIFFUSIVITY,
+    DIMENSIONLESS,
+    PER_TIME,
+    PER_VOLUME,
+    TIME,
+    VOLUME,
+    Dimension,
+)
+from exodiff.core.equations import Term
+from exodiff.core.errors import ConfigError
+from exodiff.core.expressions import Expression, is_zero, to_text
+
+PARAMETERS = ("parameters",)
+STATE = ("parameters", "species", "cells")
+
+
+def check(config: RunConfig) -> list[ConfigError]:
+    """Return everything that is wrong across tables; `where` of each is the key path."""
+    names_of = Namespace(config)
+    errors = list(names_of.collect())
+    checker = _Checker(config, names_of)
+    for found in (
+        checker.parameters(),
+        checker.lattice(),
+        checker.cells(),
+        checker.species(),
+        checker.reactions(),
+        check_places(config, names_of),
+        check_regions(config),
+        checker.observables(),
+    ):
+        errors += found
+    return errors
+
+
+class _Checker:
+    """One check for each table of a config."""
+
+    def __init__(self, config: RunConfig, names_of: Namespace) -> None:
+        self.config = config
+        self.names_of = names_of
+
+    def parameters(self) -> Iterator[ConfigError]:
+        for name, parameter in self.config.parameters.items():
+            where = f"parameters.{name}.by_cell"
+            yield from gather(
+                [partial(self.names_of.require, cell, ("cells",), where) for cell in parameter.by_cell or {}]
+            )
+
+    def lattice(self) -> Iterator[ConfigError]:
+        for face, wall in self.config.lattice.boundary.faces.items():
+            for name, value in wall.fixed.items():
+                where = f"lattice.boundary.{face}.fixed.{name}"
+                yield from gather(
+                    [partial(self._free_species, name, where), partial(self._value, value, PER_VOLUME, where)]
+                )
+
+    def _free_species(self, name: str, where: str) -> None:
+        self.names_of.require(name, ("species",), where)
+        if self.config.species[name].in_cell:
+            raise ConfigError(where, f"{name!r} lives in cells and meets no wall; name a free species")
+
+    def cells(self) -> Iterator[ConfigError]:
+        for name, cell in self.config.cells.items():
+            yield from gather([partial(self._value, cell.motility, DIFFUSIVITY, f"cells.{name}.motility")])
+
+    def species(self) -> Iterator[ConfigError]:
+        for name, species in self.config.species.items():
+            where = f"species.{name}"
+            checks = [partial(self._initial, species, f"{where}.initial")]
+            for key, expr in _diffusions(species):
+                checks.append(partial(self._value, expr, DIFFUSIVITY, f"{where}.{key}"))
+                if key not in ("diffusion", "diffusion.default"):
+                    region = key.removeprefix("diffusion.")
+                    checks.append(partial(self.names_of.require, region, ("regions",), f"{where}.diffusion"))
+            if species.decay is not None:
+                checks.append(partial(self._value, species.decay, PER_TIME, f"{where}.decay", by_cell=True))
+            if species.half_life is not None:
+                checks.append(partial(self._half_life, species.half_life, f"{where}.half_life"))
+            yield from gather(checks)
+
+    def _half_life(self, expr: Expression, where: str) -> None:
+        if is_zero(expr):
+            raise ConfigError(where, "0 is no half-life; give a positive time, or leave it out for no decay")
+        self._value(expr, TIME, where)
+        value = self.names_of.constant(expr)
+        if value is not None and np.any(value <= 0):
+            raise ConfigError(where, f"{to_text(expr)!r} is {float(value.min()):g} s here; give a positive time")
+
+    def _initial(self, species: Species, where: str) -> None:
+        initial = species.initial
+        if isinstance(initial, dict):
+            for cell in initial:
+                self.names_of.require(cell, ("cells",), where)
+        if isinstance(initial, Density):
+            self._value(initial.density, PER_VOLUME, f"{where}.density")
+        if isinstance(initial, VoxelCount):
+            self._voxel(initial.voxel, f"{where}.voxel")
+        self._whole_counts(initial, where)
+
+    def _whole_counts(self, initial: object, where: str) -> None:
+        counts = list(initial.values()) if isinstance(initial, dict) else [getattr(initial, "count", initial)]
+        for count in counts:
+            if isinstance(count, float) and not count.is_integer() and self.config.run.engine != "mean_field":
+                raise ConfigError(
+                    where, f"{count} is not a whole number of molecules, which only engine mean_field takes; round it"
+                )
+
+    def _voxel(self, voxel: tuple[int, ...], where: str) -> None:
+        lattice = self.config.lattice
+        shape = lattice.grid_shape if len(voxel) == 3 else lattice.shape
+        if len(voxel) != len(shape) or any(index >= size for index, size in zip(voxel, shape, strict=True)):
+            raise ConfigError(
+                where, f"{list(voxel)} is not a voxel of the shape {list(lattice.shape)}; indices run from 0"
+            )
+
+    def _value(self, expr: Expression, expected: Dimension, where: str, *, by_cell: bool = False) -> None:
+        """Check an expression of parameters: names, dimension, sign."""
+        self.names_of.check_expression(expr, PARAMETERS, where)
+        if not by_cell and self.names_of.depends_on_cell(expr):
+            raise ConfigError(where, f"{to_text(expr)!r} holds a by_cell parameter, which only rates and decay may")
+        self._dimension(expr, (expected,), where)
+        self._not_negative(expr, where)
+
+    def _dimension(self, expr: Expression, allowed: tuple[Dimension, ...], where: str, why: str = "") -> None:
+        found = self.names_of.dimension_of(expr, where)
+        if found in allowed or is_zero(expr):
+            return
+        needed = " or ".join(str(item) for item in allowed)
+        example = EXAMPLES.get(allowed[0], f'"1e-4 {allowed[0]}"')
+        raise ConfigError(
+            where,
+            f"{to_text(expr)!r} has dimension {found}, but {needed} is needed{why}; write e.g. {example}, "
+            "or correct the units of its parameters",
+        )
+
+    def _not_negative(self, expr: Expression, where: str) -> None:
+        value = self.names_of.constant(expr)
+        if value is None:
+            return
+        if np.any(value < 0):
+            raise ConfigError(where, f"{to_text(expr)!r} is negative here ({float(value.min()):g}); give 0 or more")
+        if not self.names_of.depends_on_cell(expr) and not np.all(np.isfinite(value)):
+            raise ConfigError(where, f"{to_text(expr)!r} has no finite value here; correct its parameters")
+
+    def reactions(self) -> Iterator[ConfigError]:
+        for index, reaction in enumerate(self.config.reactions):
+            where = reaction_path(reaction, index)
+            checks = [partial(self._equation, reaction, f"{where}.equation"), partial(self._speed, reaction, where)]
+            if reaction.region is not None:
+                checks.append(partial(self.names_of.require, reaction.region, ("regions",), f"{where}.region"))
+            yield from gather(checks)
+
+    def _equation(self, reaction: Reaction, where: str) -> None:
+        equation = reaction.equation
+        for term in (*equation.reactants, *equation.products):
+            self.names_of.require(term.name, ("species", "cells"), where, f" in '{equation}'")
+            for argument in term.burst.arguments if term.burst else ():
+                self._value(argument, DIMENSIONLESS, where, by_cell=True)
+            self._burst(term, where)
+        cells = [term for term in equation.reactants if term.name in self.config.cells]
+        num_reactants = sum(term.count for term in cells)
+        if num_reactants > 1:
+            raise ConfigError(
+                where,
+                f"'{equation}' has {num_reactants} cells among its reactants; a voxel holds one cell, use near(TYPE) "
+                "in the rate for its neighbours",
+            )
+        num_products = sum(term.count for term in equation.products if term.name in self.config.cells)
+        if num_products > num_reactants + 1:
+            raise ConfigError(
+                where,
+                f"'{equation}' makes {num_products - num_reactants} new cells; one an event is allowed, split it up",
+            )
+
+    def _burst(self, term: Term, where: str) -> None:
+        if term.burst is None:
+            return
+        if term.name in self.config.cells:
+            raise ConfigError(where, f"'{term}' makes a random number of cells; bursts are for molecules only")
+        first = self.names_of.constant(term.burst.arguments[0])
+        if term.burst.kind == "loaded" and first is not None and np.any(first > 1):
+            raise ConfigError(where, f"'{term}': the first argument is a probability; give 0 to 1")
+
+    def _speed(self, reaction: Reaction, where: str) -> None:
+        key, expr = ("rate", reaction.rate) if reaction.rate is not None else ("propensity", reaction.propensity)
+        assert expr is not None
+        where = f"{where}.{key}"
+        self.names_of.check_expression(expr, STATE, where, time=True)
+        if key == "propensity":
+            self._dimension(expr, (PER_TIME,), where)
+        else:
+            order = reaction.num_molecules(self.config.cells)
+            allowed = (VOLUME ** (order - 1) * PER_TIME,) if order else (PER_TIME, PER_VOLUME * PER_TIME)
+            self._dimension(expr, allowed, where, f" ({order} molecules react in '{reaction.equation}')")
+        self._not_negative(expr, where)
+
+    def observables(self) -> Iterator[ConfigError]:
+        for name, observable in self.config.observables.items():
+            yield from gather([partial(self._observable, observable, f"observables.{name}")])
+
+    def _observable(self, observable: Observable, where: str) -> None:
+        if not where.removeprefix("observables.").replace("-", "_").isidentifier():
+            raise ConfigError(where, "is not a name for a column; use letters, digits and _")
+        if observable.value is not None:
+            self.names_of.check_expression(observable.value, PARAMETERS, f"{where}.value", time=True)
+            self.names_of.dimension_of(observable.value, f"{where}.value")
+        if observable.profile is not None:
+            self._voxel_value(observable.profile.of, f"{where}.profile.of")
+            self.names_of.require(observable.profile.from_, ("cells", "regions"), f"{where}.profile.from")
+        if observable.histogram is not None:
+            self._voxel_value(observable.histogram.of, f"{where}.histogram.of")
+            self.names_of.require(observable.histogram.over, ("cells", "regions"), f"{where}.histogram.over")
+
+    def _voxel_value(self, expr: Expression, where: str) -> None:
+        self.names_of.check_expression(expr, STATE, where, time=True)
+        self.names_of.dimension_of(expr, where)
+
+
+def _diffusions(species: Species) -> Iterator[tuple[str, Expression]]:
+    if isinstance(species.diffusion, Expression):
+        yield "diffusion", species.diffusion
+    elif isinstance(species.diffusion, dict):
+        for region, expr in species.diffusion.items():
+            yield f"diffusion.{region}", expr

@@ -1,0 +1,182 @@
+"""The namespace of a config, and the meaning and dimension of every name in its expressions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from exodiff.config.fields import nearest
+from exodiff.config.schema import Reaction, RunConfig
+from exodiff.config.units import nearest_unit
+from exodiff.core.dimensions import DIMENSIONLESS, PER_VOLUME, TIME, Dimension
+from exodiff.core.errors import ConfigError
+from exodiff.core.expressions import (
+    Binary,
+    Call,
+    Expression,
+    Name,
+    Number,
+    check_identifier,
+    evaluate,
+    infer_dimension,
+    names,
+    to_text,
+)
+from exodiff.core.syntax import children
+
+# What each form takes: the kinds of its arguments, in order.
+_FORM_KINDS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "conc": (("species",),),
+    "near": (("cells",),),
+    "total": (("species", "cells"), ("regions",)),
+    "mean": (("species", "cells"), ("cells", "regions")),
+    "events": (("reactions",), ("regions",)),
+}
+_SINGULAR = {
+    "species": "a species",
+    "cells": "a cell type",
+    "parameters": "a parameter",
+    "regions": "a region",
+    "reactions": "a reaction",
+}
+
+
+@dataclass
+class Namespace:
+    """Every defined name and its kind: species, cells, parameters, regions or reactions."""
+
+    config: RunConfig
+    kinds: dict[str, str] = field(default_factory=dict)
+
+    def collect(self) -> Iterator[ConfigError]:
+        """Fill the namespace; yields what is wrong with the names themselves."""
+        config = self.config
+        tables: dict[str, Any] = {
+            "species": config.species,
+            "cells": config.cells,
+            "parameters": config.parameters,
+            "regions": config.regions,
+        }
+        places = [(name, kind, f"{kind}.{name}") for kind, table in tables.items() for name in table]
+        places += [(item.name, "reactions", reaction_path(item, i)) for i, item in enumerate(config.reactions)]
+        for name, kind, where in places:
+            if "." in name:
+                yield ConfigError(where, f"{name!r}: dotted names are not yet supported; choose another name")
+                continue
+            try:
+                check_identifier(name, where)
+            except ConfigError as error:
+                yield error
+                continue
+            if kind == "regions" and name == "default":
+                yield ConfigError(where, "'default' means the voxels of no region; choose another name")
+            if name in self.kinds:
+                yield ConfigError(
+                    where,
+                    f"{name!r} is already the name of {_SINGULAR[self.kinds[name]]}; species, cells, parameters, "
+                    "regions and reactions share one namespace, rename one",
+                )
+            self.kinds.setdefault(name, kind)
+
+    def require(self, name: str, allowed: tuple[str, ...], where: str, hint: str = "") -> None:
+        """Refuse a name that is not defined, or is of another kind than those allowed."""
+        kind = self.kinds.get(name)
+        if kind in allowed:
+            return
+        what = " or ".join(_SINGULAR[item] for item in allowed)
+        if kind is not None:
+            raise ConfigError(where, f"{name!r} is {_SINGULAR[kind]}, but {what} is needed{hint}")
+        if "." in name:
+            raise ConfigError(where, f"{name!r}: dotted names are not yet supported; leave it out")
+        known = [item for item, its_kind in self.kinds.items() if its_kind in allowed]
+        raise ConfigError(where, f"{name!r} is not defined ({what} is needed); {nearest(name, known)}{hint}")
+
+    def check_expression(self, expr: Expression, allowed: tuple[str, ...], where: str, *, time: bool = False) -> None:
+        """Refuse names that are not defined or have no meaning in this key; `time` allows ``t``."""
+        for node in _values(expr):
+            if isinstance(node, Call):
+                for argument, kinds in zip(node.arguments, _FORM_KINDS[node.function], strict=False):
+                    self.require(_name(argument), kinds, where, f" in {to_text(node)}")
+            elif node.name == "t":
+                if not time:
+                    raise ConfigError(where, "'t' (time) has no meaning in this key; use numbers and parameters")
+            else:
+                self.require(
+                    node.name,
+                    allowed,
+                    where,
+                    self._hint(node.name, expr, is_observable=time and "species" not in allowed),
+                )
+
+    def _hint(self, name: str, expr: Expression, *, is_observable: bool) -> str:
+        kind = self.kinds.get(name)
+        if kind in ("species", "cells") and is_observable:
+            return "; write total(...) or mean(...) of it"
+        if kind is None and isinstance(expr, Binary) and expr.op == "/" and isinstance(expr.left, Number):
+            unit = nearest_unit(name)
+            return f"; nor is it a unit{f', the nearest is {unit!r}' if unit else ''}"
+        return ""
+
+    def dimension_of(self, expr: Expression, where: str) -> Dimension:
+        """Infer the dimension of an expression whose names are known to be defined."""
+        return infer_dimension(expr, self._lookup_dimension, where)
+
+    def _lookup_dimension(self, node: Name | Call) -> Dimension:
+        if isinstance(node, Call):
+            return PER_VOLUME if node.function == "conc" else DIMENSIONLESS
+        if node.name == "t":
+            return TIME
+        parameter = self.config.parameters.get(node.name)
+        return DIMENSIONLESS if parameter is None else parameter.dimension
+
+    def depends_on_cell(self, expr: Expression) -> bool:
+        """Whether a parameter in it is given by cell type."""
+        found = (self.config.parameters.get(name) for name in names(expr))
+        return any(parameter is not None and parameter.by_cell is not None for parameter in found)
+
+    def constant(self, expr: Expression) -> np.ndarray | None:
+        """Values of an expression of parameters only, over the cell types and the empty voxel; else None."""
+        if any(isinstance(node, Call) or node.name not in self.config.parameters for node in _values(expr)):
+            return None
+        with np.errstate(all="ignore"):
+            return np.asarray(evaluate(expr, self._lookup_value, np), dtype=float)
+
+    def _lookup_value(self, node: Name | Call) -> Any:
+        parameter = self.config.parameters[_name(node)]
+        if parameter.value is not None:
+            return np.float64(parameter.value.value)
+        by_cell = parameter.by_cell or {}
+        values = [by_cell[cell].value if cell in by_cell else 0.0 for cell in self.config.cells]
+        return np.array([*values, 0.0])
+
+
+def reaction_path(reaction: Reaction, index: int) -> str:
+    """The key path of a reaction: by its name, by its index if it was named automatically."""
+    is_automatic = reaction.name.rstrip("_") == f"r{index + 1}"
+    return f"reactions[{index}]" if is_automatic else f"reactions.{reaction.name}"
+
+
+def gather(checks: list[Callable[[], None]]) -> Iterator[ConfigError]:
+    """Run checks one by one and yield what they refuse."""
+    for each in checks:
+        try:
+            each()
+        except ConfigError as error:
+            yield error
+
+
+def _values(expr: Expression) -> Iterator[Name | Call]:
+    """Yield the names and the forms as wholes: what an evaluation looks up."""
+    if isinstance(expr, Name) or (isinstance(expr, Call) and expr.function in _FORM_KINDS):
+        yield expr
+        return
+    for item in children(expr):
+        yield from _values(item)
+
+
+def _name(node: Expression) -> str:
+    assert isinstance(node, Name)
+    return node.name

@@ -1,0 +1,57 @@
+"""Check places and regions against the lattice and the names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from exodiff.config.geometry import Place, Shaped
+from exodiff.config.names import Namespace, gather
+from exodiff.config.schema import RunConfig
+from exodiff.core.errors import ConfigError
+
+
+def check_places(config: RunConfig, names_of: Namespace) -> Iterator[ConfigError]:
+    """Yield what is wrong with [[place]]: unknown cell types and regions, points and axes off the lattice."""
+    for index, place in enumerate(config.place):
+        where = f"place[{index}]"
+        checks = [partial(_check_shape, place, config, where), partial(_check_cells, place, names_of, where)]
+        if place.region is not None:
+            checks.append(partial(names_of.require, place.region, ("regions",), f"{where}.region"))
+        yield from gather(checks)
+
+
+def check_regions(config: RunConfig) -> Iterator[ConfigError]:
+    """Yield what is wrong with [regions.NAME]: points and axes off the lattice."""
+    for name, region in config.regions.items():
+        yield from gather([partial(_check_shape, region, config, f"regions.{name}")])
+
+
+def _check_cells(place: Place, names_of: Namespace, where: str) -> None:
+    cells = place.cells
+    types = [] if cells is None else [cells] if isinstance(cells, str) else list(cells.values())
+    for name in types:
+        names_of.require(name, ("cells",), f"{where}.cells")
+
+
+def _check_shape(shape: Shaped, config: RunConfig, where: str) -> None:
+    axes = config.lattice.axes
+    for key in ("layer", "cylinder", "lines"):
+        part = getattr(shape, key)
+        if part is not None and part.axis not in axes:
+            raise ConfigError(
+                f"{where}.{key}.axis", f"{part.axis!r} is not an axis of the lattice; choose one of {', '.join(axes)}"
+            )
+    lengths = {3, len(axes)}
+    if shape.sphere is not None and shape.sphere.centre_um is not None:
+        _check_point(shape.sphere.centre_um, lengths, f"{where}.sphere.centre")
+    if shape.box is not None:
+        _check_point(shape.box.low_um, lengths, f"{where}.box.low")
+    if shape.cylinder is not None and shape.cylinder.centre_um is not None:
+        _check_point(shape.cylinder.centre_um, {2, 3}, f"{where}.cylinder.centre")
+
+
+def _check_point(point: tuple[float, ...], lengths: set[int], where: str) -> None:
+    if len(point) not in lengths:
+        allowed = " or ".join(str(length) for length in sorted(lengths))
+        raise ConfigError(where, f"{list(point)} has {len(point)} positions; give {allowed}")

@@ -1,0 +1,134 @@
+"""The [species.NAME] tables: where molecules live, how they spread and decay, and how many there are at first."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, PlainSerializer, PlainValidator, TypeAdapter, ValidationInfo, model_validator
+
+from exodiff.config.fields import (
+    Count,
+    DensityExpression,
+    DiffusivityExpression,
+    ExistingFile,
+    PerTimeExpression,
+    Table,
+    Text,
+    TimeExpression,
+    Whole,
+    choice,
+    is_number,
+    problem,
+    shown,
+)
+from exodiff.core.expressions import Expression
+
+
+class FromFile(Table):
+    """One value a voxel from a .npy file."""
+
+    file: ExistingFile
+
+
+class PoissonCount(Table):
+    """A Poisson count in each voxel (or cell), drawn for each replicate."""
+
+    poisson: Count
+
+
+class VoxelCount(Table):
+    """`count` molecules in one voxel, given by its index."""
+
+    voxel: Annotated[tuple[Annotated[Whole, Field(ge=0)], ...], Field(min_length=1, max_length=3)]
+    count: Count
+
+
+class Density(Table):
+    """Molecules by volume of fluid, 1/um^3."""
+
+    density: DensityExpression
+
+
+Initial = float | PoissonCount | VoxelCount | Density | FromFile | dict[str, float]
+Diffusion = Expression | FromFile | dict[str, Expression] | None
+
+_INITIAL_FORMS: dict[frozenset[str], type[Table]] = {
+    frozenset({"poisson"}): PoissonCount,
+    frozenset({"voxel", "count"}): VoxelCount,
+    frozenset({"density"}): Density,
+    frozenset({"file"}): FromFile,
+}
+_COUNT = TypeAdapter(Count)
+_COUNT_BY_CELL = TypeAdapter(dict[Text, Count])
+_DIFFUSIVITY = TypeAdapter(DiffusivityExpression)
+_DIFFUSIVITY_BY_REGION = TypeAdapter(dict[Text, DiffusivityExpression])
+
+
+def _initial(value: Any, info: ValidationInfo) -> Any:
+    if isinstance(value, Table):
+        return value
+    if is_number(value):
+        return _COUNT.validate_python(value)
+    if isinstance(value, dict):
+        for keys, form in _INITIAL_FORMS.items():
+            if keys & set(value):
+                return form.model_validate(value, context=info.context)
+        if info.data.get("in_") is not None:
+            return _COUNT_BY_CELL.validate_python(value)
+    raise problem(
+        f"{shown(value)} is no initial state; write a number, {{ poisson = 5 }}, {{ voxel = [1, 2, 3], count = 100 }}, "
+        '{ density = "1e9 /mL" }, { file = "x.npy" } or, for a species in cells, a table by cell type'
+    )
+
+
+def _diffusion(value: Any, info: ValidationInfo) -> Any:
+    if value is None or isinstance(value, Table):
+        return value
+    if not isinstance(value, dict):
+        return _DIFFUSIVITY.validate_python(value)
+    if "file" in value:
+        return FromFile.model_validate(value, context=info.context)
+    if "default" not in value:
+        raise problem("a diffusion by region needs a value for the voxels of no region; add default = ...")
+    return _DIFFUSIVITY_BY_REGION.validate_python(value)
+
+
+def _write(value: Any) -> Any:
+    if isinstance(value, Table):
+        return value.model_dump(by_alias=True, exclude_none=True)
+    if isinstance(value, dict):
+        return {key: _write(item) for key, item in value.items()}
+    return _DIFFUSIVITY.dump_python(value) if isinstance(value, Expression) else value
+
+
+class Species(Table):
+    """A molecular species: free in the tissue fluid, or (``in = "cell"``) in the cell of a voxel."""
+
+    not_yet: ClassVar[frozenset[str]] = frozenset({"kind", "unit", "solve", "fixed", "fibre_radius"})
+    in_: Annotated[Literal["cell"] | None, choice("cell")] = Field(default=None, alias="in")
+    diffusion: Annotated[Diffusion, PlainValidator(_diffusion), PlainSerializer(_write)] = Field(
+        default_factory=lambda data: None if data.get("in_") else 0, validate_default=True
+    )
+    decay: PerTimeExpression | None = None
+    half_life: TimeExpression | None = None
+    initial: Annotated[Initial, PlainValidator(_initial), PlainSerializer(_write)] = 0.0
+    on_division: Annotated[Literal["split", "reset"] | None, choice("split", "reset")] = Field(
+        default_factory=lambda data: "split" if data.get("in_") else None
+    )
+
+    @property
+    def in_cell(self) -> bool:
+        """Whether it lives in the cell of a voxel."""
+        return self.in_ == "cell"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Species:
+        if self.decay is not None and self.half_life is not None:
+            raise problem("both decay and half_life are given; keep one of them")
+        if self.in_cell and self.diffusion is not None:
+            raise problem("a species in cells cannot have diffusion; leave it out, or give the cell type a motility")
+        if self.in_cell and isinstance(self.initial, VoxelCount | Density | FromFile):
+            raise problem("initial of a species in cells is a number, { poisson = ... } or a table by cell type")
+        if not self.in_cell and self.on_division is not None:
+            raise problem('on_division is given for a free species; it needs in = "cell"')
+        return self

@@ -1,0 +1,1 @@
+"""The lowest layer: array types, expressions, errors and health codes."""

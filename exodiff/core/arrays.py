@@ -1,0 +1,22 @@
+"""Array types and dtypes, named once.
+
+Axis names used in shape annotations everywhere: ``species``, ``reactions``, ``x y z``, ``replicates``, ``times``.
+"""
+
+from typing import Literal
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, UInt32
+
+Precision = Literal["float32", "float64"]
+
+COUNT_DTYPE = jnp.int32
+BITS_DTYPE = jnp.uint32
+
+Real = Float[Array, "*shape"]
+Count = Int[Array, "*shape"]
+Bits = UInt32[Array, "*shape"]
+Mask = Bool[Array, "*shape"]
+Number = Real | Count  # counts in the discrete engines, reals in mean_field
+Field = Float[Array, "x y z"] | Int[Array, "x y z"]
+Scalar = Float[Array, ""]

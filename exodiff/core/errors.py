@@ -1,0 +1,36 @@
+"""The errors that a user may see. Each says where, what, the limit, and what to do."""
+
+
+class ExodiffError(Exception):
+    """Base of all errors that exodiff raises on purpose.
+
+    Args:
+        where: the config key path, file or place, e.g. ``run.time_step``.
+        problem: what is wrong, the limit, and what to do, in one line.
+
+    """
+
+    exit_code = 3
+
+    def __init__(self, where: str, problem: str) -> None:
+        super().__init__(f"{where}: {problem}" if where else problem)
+        self.where = where
+        self.problem = problem
+
+
+class ConfigError(ExodiffError):
+    """The model file or the call is wrong; nothing was run or written."""
+
+    exit_code = 2
+
+
+class SimulationError(ExodiffError):
+    """The simulation cannot go on (overflow, NaN, a step that cannot be made small enough)."""
+
+
+class CheckpointError(ExodiffError):
+    """A checkpoint is missing, damaged or belongs to another run."""
+
+
+class RunDirectoryError(ExodiffError):
+    """A file of the run directory is in use by another process, cannot be written, or is damaged."""

@@ -1,0 +1,1 @@
+"""Everything that touches the disk: checkpoints, snapshots, tables, provenance, the run lock."""

@@ -1,0 +1,77 @@
+"""Files that are either whole or absent, whatever kills the process or the machine.
+
+The order is that of every careful simulator: write a temporary file in the same folder, flush it to the disk, rename it
+over the target, flush the folder. A reader sees the old content or the new one, never a part.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+TEMPORARY_PREFIX = ".tmp-"
+
+
+@contextmanager
+def replace_file(path: Path) -> Iterator[Path]:
+    """Yields a temporary path to write to; on success it durably becomes ``path``.
+
+    When the body or the flush fails, the temporary is removed, ``path`` is as before, and the error goes on. One
+    process must not replace the same path twice at a time.
+    """
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
+    try:
+        yield temporary
+        fsync(temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    fsync(path.parent)
+
+
+def fsync(path: Path) -> None:
+    """Flushes a file's content, or a folder's entries, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a whole file atomically."""
+    with replace_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a whole UTF-8 file atomically, with the line ends as given."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a JSON file atomically, indented for people."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and its parents, so that they survive a power loss. An existing one is kept."""
+    if path.is_dir():
+        return
+    if path.parent != path:
+        make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    fsync(path.parent)
+
+
+def remove_stale_temporaries(folder: Path) -> list[Path]:
+    """Removes what killed writers left in a folder, and names it. Call it only while holding the run's lock."""
+    if not folder.is_dir():
+        return []
+    stale = [path for path in folder.glob(f"{TEMPORARY_PREFIX}*") if path.is_symlink() or path.is_file()]
+    for path in stale:
+        path.unlink(missing_ok=True)
+    return sorted(stale)

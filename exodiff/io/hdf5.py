@@ -1,0 +1,122 @@
+"""HDF5 files written atomically, and read with suspicion."""
+
+import io
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import h5py
+
+from exodiff.io.atomic import replace_file
+from exodiff.io.sealed import UnreadableFileError, block_bytes, encode_head, write_seal
+
+# With "latest" of HDF5 2.0, VTK shows the grid without any array and without an error; later superblocks cannot be
+# opened after a crash. Always give these bounds.
+LIBVER = ("earliest", "v110")
+
+# h5py reports a failed write as OSError, but one that it notices on close as RuntimeError.
+WRITE_ERRORS = (OSError, RuntimeError)
+
+
+@contextmanager
+def create_hdf5(path: Path, head: Mapping[str, Any] | None = None) -> Iterator[h5py.File]:
+    """Yields a new HDF5 file that atomically becomes ``path``, sealed with a head if given, when the body ends well.
+
+    Raises:
+        OSError: a write failed, e.g. because the disk is full; ``path`` is untouched and no temporary is left.
+
+    """
+    padded_head = None if head is None else encode_head(head)
+    userblock = 0 if padded_head is None else block_bytes(padded_head)
+    with replace_file(path) as temporary, _PatientFile(temporary, "w+") as patient:
+        try:
+            with h5py.File(patient, "w", libver=LIBVER, userblock_size=userblock) as file:
+                yield file
+        finally:
+            # It is the cause of whatever HDF5 may make of it.
+            patient.raise_error()
+        if padded_head is not None:
+            write_seal(patient, padded_head)
+            patient.raise_error()
+
+
+class _PatientFile(io.FileIO):
+    """Keeps the first write error to itself until HDF5 has closed the file.
+
+    HDF5 2.0 cannot close a file whose writes fail: it leaks the handle or, measured, crashes the process. This costs no
+    time: HDF5 writes whole arrays and chunks at once.
+    """
+
+    error: OSError | None = None
+
+    def write(self, content: Any, /) -> int:
+        rest = memoryview(content)
+        size = len(rest)
+        try:
+            # One write takes at most 2 GiB, and less when the disk is about to be full.
+            while self.error is None and len(rest) > 0:
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.error = error
+        return size
+
+    def truncate(self, size: int | None = None, /) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return size or 0
+
+    def raise_error(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+@contextmanager
+def open_hdf5(path: Path) -> Iterator[h5py.File]:
+    """Yields an HDF5 file for reading and turns whatever the library throws at damage into UnreadableFileError.
+
+    h5py raises OSError, RuntimeError, KeyError, ValueError, TypeError and more on damaged files, so all are caught.
+    Verify a sealed file first.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (UnreadableFileError, MemoryError):
+        raise
+    except Exception as error:
+        raise UnreadableFileError(f"HDF5 cannot read it ({_first_line(error)})") from error
+
+
+def stored_dataset(file: h5py.File, name: str) -> h5py.Dataset:
+    """Looks up a dataset whose bytes lie in this very file: no soft or external link, no virtual or external storage.
+
+    Raises:
+        UnreadableFileError: it is missing, or it would lead to another file.
+
+    """
+    node: Any = file
+    for part in name.split("/"):
+        if not isinstance(node, h5py.Group) or not isinstance(node.get(part, getlink=True), h5py.HardLink):
+            raise UnreadableFileError(f"there is no dataset {name!r}")
+        node = node[part]
+    if not isinstance(node, h5py.Dataset):
+        raise UnreadableFileError(f"{name!r} is not a dataset")
+    if node.is_virtual or node.external:
+        raise UnreadableFileError(f"dataset {name!r} points to another file")
+    return node
+
+
+def num_bytes(dataset: h5py.Dataset) -> int:
+    """Memory that reading the whole dataset takes, in exact integers."""
+    shape = cast("tuple[int, ...] | None", dataset.shape)
+    if shape is None:
+        raise UnreadableFileError(f"dataset {dataset.name!r} has no shape")
+    return math.prod(shape) * dataset.dtype.itemsize
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else 'no text'}"[:200]

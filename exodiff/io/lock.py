@@ -1,0 +1,59 @@
+"""One process at a time in a run directory."""
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from exodiff.core.errors import RunDirectoryError
+from exodiff.io.atomic import make_folder
+
+FILE = "run.lock"
+
+
+class RunLock:
+    """Holds a run directory while the ``with`` block lasts.
+
+    The kernel drops the lock when the process ends in whatever way, so a file left by a killed run is no obstacle. The
+    file stays: removing it would let two processes hold two files of one name.
+
+    Raises:
+        RunDirectoryError: on entering, when another process holds the directory or it cannot be locked.
+
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self.path = run_dir / FILE
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> Self:
+        descriptor: int | None = None
+        try:
+            make_folder(self.path.parent)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            raise self._refusal(error, descriptor) from error
+        self._descriptor = descriptor
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _refusal(self, error: OSError, descriptor: int | None) -> RunDirectoryError:
+        run_dir = str(self.path.parent)
+        if descriptor is None:
+            return RunDirectoryError(run_dir, f"cannot be used as a run directory ({error})")
+        holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            advice = "wait for it, stop it, or give another folder with --out"
+            return RunDirectoryError(run_dir, f"another exodiff (process {holder}) is running in it; {advice}")
+        return RunDirectoryError(run_dir, f"cannot be locked ({error}); put it on a file system that knows flock")

@@ -1,0 +1,256 @@
+"""Snapshots of the fields: one atomic VTKHDF file each, in ``snapshots/`` of the run directory.
+
+A run that is killed loses none that was written, and ParaView opens each as it is. `exodiff.io.results` joins them into
+one time series.
+"""
+
+import json
+import math
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from exodiff.core.errors import RunDirectoryError
+from exodiff.io.atomic import make_folder
+from exodiff.io.hdf5 import WRITE_ERRORS, create_hdf5, num_bytes, open_hdf5, stored_dataset
+from exodiff.io.sealed import UnreadableFileError, read_seal, verify_body
+from exodiff.io.vtkhdf import (
+    MAX_VOXELS,
+    ImageGrid,
+    StoredGrid,
+    array_name,
+    as_triple,
+    cell_data,
+    chunk_shape,
+    from_vtk_order,
+    to_vtk_order,
+    write_image_header,
+)
+
+FOLDER = "snapshots"
+FORMAT = "exodiff-snapshot"
+FORMAT_VERSION = 1
+_FILE_NAME = re.compile(r"snap-(\d{1,18})\.vtkhdf")
+_FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
+_KINDS = "biuf"
+# Deflate cannot shrink data further than 1032-fold, so a larger claim is not from a real array.
+_MAX_COMPRESSION = 1100
+
+
+@dataclass(frozen=True, eq=False)
+class FieldArray:
+    """One field on the lattice.
+
+    Attributes:
+        values: (x, y, z), or (replicates, x, y, z) for one array a replicate; boolean or real.
+        unit: of the values; "1" for counts and pure numbers.
+        is_static: the same at all times; it need only be given with the first snapshot.
+        legend: names of the values of a categorical field, e.g. the cell types.
+
+    """
+
+    values: np.ndarray
+    unit: str = "1"
+    is_static: bool = False
+    legend: Mapping[int, str] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """The fields at one time, in (x, y, z) or (replicates, x, y, z); booleans come back as bytes."""
+
+    index: int
+    time_s: float
+    fields: dict[str, FieldArray]
+    grid: StoredGrid
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayHead:
+    """An array of a snapshot file, without its values: one field, or one replicate of it."""
+
+    name: str
+    replicate: int | None
+    dtype: np.dtype
+    unit: str
+    is_static: bool
+    legend: dict[int, str] | None
+
+
+@dataclass(frozen=True, eq=False)
+class SnapshotHead:
+    """A snapshot file without its arrays; ``arrays`` goes by the names in VTK."""
+
+    path: Path
+    index: int
+    time_s: float
+    grid: StoredGrid
+    arrays: dict[str, ArrayHead]
+
+
+def write_snapshot(run_dir: Path, index: int, time_s: float, fields: Mapping[str, FieldArray], grid: ImageGrid) -> Path:
+    """Writes ``snapshots/snap-<index>.vtkhdf`` durably. In VTK ``.`` in a name becomes ``__``.
+
+    Raises:
+        RunDirectoryError: it could not be written; nothing is left of it.
+
+    """
+    arrays = _named_arrays(fields, grid)
+    path = run_dir / FOLDER / f"snap-{index:08d}.vtkhdf"
+    head = SnapshotHead(
+        path,
+        index,
+        float(time_s),
+        StoredGrid(as_triple(int, grid.shape), as_triple(float, grid.spacing_um)),
+        {vtk_name: array for vtk_name, (array, _) in arrays.items()},
+    )
+    try:
+        make_folder(path.parent)
+        with create_hdf5(path, _encode(head)) as file:
+            write_image_header(file, grid)
+            for vtk_name, (array, values) in arrays.items():
+                _write_array(cell_data(file), vtk_name, array, values)
+            about = file.create_group("exodiff").attrs
+            about["index"], about["time_s"] = head.index, head.time_s
+    except WRITE_ERRORS as error:
+        advice = "make room or fix the permissions, then `exodiff resume`"
+        raise RunDirectoryError(str(path), f"could not be written ({error}); {advice} {run_dir}") from error
+    return path
+
+
+def list_snapshots(run_dir: Path) -> list[Path]:
+    """The snapshot files of a run in the order of their index, unverified."""
+    folder = run_dir / FOLDER
+    if not folder.is_dir():
+        return []
+    return sorted((path for path in folder.iterdir() if _FILE_NAME.fullmatch(path.name)), key=index_of)
+
+
+def index_of(path: Path) -> int:
+    """The index in a snapshot's file name, or -1 when the name is not of that form."""
+    match = _FILE_NAME.fullmatch(path.name)
+    return int(match.group(1)) if match else -1
+
+
+def read_snapshot(path: Path, names: Collection[str] | None = None) -> Snapshot:
+    """Reads a snapshot, or only the named fields of it; arrays of replicates are stacked again.
+
+    Raises:
+        RunDirectoryError: the file is damaged or no snapshot of exodiff.
+        KeyError: it has no field of such a name.
+
+    """
+    try:
+        seal = read_seal(path)
+        head = _decode(path, seal.head)
+        verify_body(path, seal)
+        known = {array.name for array in head.arrays.values()}
+        if names is not None and not set(names) <= known:
+            raise KeyError(f"{path} has no field {sorted(set(names) - known)}; it has {sorted(known)}")
+        with open_hdf5(path) as file:
+            fields = dict(_read_fields(file, head, known if names is None else names, path.stat().st_size))
+    except UnreadableFileError as damage:
+        raise RunDirectoryError(str(path), f"cannot be read as a snapshot: {damage}; delete it") from damage
+    return Snapshot(head.index, head.time_s, fields, head.grid)
+
+
+def read_head(path: Path) -> SnapshotHead:
+    """Reads what a snapshot holds, without the arrays, which are not verified.
+
+    Raises:
+        UnreadableFileError: the file is damaged or no snapshot of exodiff.
+
+    """
+    return _decode(path, read_seal(path).head)
+
+
+def array_attributes(array: ArrayHead) -> dict[str, str | int]:
+    """What stands at an array for those who open the file with other programs."""
+    attributes: dict[str, str | int] = {"name": array.name, "unit": array.unit}
+    if array.replicate is not None:
+        attributes["replicate"] = array.replicate
+    if array.legend is not None:
+        attributes["legend"] = json.dumps(array.legend)
+    return attributes
+
+
+def _named_arrays(fields: Mapping[str, FieldArray], grid: ImageGrid) -> dict[str, tuple[ArrayHead, np.ndarray]]:
+    """The arrays by their names in VTK, in VTK's order."""
+    arrays: dict[str, tuple[ArrayHead, np.ndarray]] = {}
+    for name, field in fields.items():
+        values = np.asarray(field.values)
+        fits = values.ndim in {3, 4} and values.shape[-3:] == tuple(grid.shape)
+        if not fits or values.dtype.kind not in _KINDS or not _FIELD_NAME.fullmatch(name):
+            described = f"{name!r} of type {values.dtype} and shape {values.shape}"
+            raise ValueError(f"field {described} cannot be written; the lattice has shape {grid.shape}")
+        legend = None if field.legend is None else {int(key): label for key, label in field.legend.items()}
+        for replicate, part in {None: values}.items() if values.ndim == 3 else enumerate(values):
+            vtk_name = array_name(name, replicate)
+            if vtk_name in arrays:
+                raise ValueError(f"fields {name!r} and {arrays[vtk_name][0].name!r} would both be {vtk_name!r} in VTK")
+            ordered = to_vtk_order(part)
+            arrays[vtk_name] = ArrayHead(name, replicate, ordered.dtype, field.unit, field.is_static, legend), ordered
+    return arrays
+
+
+def _write_array(cells: h5py.Group, vtk_name: str, array: ArrayHead, values: np.ndarray) -> None:
+    # Higher levels cost much time for little; VTK reads no other filter.
+    dataset = cells.create_dataset(
+        vtk_name, data=values, chunks=chunk_shape(values.shape), compression="gzip", compression_opts=1, shuffle=True
+    )
+    dataset.attrs.update(array_attributes(array))
+
+
+def _encode(head: SnapshotHead) -> dict[str, Any]:
+    arrays = {name: asdict(array) | {"dtype": array.dtype.str} for name, array in head.arrays.items()}
+    described = {"index": head.index, "time_s": head.time_s, "grid": asdict(head.grid), "arrays": arrays}
+    return {"format": FORMAT, "format_version": FORMAT_VERSION} | described
+
+
+def _decode(path: Path, head: dict[str, Any]) -> SnapshotHead:
+    if head.get("format") != FORMAT or head.get("format_version") != FORMAT_VERSION:
+        raise UnreadableFileError("it is not a snapshot that this exodiff reads")
+    try:
+        grid = StoredGrid(as_triple(int, head["grid"]["shape"]), as_triple(float, head["grid"]["spacing_um"]))
+        arrays = {str(name): _decode_array(array) for name, array in head["arrays"].items()}
+        decoded = SnapshotHead(path, int(head["index"]), float(head["time_s"]), grid, arrays)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UnreadableFileError(f"its head is incomplete ({error})") from error
+    if min(grid.shape) < 1 or math.prod(grid.shape) > MAX_VOXELS:
+        raise UnreadableFileError(f"its shape {grid.shape} is not that of a lattice of at most 2^32 voxels")
+    return decoded
+
+
+def _decode_array(array: dict[str, Any]) -> ArrayHead:
+    legend = array["legend"]
+    return ArrayHead(
+        str(array["name"]),
+        None if array["replicate"] is None else int(array["replicate"]),
+        np.dtype(str(array["dtype"])),
+        str(array["unit"]),
+        bool(array["is_static"]),
+        None if legend is None else {int(key): str(label) for key, label in legend.items()},
+    )
+
+
+def _read_fields(
+    file: h5py.File, head: SnapshotHead, wanted: Collection[str], file_size: int
+) -> Iterator[tuple[str, FieldArray]]:
+    for name in sorted(wanted):
+        parts = {array.replicate: vtk_name for vtk_name, array in head.arrays.items() if array.name == name}
+        array = head.arrays[next(iter(parts.values()))]
+        loaded = {each: _read_values(file, parts[each], head.grid, file_size) for each in parts}
+        values = loaded[None] if None in loaded else np.stack([loaded[each] for each in range(len(loaded))])
+        yield name, FieldArray(values, array.unit, array.is_static, array.legend)
+
+
+def _read_values(file: h5py.File, vtk_name: str, grid: StoredGrid, file_size: int) -> np.ndarray:
+    dataset = stored_dataset(file, f"VTKHDF/CellData/{vtk_name}")
+    if dataset.shape != grid.shape[::-1] or num_bytes(dataset) > _MAX_COMPRESSION * file_size:
+        raise UnreadableFileError(f"array {vtk_name!r} of shape {dataset.shape} does not fit the lattice or the file")
+    return from_vtk_order(dataset[...])

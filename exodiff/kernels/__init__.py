@@ -1,0 +1,1 @@
+"""Pure functions of arrays that advance a state: random bits, draws, hops, reactions, cells."""

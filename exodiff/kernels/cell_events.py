@@ -1,0 +1,152 @@
+"""Reactions that make a new cell, and the random walk of cells, over one step."""
+
+import jax.numpy as jnp
+from jax import Array
+
+from exodiff.core.arrays import Bits, Number, Real
+from exodiff.kernels.cells import (
+    arrivals,
+    carried,
+    chance_of_room,
+    departures,
+    empty_neighbours,
+    faces_of,
+    to_neighbours,
+)
+from exodiff.kernels.policies import Policy, is_discrete
+from exodiff.kernels.random import Stream, fold
+from exodiff.kernels.rates import Voxels, mass_action, rate_factor
+from exodiff.kernels.reactions import burst_size
+from exodiff.model.network import Channel, NewCell
+
+Counts = Array  # (species, x, y, z)
+
+
+def _empty(voxels: Voxels) -> Number:
+    """Room for a cell in each voxel."""
+    network = voxels.problem.network
+    types = voxels.counts[network.first_type : len(network.species)]
+    return 1 - jnp.sum(types, axis=0, dtype=voxels.counts.dtype)
+
+
+def initial_content(voxels: Voxels, species: int, cell_type: int) -> Number:
+    """Molecules of an in-cell species in a new cell of a type."""
+    network = voxels.problem.network
+    key = f"species.{network.species[species]}.initial.{network.species[cell_type]}"
+    value = voxels.inputs.parameters.get(key)
+    return jnp.zeros((), voxels.counts.dtype) if value is None else value.astype(voxels.counts.dtype)
+
+
+def make_cells(
+    policy: Policy, stream: Stream, index: Bits, voxels: Voxels, channel: Channel, dt_s: Real
+) -> tuple[Counts, Number]:
+    """Let a channel that makes a new cell act for one step: new counts, and the events in each voxel."""
+    if channel.new_cell is NewCell.HERE:
+        return _fill(policy, stream, index, voxels, channel, dt_s)
+    return _divide(policy, stream, index, voxels, channel, dt_s)
+
+
+def _probability(voxels: Voxels, channel: Channel, dt_s: Real) -> Real:
+    """Probability that one parent cell (or empty voxel) has an event in the step."""
+    others = tuple((s, o) for s, o in channel.reactants if s != channel.parent)
+    factor = rate_factor(voxels, channel) * mass_action(voxels, others)
+    for species, order in others:
+        factor = jnp.where(voxels.real(species) >= order, factor, 0.0)
+    return jnp.broadcast_to(-jnp.expm1(-factor * dt_s), voxels.problem.grid.shape)
+
+
+def _molecules(
+    policy: Policy, stream: Stream, index: Bits, voxels: Voxels, channel: Channel, counts: Counts, events: Number
+) -> Counts:
+    """Apply the changes of molecules of some events."""
+    first_type = voxels.problem.network.first_type
+    for species, change in channel.changes:
+        if species < first_type:
+            counts = counts.at[species].add(change * events)
+    for product in channel.bursts:
+        counts = counts.at[product.species].add(burst_size(policy, stream, index, voxels, product, events))
+    return counts
+
+
+def _fill(
+    policy: Policy, stream: Stream, index: Bits, voxels: Voxels, channel: Channel, dt_s: Real
+) -> tuple[Counts, Number]:
+    assert channel.child is not None
+    network = voxels.problem.network
+    born = policy.binomial(stream, index, 0, _empty(voxels), _probability(voxels, channel, dt_s))
+    counts = voxels.counts.at[channel.child].add(born)
+    for species in range(network.num_free, network.first_type):
+        counts = counts.at[species].add(born * initial_content(voxels, species, channel.child))
+    return _molecules(policy, stream, index, voxels, channel, counts, born), born
+
+
+def _divide(
+    policy: Policy, stream: Stream, index: Bits, voxels: Voxels, channel: Channel, dt_s: Real
+) -> tuple[Counts, Number]:
+    assert channel.parent is not None
+    assert channel.child is not None
+    network, grid = voxels.problem.network, voxels.problem.grid
+    counts = voxels.counts
+    ready = policy.binomial(stream, index, 0, counts[channel.parent], _probability(voxels, channel, dt_s))
+    empties = empty_neighbours(_empty(voxels), grid)
+    if not empties:
+        return counts, jnp.zeros_like(ready)
+    if not is_discrete(policy):
+        ready = ready * chance_of_room(empties)
+    real = voxels.problem.precision
+    flows = to_neighbours(policy, stream, index, ready, [e.astype(real) for e in empties], grid)
+    events, born = departures(flows), arrivals(flows, grid)
+    occupancy = voxels.occupancy().astype(counts.dtype)
+    is_division = channel.child == channel.parent and channel.change_of.get(channel.parent, 0) == 1
+    new = _molecules(policy, stream, index, voxels, channel, counts, events)
+    for place in range(network.num_in_cell):
+        species = network.num_free + place
+        content = counts[species]
+        if is_division and network.on_division[place] == "split":
+            half = policy.binomial(fold(stream, species + 1), index, 0, content, jnp.asarray(0.5, real))
+            leaving, entering = carried(policy, half, flows, occupancy, grid)
+            new = new.at[species].add(entering - leaving)
+            continue
+        if is_division:
+            fresh = events * initial_content(voxels, species, channel.parent)
+            new = new.at[species].add(fresh - policy.share(content, events, occupancy))
+        new = new.at[species].add(born * initial_content(voxels, species, channel.child))
+    # the parent becomes the first product; the child appears next door
+    kept = _kept_type(channel, network.first_type)
+    new = new.at[channel.parent].add(-events).at[kept].add(events)
+    return new.at[channel.child].add(born), events
+
+
+def _kept_type(channel: Channel, first_type: int) -> int:
+    """The type of the cell that stays: the parent's, or the one it turns into."""
+    assert channel.parent is not None
+    net = {s: c for s, c in channel.changes if s >= first_type}
+    net[channel.parent] = net.get(channel.parent, 0) + 1
+    assert channel.child is not None
+    net[channel.child] = net.get(channel.child, 0) - 1
+    return next((s for s, c in net.items() if c == 1), channel.parent)
+
+
+def move_cells(policy: Policy, stream: Stream, index: Bits, voxels: Voxels, cell_type: int, dt_s: Real) -> Counts:
+    """Random walk of the cells of a type to empty face neighbours, D / h^2 to each; their molecules go with them."""
+    network, grid = voxels.problem.network, voxels.problem.grid
+    motility = network.motility[cell_type - network.first_type]
+    faces = faces_of(grid)
+    if motility is None or not faces:
+        return voxels.counts
+    real = voxels.problem.precision
+    diffusivity = jnp.broadcast_to(voxels.evaluate(motility), grid.shape)
+    empties = empty_neighbours(_empty(voxels).astype(real), grid)
+    weights = [
+        diffusivity * empty / grid.spacing_um[axis] ** 2 for empty, (axis, _) in zip(empties, faces, strict=True)
+    ]
+    rate = departures(weights)
+    counts = voxels.counts
+    leaving = policy.binomial(stream, index, 0, counts[cell_type], -jnp.expm1(-rate * dt_s))
+    flows = to_neighbours(policy, stream, index, leaving, weights, grid)
+    occupancy = voxels.occupancy().astype(counts.dtype)
+    new = counts.at[cell_type].add(arrivals(flows, grid) - departures(flows))
+    for species in range(network.num_free, network.first_type):
+        out, into = carried(policy, counts[species], flows, occupancy, grid)
+        new = new.at[species].add(into - out)
+    return new

@@ -1,0 +1,144 @@
+"""Hops between neighbouring voxels, one axis at a time.
+
+The lattice master equation of one axis, dP/dt = A P with hop rates w across each face, is advanced by the second-order
+transition matrix I + dt A + dt^2 A^2 / 2: a molecule moves by at most two voxels. The axis generators of a homogeneous
+box commute, so splitting by axis is exact there. All transition probabilities are positive for r = w dt <= 1/3.
+
+An absorbing or fixed wall has its value on the wall's face, half a voxel away: hop rate 2 D / h^2. Rates across faces
+between unlike voxels use the harmonic mean of D (S. V. Patankar, "Numerical Heat Transfer and Fluid Flow", 1980).
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+from exodiff.core.arrays import Bits, Number, Real
+from exodiff.kernels.neighbours import seen_from, shift
+from exodiff.kernels.policies import Policy
+from exodiff.kernels.random import Stream
+from exodiff.lattice.grid import Grid
+
+MAX_HOPS_PER_STEP = 1.0 / 3.0  # r = D dt / h^2 above which a transition probability can be negative
+AUTO_HOPS_PER_STEP = 1.0 / 4.0  # r that the automatic step keeps to
+
+
+class HopRates(NamedTuple):
+    """Hops per second from each voxel to its lower and upper neighbour along one axis."""
+
+    down: Real
+    up: Real
+
+
+class Transition(NamedTuple):
+    """The law of a molecule's displacement along one axis, as a cascade of binary choices.
+
+    Attributes:
+        moves: probability to leave the voxel.
+        goes_up: probability that a mover goes up.
+        far_up, far_down: probability that an upward (downward) mover goes two voxels.
+
+    """
+
+    moves: Real
+    goes_up: Real
+    far_up: Real
+    far_down: Real
+
+
+def hop_rates(diffusivity_um2_per_s: Real, grid: Grid, axis: int) -> HopRates:
+    """Hop rates along an axis, with the walls built in.
+
+    For one diffusivity, one value for each place along the axis, e.g. (x, 1, 1); for a field of them, (x, y, z).
+    """
+    along = tuple(n if a == axis else 1 for a, n in enumerate(grid.shape))
+    d = jnp.broadcast_to(diffusivity_um2_per_s, grid.shape if jnp.ndim(diffusivity_um2_per_s) else along)
+    per_area = 1.0 / grid.spacing_um[axis] ** 2
+    rates = []
+    for side, step in enumerate((-1, 1)):
+        other = seen_from(d, grid, axis, step)
+        total = d + other
+        inner = 2.0 * d * other / jnp.where(total > 0, total, 1.0) * per_area
+        if not grid.is_periodic(axis):
+            wall = 2.0 * d * per_area if grid.walls[axis][side] in ("absorbing", "fixed") else jnp.zeros_like(d)
+            inner = jnp.where(at_wall(grid, axis, side), wall, inner)
+        rates.append(inner)
+    return HopRates(*rates)
+
+
+def at_wall(grid: Grid, axis: int, side: int) -> Array:
+    """Mask of the voxels next to a wall (side 0 low, 1 high), broadcastable on the lattice."""
+    shape = [1, 1, 1]
+    shape[axis] = grid.shape[axis]
+    place = jnp.arange(grid.shape[axis]).reshape(shape)
+    return place == (grid.shape[axis] - 1 if side else 0)
+
+
+def transition(rates: HopRates, dt_s: Real, grid: Grid, axis: int) -> Transition:
+    """Second-order transition probabilities of one step from the hop rates."""
+    down, up = rates.down * dt_s, rates.up * dt_s
+    out = down + up
+    # beyond an open wall nothing comes back, so a lost molecule has no second hop
+    next_up, next_down = seen_from(up, grid, axis, 1), seen_from(down, grid, axis, -1)
+    out_above, out_below = seen_from(out, grid, axis, 1), seen_from(out, grid, axis, -1)
+    two_up, two_down = 0.5 * up * next_up, 0.5 * down * next_down
+    one_up = up - 0.5 * up * (out + out_above)
+    one_down = down - 0.5 * down * (out + out_below)
+    all_up, all_down = one_up + two_up, one_down + two_down
+    moves = all_up + all_down
+    return Transition(
+        jnp.clip(moves, 0.0, 1.0), _share(all_up, moves), _share(two_up, all_up), _share(two_down, all_down)
+    )
+
+
+def _share(part: Real, whole: Real) -> Real:
+    return jnp.clip(part / jnp.where(whole > 0, whole, 1.0), 0.0, 1.0)
+
+
+def hop_flows(policy: Policy, stream: Stream, index: Bits, n: Number, law: Transition) -> tuple[Number, ...]:
+    """Numbers that move by -2, -1, +1, +2 voxels: one multinomial draw as four binomials."""
+    movers = policy.binomial(stream, index, 0, n, law.moves)
+    up = policy.binomial(stream, index, 1, movers, law.goes_up)
+    down = movers - up
+    far_up = policy.binomial(stream, index, 2, up, law.far_up)
+    far_down = policy.binomial(stream, index, 3, down, law.far_down)
+    return far_down, down - far_down, up - far_up, far_up
+
+
+def net_gain(flows: tuple[Number, ...], grid: Grid, axis: int) -> Number:
+    """Arrivals less departures in each voxel; what leaves through an open wall is gone."""
+    far_down, down, up, far_up = flows
+    periodic = grid.is_periodic(axis)
+    rising = shift(up + shift(far_up, axis, 1, periodic=periodic), axis, 1, periodic=periodic)
+    falling = shift(down + shift(far_down, axis, -1, periodic=periodic), axis, -1, periodic=periodic)
+    return rising + falling - (far_down + down + up + far_up)
+
+
+def injection(rates: HopRates, outside: Real, dt_s: Real, grid: Grid, axis: int, side: int) -> Real:
+    """Mean number of molecules that enter through a fixed wall in one step and where they are at its end.
+
+    Args:
+        rates: hop rates of the species along the axis.
+        outside: molecules that a voxel at the wall's concentration would hold.
+        dt_s: the step.
+        grid: the lattice.
+        axis: the axis of the wall.
+        side: 0 for the low wall, 1 for the high one.
+
+    Returns:
+        Means, (x, y, z): the second-order integral of the source over the step, so that a lattice at the wall's
+        concentration keeps it.
+
+    """
+    through = (rates.up if side else rates.down) * dt_s
+    entering = jnp.where(at_wall(grid, axis, side), through * outside, 0.0)
+    inward = (rates.down if side else rates.up) * dt_s
+    out = (rates.down + rates.up) * dt_s
+    deeper = shift(0.5 * entering * inward, axis, -1 if side else 1, periodic=False)
+    return entering * (1.0 - 0.5 * out) + deeper
+
+
+def largest_hops(diffusivity_um2_per_s: Real, grid: Grid) -> Real:
+    """Largest D / h^2 over voxels and axes: times the step, the r that the step's limits speak of."""
+    axes = [axis for axis in range(3) if grid.can_hop(axis)]
+    return jnp.max(diffusivity_um2_per_s) * max((grid.spacing_um[a] ** -2 for a in axes), default=0.0)

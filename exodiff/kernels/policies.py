@@ -1,0 +1,116 @@
+"""Draw policies: where a kernel asks how many events there are, this file answers.
+
+The engines ``leap`` and ``mean_field`` are the same kernels with another policy. Every policy has the methods of
+:class:`Discrete`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from jax import lax
+
+from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, Bits, Count, Mask, Number, Real
+from exodiff.kernels import draws
+from exodiff.kernels.random import Stream
+
+Propensity = Callable[[Number], Real]
+"""Events expected in the step as a function of the events that happened in it so far."""
+
+
+@dataclass(frozen=True)
+class Discrete:
+    """Integer counts, drawn from the exact law of each channel alone."""
+
+    def binomial(self, stream: Stream, index: Bits, number: int, n: Count, p: Real) -> Count:
+        """How many of n do what each does with probability p."""
+        return draws.binomial(stream, index, number, n, p)
+
+    def poisson(self, stream: Stream, index: Bits, number: int, mean: Real) -> Count:
+        """How many events of a channel that changes none of its reactants."""
+        return draws.poisson(stream, index, number, mean)
+
+    def mass_action(self, stream: Stream, index: Bits, law: draws.MassAction) -> Count:
+        """How many events of a mass-action channel that changes one or two of its reactants."""
+        return draws.mass_action_events(stream, index, law)
+
+    def modulated(self, stream: Stream, index: Bits, propensity: Propensity) -> Count:
+        """How many events of a channel whose rate depends on what it changes, re-evaluated after each event."""
+
+        def ring(carry: tuple[Mask, Count, Real, Bits]) -> tuple[Mask, Count, Real, Bits]:
+            running, events, time, clock = carry
+            rate = propensity(events)
+            time = time + draws.exponential(stream, index, clock) / jnp.maximum(rate, 1e-30)
+            running = running & (rate > 0) & (time <= 1.0)
+            return running, events + running.astype(COUNT_DTYPE), time, clock + jnp.asarray(1, BITS_DTYPE)
+
+        start = (
+            jnp.ones(index.shape, bool),
+            jnp.zeros(index.shape, COUNT_DTYPE),
+            jnp.zeros(index.shape, jnp.float32),
+            jnp.asarray(0, BITS_DTYPE),
+        )
+        return lax.while_loop(lambda c: jnp.any(c[0]), ring, start)[1]
+
+    def waiting_time(self, stream: Stream, index: Bits, events: Count) -> Real:
+        """Sum of as many standard exponential waiting times as there were events."""
+
+        def add(carry: tuple[Real, Count]) -> tuple[Real, Count]:
+            time, i = carry
+            wait = draws.exponential(stream, index, i.astype(BITS_DTYPE))
+            return time + jnp.where(i < events, wait, 0.0), i + 1
+
+        start = (jnp.zeros(events.shape, jnp.float32), jnp.asarray(0, COUNT_DTYPE))
+        return lax.while_loop(lambda c: c[1] < jnp.max(events), add, start)[0]
+
+    def share(self, content: Count, cells: Count, occupancy: Count) -> Count:
+        """Molecules in some of a voxel's cells: all or none, since a voxel holds one cell."""
+        del occupancy
+        return content * cells
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Real amounts, each channel by its mean: the reaction-diffusion equations, smooth in the parameters."""
+
+    def binomial(self, stream: Stream, index: Bits, number: int, n: Real, p: Real) -> Real:
+        """Mean of the binomial."""
+        del stream, index, number
+        return n * p
+
+    def poisson(self, stream: Stream, index: Bits, number: int, mean: Real) -> Real:
+        """Mean of the Poisson."""
+        del stream, index, number
+        return mean
+
+    def mass_action(self, stream: Stream, index: Bits, law: draws.MassAction) -> Real:
+        """The midpoint rule on n^order: second order in the step, positive while at most half is used up in it."""
+        return self.modulated(stream, index, lambda events: law.propensity(events, falling=False))
+
+    def modulated(self, stream: Stream, index: Bits, propensity: Propensity) -> Real:
+        """The midpoint rule."""
+        del stream
+        first = propensity(jnp.zeros(index.shape, jnp.float32))
+        return propensity(0.5 * first)
+
+    def waiting_time(self, stream: Stream, index: Bits, events: Real) -> Real:
+        """Mean of the sum."""
+        del stream, index
+        return events
+
+    def share(self, content: Real, cells: Real, occupancy: Real) -> Real:
+        """Molecules in some of a voxel's cells, which all hold the same."""
+        return content * cells / jnp.where(occupancy > 0, occupancy, 1.0)
+
+
+Policy = Discrete | Mean
+
+
+def policy_of(engine: str) -> Policy:
+    """The policy of an engine."""
+    return {"leap": Discrete(), "mean_field": Mean()}[engine]
+
+
+def is_discrete(policy: Policy) -> bool:
+    """Whether amounts are whole molecules."""
+    return isinstance(policy, Discrete)

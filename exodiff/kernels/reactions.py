@@ -1,0 +1,108 @@
+"""Events of reaction channels in one step, and what they change."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from exodiff.core.arrays import Bits, Number, Real
+from exodiff.kernels import draws
+from exodiff.kernels.policies import Policy
+from exodiff.kernels.random import Stream, fold
+from exodiff.kernels.rates import Voxels, mass_action, propensity, propensity_after, rate_factor
+from exodiff.model.network import Channel, DrawKind, Product
+
+
+class DrawInputs(NamedTuple):
+    """What a draw needs, as three arrays on the lattice, so that all channels of a kind share one compiled draw.
+
+    Attributes:
+        first, second: counts of the reactants that change (zeros if none).
+        real: the probability (binomial), mean (Poisson), constant factor (mass action) or diffusivity (hop).
+
+    """
+
+    first: Number
+    second: Number
+    real: Real
+
+
+def draw_inputs(voxels: Voxels, channel: Channel, dt_s: Real) -> DrawInputs:
+    """Inputs of a channel's draw for one step."""
+    problem = voxels.problem
+    shape = problem.grid.shape
+    changing = changing_reactants(channel)
+    nothing = jnp.zeros(shape, voxels.counts.dtype)
+    if channel.kind is DrawKind.MODULATED:
+        return DrawInputs(nothing, nothing, jnp.zeros(shape, problem.precision))
+    if channel.kind is DrawKind.POISSON:
+        return DrawInputs(nothing, nothing, jnp.broadcast_to(propensity(voxels, channel) * dt_s, shape))
+    others = tuple((s, o) for s, o in channel.reactants if s not in changing)
+    factor = jnp.broadcast_to(rate_factor(voxels, channel) * mass_action(voxels, others) * dt_s, shape)
+    first = voxels.counts[changing[0]]
+    if channel.kind is DrawKind.BINOMIAL:
+        return DrawInputs(first, nothing, -jnp.expm1(-factor))
+    second = voxels.counts[changing[1]] if len(changing) > 1 else nothing
+    return DrawInputs(first, second, factor)
+
+
+def changing_reactants(channel: Channel) -> list[int]:
+    """Reactants whose number an event changes."""
+    change_of = channel.change_of
+    return [species for species, _ in channel.reactants if species in change_of]
+
+
+def mass_action_table(channel: Channel) -> tuple[int, int, int, int]:
+    """(order of first, order of second, change of first, change of second) of the changing reactants."""
+    order_of, change_of = dict(channel.reactants), channel.change_of
+    changing = changing_reactants(channel)
+    if channel.kind is not DrawKind.CHAIN:
+        return 0, 0, 0, 0
+    second = changing[1] if len(changing) > 1 else None
+    return (
+        order_of[changing[0]],
+        0 if second is None else order_of[second],
+        change_of[changing[0]],
+        0 if second is None else change_of[second],
+    )
+
+
+def mass_action_events(policy: Policy, stream: Stream, index: Bits, inputs: DrawInputs, table: Array) -> Number:
+    """Events of a channel that changes one or two of its reactants; the table is that of the channel."""
+    law = draws.MassAction(inputs.real, inputs.first, inputs.second, (table[0], table[1]), (table[2], table[3]))
+    return policy.mass_action(stream, index, law)
+
+
+def modulated_events(
+    policy: Policy, stream: Stream, index: Bits, voxels: Voxels, channel: Channel, dt_s: Real
+) -> Number:
+    """Events of a channel whose rate depends on what it changes."""
+    after = propensity_after(voxels, channel)
+    return policy.modulated(stream, index, lambda events: after(events) * dt_s)
+
+
+def burst_size(policy: Policy, stream: Stream, index: Bits, voxels: Voxels, product: Product, events: Number) -> Number:
+    """Copies made by some events: exactly the sum of as many independent bursts.
+
+    ``poisson(m)``: Poisson(m k). ``geometric(m)`` on 0, 1, 2, ...: Poisson(m G) with G a sum of k unit exponentials.
+    ``loaded(f, m)``: Poisson(m Binomial(k, f)).
+    """
+    arguments = [voxels.evaluate(argument) for argument in product.burst.arguments]
+    own = fold(stream, product.species + 1)
+    bursts: Number | Real = events
+    if product.burst.kind == "loaded":
+        bursts = policy.binomial(own, index, 2, events, jnp.broadcast_to(arguments[0], events.shape))
+    elif product.burst.kind == "geometric":
+        bursts = policy.waiting_time(own, index, events)
+    return policy.poisson(own, index, 4, bursts * arguments[-1])
+
+
+def wipe_cells(
+    policy: Policy, counts: Array, first: int, last: int | Array, deaths: Number, occupancy: Number
+) -> Array:
+    """Take away the molecules of cells that die: those of the in-cell species first ... last - 1."""
+
+    def wipe(species: Array, counts: Array) -> Array:
+        return counts.at[species].add(-policy.share(counts[species], deaths, occupancy))
+
+    return lax.fori_loop(first, last, wipe, counts)

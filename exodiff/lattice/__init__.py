@@ -1,0 +1,1 @@
+"""The lattice: its grid, walls, regions, and where cells are placed on it."""

@@ -1,0 +1,1 @@
+"""The network of species and reactions, as static data."""

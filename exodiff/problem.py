@@ -1,0 +1,125 @@
+"""Problem: the static structure of a simulation. Model: a problem with its numbers.
+
+What decides the compiled program is static and hashed by value; what one may fit or differentiate is an array.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Array
+
+from exodiff.core.arrays import Precision
+from exodiff.core.expressions import Expression
+from exodiff.lattice.grid import Grid
+from exodiff.model.network import Network
+
+Parameters = dict[str, Array]
+
+
+@dataclass(frozen=True)
+class FixedWall:
+    """The concentration of a species outside a wall with fixed values."""
+
+    axis: int
+    side: int
+    species: int
+    concentration: Expression
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Mean of an expression over voxels, by their distance to the nearest voxel with a cell of a type."""
+
+    of: Expression
+    origin: str
+    bin_um: float
+    num_bins: int
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How many cells of a type (or voxels) have a value in each bin."""
+
+    of: Expression
+    over: str
+    edges: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Observable:
+    """A named quantity that is recorded."""
+
+    name: str
+    quantity: Expression | Profile | Histogram
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Everything static: hashed by value, a key of the compilation cache.
+
+    Args:
+        grid: the lattice.
+        network: species and channels.
+        walls: concentrations outside fixed walls.
+        field_diffusion: free species whose diffusivity is a field ``diffusion.NAME`` of ``Inputs``.
+        regions: names of regions, each a mask in ``Inputs.fields``.
+        observables: what is recorded.
+        event_counters: (reaction, region) pairs whose events are counted.
+        random_start: (species, mean) pairs drawn for each replicate in every voxel (in-cell species: in every cell).
+        engine: ``leap`` or ``mean_field``.
+        precision: dtype of the reals.
+        step_bound_s: the longest step; every interval is cut into an even number of equal ones.
+        exit_limit: largest exit rate times step before a step is cut into substeps.
+        hop_limit: largest D dt / h^2 before a step is cut into substeps.
+
+    """
+
+    grid: Grid
+    network: Network
+    walls: tuple[FixedWall, ...]
+    field_diffusion: tuple[int, ...]
+    regions: tuple[str, ...]
+    observables: tuple[Observable, ...]
+    event_counters: tuple[tuple[str, str], ...]
+    random_start: tuple[tuple[int, Expression], ...]
+    engine: str
+    precision: Precision
+    step_bound_s: float
+    exit_limit: float
+    hop_limit: float
+
+
+class Inputs(NamedTuple):
+    """The arrays of a simulation: parameters by name, and fields on the lattice.
+
+    Attributes:
+        parameters: scalars (or arrays that broadcast on the lattice), internal units.
+        fields: region masks ``region.NAME`` and diffusivities ``diffusion.SPECIES``, each (x, y, z).
+
+    """
+
+    parameters: Parameters
+    fields: dict[str, Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A problem with its numbers: what ``simulate`` takes.
+
+    Attributes:
+        problem: the static structure.
+        parameters: default value of each parameter, internal units (um, s, molecules).
+        fields: region masks and diffusivities on the lattice.
+        start: the state at time zero before its random part, (species, x, y, z).
+        time_step_s: the fixed step, or None for the automatic one.
+        tolerance: largest exit probability of a molecule in an automatic step.
+
+    """
+
+    problem: Problem
+    parameters: dict[str, float]
+    fields: dict[str, np.ndarray]
+    start: np.ndarray
+    time_step_s: float | None
+    tolerance: float

@@ -1,0 +1,59 @@
+"""The text of ``exodiff check``."""
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from exodiff.config.schema import RunConfig
+
+if TYPE_CHECKING:
+    from exodiff.check import CheckReport
+    from exodiff.stepsize import Bound
+
+
+def render(report: "CheckReport", config: RunConfig, console: Console) -> None:
+    """Print what was found about a model."""
+    shape = " x ".join(map(str, report.shape))
+    spacing = " x ".join(f"{h:g}" for h in report.spacing_um)
+    console.print(f"{config.title or 'untitled'}: {shape} voxels of {spacing} um, engine {report.engine}")
+    console.print(_species_table(report))
+    console.print(_reaction_table(report))
+    console.print("longest automatic step by cause (the first binds):")
+    _print_bounds(report.auto_bounds, console)
+    console.print("longest step that run.time_step may give:")
+    _print_bounds(report.fixed_bounds[:1], console)
+    console.print(f"this run: {report.num_steps} steps of about {report.step_s:.3g} s in {config.run.duration_s:g} s")
+    for warning in report.warnings:
+        console.print(f"warning: {warning}", markup=False)
+
+
+def _print_bounds(bounds: "tuple[Bound, ...]", console: Console) -> None:
+    for bound in bounds:
+        console.print(f"  {bound.step_s:.3g} s  {bound.cause}", markup=False)
+    if not bounds:
+        console.print("  nothing bounds it")
+
+
+def _species_table(report: "CheckReport") -> Table:
+    table = Table("species", "where", "at first", "D um^2/s", "exit rate /s", "range um", box=None, pad_edge=False)
+    for species in report.species:
+        low, high = species.exit_per_s
+        table.add_row(
+            species.name,
+            species.kind,
+            f"{species.initial:.6g}",
+            "-" if species.diffusivity_um2_per_s is None else f"{species.diffusivity_um2_per_s:.3g}",
+            "-" if high == 0 else f"{low:.3g} ... {high:.3g}" if low < high else f"{high:.3g}",
+            "-" if species.range_um is None else f"{species.range_um:.3g}",
+        )
+    return table
+
+
+def _reaction_table(report: "CheckReport") -> Table:
+    table = Table("reaction", "equation", "rate", "now (per event's reactants) /s", "draw", box=None, pad_edge=False)
+    for reaction in report.reactions:
+        low, high = reaction.rate_now
+        now = f"{low:.3g} ... {high:.3g}" if low < high else f"{high:.3g}"
+        table.add_row(reaction.name, reaction.equation, reaction.rate, now, reaction.draw)
+    return table

@@ -1,0 +1,1 @@
+"""One run on disk: advance chunk by chunk, record, checkpoint, resume."""

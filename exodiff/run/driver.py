@@ -1,0 +1,338 @@
+"""Drive one run: begin or resume, advance in chunks, record at scheduled times, checkpoint, stop on a signal."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from exodiff.build import ConfiguredModel, build
+from exodiff.check import explain_failure
+from exodiff.config.load import config_hash
+from exodiff.core.arrays import BITS_DTYPE
+from exodiff.core.errors import CheckpointError, ConfigError, SimulationError
+from exodiff.core.health import Health
+from exodiff.io import checkpoint
+from exodiff.io.lock import RunLock
+from exodiff.io.provenance import append_provenance, provenance
+from exodiff.observe import Measured, measure
+from exodiff.problem import Inputs, Problem
+from exodiff.run.directory import RunDirectory
+from exodiff.run.recorder import Recorder, discard_after
+from exodiff.run.schedule import Schedule, make_schedule
+from exodiff.run.signals import StopRequest
+from exodiff.simulate import advance, initial_state, make_inputs, precision_context, start_array
+from exodiff.state import State
+from exodiff.viz.figures import make_figures
+
+KEPT_CHECKPOINTS = 3
+_CHUNK_S = 0.5  # wall-clock time of one call of the device, so that signals and progress are not kept waiting
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        phase: ``compiling``, ``running``, ``drawing figures`` or ``done``.
+        time_s: simulated time reached.
+        duration_s: simulated time of the whole run.
+        speed: simulated seconds a wall-clock second, 0 if not known yet.
+
+    """
+
+    phase: str
+    time_s: float
+    duration_s: float
+    speed: float = 0.0
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run left behind.
+
+    Attributes:
+        path: the run directory.
+        finished: whether it reached its end; if not, ``exodiff resume`` continues it.
+        stopped_by: the signal that stopped it, or None.
+        time_s: simulated time reached.
+        figures: files drawn.
+        warnings: lines for the user, e.g. damaged checkpoints that were passed over.
+
+    """
+
+    path: Path
+    finished: bool
+    stopped_by: str | None
+    time_s: float
+    figures: tuple[Path, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+Report = Callable[[Progress], None]
+
+
+def _say_nothing(progress: Progress) -> None:
+    del progress
+
+
+def run(
+    model: ConfiguredModel,
+    out: str | Path,
+    *,
+    resume: str = "never",
+    overwrite: bool = False,
+    given: bytes | None = None,
+    report: Report = _say_nothing,
+) -> RunResult:
+    """Run a model in a directory; the command ``exodiff run``.
+
+    Args:
+        model: from ``load`` or ``Model.from_dict``.
+        out: the run directory, made if needed.
+        resume: ``never``; ``auto`` continues if the directory holds a run of this config, else begins one.
+        overwrite: replace a run that is there.
+        given: the model file as the user wrote it, for ``config.toml``.
+        report: called with the progress.
+
+    Raises:
+        ConfigError: the directory holds something else; nothing was written.
+        SimulationError: the simulation cannot go on; the directory can be resumed from its last checkpoint.
+
+    """
+    directory = RunDirectory(Path(out))
+    if resume not in ("never", "auto"):
+        raise ConfigError("--resume", f"{resume!r} is not a choice; write auto or never")
+    goes_on = resume == "auto" and directory.holds_run and not overwrite
+    if goes_on:
+        directory.refuse_another_config(model.config)
+    elif not (overwrite and directory.holds_run):
+        directory.refuse_another_run()
+    with RunLock(directory.path):
+        if not goes_on:
+            directory.clear()
+            directory.begin(model.config, given)
+        directory.tidy()
+        return _Driver(model, directory, report).drive()
+
+
+def resume(run_dir: str | Path, report: Report = _say_nothing) -> RunResult:
+    """Continue the run in a directory from its newest good checkpoint; the command ``exodiff resume``.
+
+    Raises:
+        RunDirectoryError: there is no run in it.
+        CheckpointError: no checkpoint can be used.
+
+    """
+    directory = RunDirectory(Path(run_dir))
+    model = build(directory.config())
+    with RunLock(directory.path):
+        directory.tidy()
+        return _Driver(model, directory, report).drive()
+
+
+@partial(jax.jit, static_argnames=("problem", "replicates"), donate_argnames=("state",))
+def _advance_all(
+    problem: Problem,
+    inputs: Inputs,
+    seed: jax.Array,
+    state: State,
+    interval: tuple[jax.Array, jax.Array],
+    first_pair: jax.Array,
+    num_pairs: jax.Array,
+    *,
+    replicates: int,
+) -> State:
+    def one(state: State, replicate: jax.Array) -> State:
+        return advance(problem, inputs, seed, replicate, state, interval, first_pair, num_pairs)
+
+    return _over_replicates(one, state, replicates)
+
+
+@partial(jax.jit, static_argnames=("problem", "replicates"))
+def _measure_all(problem: Problem, inputs: Inputs, state: State, time_s: jax.Array, *, replicates: int) -> Measured:
+    return _over_replicates(lambda state, _: measure(problem, inputs, state, time_s), state, replicates)
+
+
+@partial(jax.jit, static_argnames=("problem", "replicates"))
+def _begin_all(problem: Problem, inputs: Inputs, start: jax.Array, seed: jax.Array, *, replicates: int) -> State:
+    def one(_: jax.Array, replicate: jax.Array) -> State:
+        return initial_state(problem, inputs, start, seed, replicate)
+
+    return _over_replicates(one, jnp.zeros((replicates,)), replicates)
+
+
+def _over_replicates(function: Callable[..., Any], state: Any, replicates: int) -> Any:
+    """Map over the replicates' axis; a single one is not mapped, which spares the batched control flow."""
+    if replicates == 1:
+        one = function(jax.tree.map(lambda a: a[0], state), jnp.zeros((), BITS_DTYPE))
+        return jax.tree.map(lambda a: a[None], one)
+    return jax.vmap(function)(state, jnp.arange(replicates, dtype=BITS_DTYPE))
+
+
+@dataclass
+class _Driver:
+    """One run from where it is to its end."""
+
+    model: ConfiguredModel
+    directory: RunDirectory
+    report: Report
+    warnings: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        config = self.model.config.run
+        self.problem = self.model.problem
+        self.replicates = config.replicates
+        self.hash = config_hash(self.model.config)
+        self.schedule: Schedule = make_schedule(
+            config.duration_s, config.observe_every_s, config.snapshot_every_s, self.problem.step_bound_s
+        )
+
+    def drive(self) -> RunResult:
+        with precision_context(self.problem.precision), StopRequest() as stop:
+            return self._drive(stop)
+
+    def _drive(self, stop: StopRequest) -> RunResult:
+        self.inputs = make_inputs(self.model, None, self.problem.precision)
+        self.seed = jnp.asarray(self.model.config.run.seed, BITS_DTYPE)
+        devices = [str(device) for device in jax.devices()]
+        append_provenance(
+            self.directory.path,
+            provenance(seed=self.model.config.run.seed, config_hash=self.hash, devices=devices),
+        )
+        found = self._latest()
+        self.report(Progress("compiling", 0.0, self.schedule.duration_s))
+        with self._recorder(found) as recorder:
+            if found is None:
+                state, pairs = self._first_state(), 0
+                self._record(recorder, 0, state)
+                self._save(recorder, state, 0)
+            else:
+                state, pairs = found
+            pairs = self._advance_to_end(recorder, state, pairs, stop)
+        time_s = self.schedule.time_s(pairs)
+        if pairs < self.schedule.num_pairs:
+            return RunResult(self.directory.path, False, stop.received, time_s, (), tuple(self.warnings))
+        self.report(Progress("drawing figures", time_s, time_s))
+        figures = tuple(make_figures(self.directory.path))
+        self.report(Progress("done", time_s, time_s))
+        return RunResult(self.directory.path, True, None, time_s, figures, tuple(self.warnings))
+
+    def _recorder(self, found: tuple[State, int] | None) -> Recorder:
+        if found is None:
+            discard_after(self.directory.path, -1.0)
+        else:
+            interval, _ = self.schedule.position(found[1])
+            discard_after(self.directory.path, self.schedule.moments[interval].time_s)
+        return Recorder(self.directory.path, self.problem, self.model.parameters)
+
+    def _first_state(self) -> State:
+        start = start_array(self.model, self.problem)
+        return _begin_all(self.problem, self.inputs, start, self.seed, replicates=self.replicates)
+
+    def _advance_to_end(self, recorder: Recorder, state: State, pairs: int, stop: StopRequest) -> int:
+        every_s = self.model.config.run.checkpoint_every_s
+        saved_at, saved_pairs = time.monotonic(), pairs
+        chunk, began, began_pairs = 1, time.monotonic(), pairs
+        while pairs < self.schedule.num_pairs:
+            interval, inside = self.schedule.position(pairs)
+            stretch = self.schedule.intervals[interval]
+            count = min(chunk, stretch.num_pairs - inside)
+            started = time.monotonic()
+            state = self._advance(state, interval, inside, count)
+            health = np.array(state.health)
+            if pairs > began_pairs:
+                chunk = _next_chunk(count, time.monotonic() - started)
+            else:
+                began, began_pairs = time.monotonic(), pairs + count
+            pairs += count
+            self._raise_if_unhealthy(health, state, pairs)
+            if inside + count == stretch.num_pairs:
+                self._record(recorder, interval + 1, state)
+            self._tell(pairs, began_pairs, time.monotonic() - began)
+            if stop.received is not None or time.monotonic() - saved_at >= every_s:
+                self._save(recorder, state, pairs)
+                saved_at, saved_pairs = time.monotonic(), pairs
+            if stop.received is not None:
+                return pairs
+        if pairs > saved_pairs or pairs == 0:
+            self._save(recorder, state, pairs)
+        return pairs
+
+    def _tell(self, pairs: int, began_pairs: int, elapsed_s: float) -> None:
+        time_s = self.schedule.time_s(pairs)
+        covered_s = time_s - self.schedule.time_s(began_pairs)
+        speed = covered_s / elapsed_s if elapsed_s > 0 and covered_s > 0 else 0.0
+        self.report(Progress("running", time_s, self.schedule.duration_s, speed))
+
+    def _advance(self, state: State, interval: int, inside: int, count: int) -> State:
+        stretch, real = self.schedule.intervals[interval], self.problem.precision
+        numbers = (jnp.asarray(stretch.start_s, real), jnp.asarray(stretch.dt_s, real))
+        return _advance_all(
+            self.problem,
+            self.inputs,
+            self.seed,
+            state,
+            numbers,
+            jnp.asarray(inside, jnp.int32),
+            jnp.asarray(count, jnp.int32),
+            replicates=self.replicates,
+        )
+
+    def _record(self, recorder: Recorder, moment: int, state: State) -> None:
+        planned = self.schedule.moments[moment]
+        if planned.observe:
+            time_s = jnp.asarray(planned.time_s, self.problem.precision)
+            measured = _measure_all(self.problem, self.inputs, state, time_s, replicates=self.replicates)
+            recorder.observe(planned.time_s, jax.tree.map(np.asarray, measured))
+        if planned.snapshot is not None:
+            recorder.snapshot(planned.snapshot, planned.time_s, state)
+
+    def _save(self, recorder: Recorder, state: State, pairs: int) -> None:
+        """Write a checkpoint, after everything recorded up to it is on the disk."""
+        recorder.flush()
+        arrays = {
+            "counts": np.array(state.counts),
+            "events": np.array(state.events),
+            "pair": np.array(state.pair),
+        }
+        meta = {"config_hash": self.hash, "time_s": self.schedule.time_s(pairs), "seed": self.model.config.run.seed}
+        checkpoint.write_checkpoint(self.directory.checkpoints, arrays, meta, pairs, KEPT_CHECKPOINTS)
+
+    def _latest(self) -> tuple[State, int] | None:
+        """The state of the newest good checkpoint, and the pairs done by it."""
+        if not checkpoint.list_checkpoints(self.directory.checkpoints):
+            return None
+        found = checkpoint.read_latest(self.directory.checkpoints)
+        self.warnings += [f"{each.path}: passed over, {each.problem}" for each in found.skipped]
+        if found.meta.get("config_hash") != self.hash:
+            raise CheckpointError(
+                str(found.path), "belongs to another config than this folder's; restore resolved.toml, or run anew"
+            )
+        checkpoint.discard_after(self.directory.checkpoints, found.step)
+        arrays = {name: jnp.asarray(array) for name, array in found.arrays.items()}
+        health = jnp.zeros((self.replicates,), jnp.int32)
+        return State(arrays["pair"], arrays["counts"], arrays["events"], health), found.step
+
+    def _raise_if_unhealthy(self, health: np.ndarray, state: State, pairs: int) -> None:
+        bad = np.flatnonzero(health != Health.GOOD)
+        if not bad.size:
+            return
+        replicate = int(bad[0])
+        time_s = self.schedule.time_s(pairs)
+        counts = jnp.asarray(np.asarray(state.counts)[replicate])
+        problem = explain_failure(self.problem, self.inputs, counts, time_s, Health(int(health[replicate])))
+        raise SimulationError(
+            f"{self.directory.path}",
+            f"replicate {replicate} stopped before {time_s:g} s: {problem}; the last checkpoint is intact",
+        )
+
+
+def _next_chunk(count: int, elapsed_s: float) -> int:
+    """Pairs for the next call, from how long these took; grows at most fourfold."""
+    return max(1, min(4 * count, int(count * _CHUNK_S / max(elapsed_s, 1e-6))))

@@ -1,0 +1,108 @@
+"""What a run writes at its scheduled times."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from exodiff.io import records, results
+from exodiff.io.records import OBSERVABLE_KEYS, OBSERVABLES, PROFILE_COLUMNS, PROFILES, RecordWriter, profile_rows
+from exodiff.io.snapshots import FieldArray, write_snapshot
+from exodiff.observe import Measured, scalars
+from exodiff.problem import Histogram, Problem, Profile
+from exodiff.state import State
+
+CELLS = "cells"
+
+
+class Recorder:
+    """The tables and snapshots of one run directory; rows are durable after ``flush``."""
+
+    def __init__(self, run_dir: Path, problem: Problem, parameters: dict[str, float]) -> None:
+        self.run_dir = run_dir
+        self.problem = problem
+        self.parameters = parameters
+        arrays = [o for o in problem.observables if isinstance(o.quantity, Profile | Histogram)]
+        names = [o.name for o in problem.observables if o not in arrays]
+        self._edges = {o.name: _edges(o.quantity) for o in arrays if isinstance(o.quantity, Profile | Histogram)}
+        self._observables = RecordWriter(run_dir / OBSERVABLES, (*OBSERVABLE_KEYS, *names))
+        self._profiles = RecordWriter(run_dir / PROFILES, PROFILE_COLUMNS) if arrays else None
+
+    def observe(self, time_s: float, measured: Measured) -> None:
+        """Append a row for each replicate; the arithmetic is in float64 on exact totals."""
+        values = scalars(self.problem, measured, self.parameters, time_s, np)
+        replicates = _num_replicates(measured)
+        columns = [np.broadcast_to(np.asarray(value, np.float64), (replicates,)) for value in values.values()]
+        for replicate in range(replicates):
+            self._observables.append((time_s, replicate, *(float(column[replicate]) for column in columns)))
+        if self._profiles is not None:
+            for name, edges in self._edges.items():
+                for replicate, row in enumerate(np.asarray(measured.arrays[name])):
+                    self._profiles.append_rows(profile_rows(time_s, replicate, name, list(edges), list(row)))
+
+    def snapshot(self, index: int, time_s: float, state: State) -> None:
+        """Write the fields and cells of all replicates, and the master that joins the snapshots."""
+        write_snapshot(
+            self.run_dir, index, time_s, fields_of(self.problem, np.asarray(state.counts)), self.problem.grid
+        )
+        results.write_master(self.run_dir)
+
+    def flush(self) -> None:
+        """Wait until all rows are on the disk."""
+        self._observables.flush()
+        if self._profiles is not None:
+            self._profiles.flush()
+
+    def close(self) -> None:
+        """Flush and close the tables."""
+        self._observables.close()
+        if self._profiles is not None:
+            self._profiles.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _num_replicates(measured: Measured) -> int:
+    arrays = (*measured.totals.values(), *measured.arrays.values())
+    return len(arrays[0]) if arrays else 0
+
+
+def _edges(quantity: Profile | Histogram) -> tuple[float, ...]:
+    if isinstance(quantity, Histogram):
+        return quantity.edges
+    return tuple(i * quantity.bin_um for i in range(quantity.num_bins + 1))
+
+
+def fields_of(problem: Problem, counts: np.ndarray) -> dict[str, FieldArray]:
+    """The arrays of a snapshot from counts (replicates, species, x, y, z)."""
+    network = problem.network
+    one = counts.shape[0] == 1
+
+    def field(values: np.ndarray, unit: str, legend: dict[int, str] | None = None) -> FieldArray:
+        return FieldArray(values[0] if one else values, unit, legend=legend)
+
+    fields = {
+        name: field(counts[:, place], "molecules") for place, name in enumerate(network.species[: network.first_type])
+    }
+    occupancies = counts[:, network.first_type :]
+    if problem.engine == "mean_field":
+        return fields | {name: field(occupancies[:, i], "1") for i, name in enumerate(network.cell_types)}
+    if network.cell_types:
+        index = np.where(occupancies.any(axis=1), occupancies.argmax(axis=1), -1).astype(np.int16)
+        fields[CELLS] = field(index, "1", {-1: "empty", **dict(enumerate(network.cell_types))})
+    return fields
+
+
+def discard_after(run_dir: Path, time_s: float) -> None:
+    """Take back what was recorded after a time, so that a resumed run writes each record once."""
+    for table in (OBSERVABLES, PROFILES):
+        if (run_dir / table).exists():
+            records.truncate_after(run_dir / table, time_s)
+    results.discard_after(run_dir, time_s=time_s)

@@ -1,0 +1,89 @@
+"""The times of a run at which something is written, and the steps between them."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from exodiff.stepsize import Interval, intervals
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A scheduled time, and what is recorded at it."""
+
+    time_s: float
+    observe: bool
+    snapshot: int | None
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Moments from 0 to the end, and the interval that leads to each but the first.
+
+    Bits depend on this schedule and on nothing else: not on the chunks in which an interval is run, nor on a resume.
+    """
+
+    moments: tuple[Moment, ...]
+    intervals: tuple[Interval, ...]
+    pairs_before: tuple[int, ...]
+
+    @property
+    def duration_s(self) -> float:
+        """The end of the run."""
+        return self.moments[-1].time_s
+
+    @property
+    def num_pairs(self) -> int:
+        """Pairs of steps in the whole run."""
+        return self.pairs_before[-1]
+
+    def position(self, pairs_done: int) -> tuple[int, int]:
+        """The interval that the next pair belongs to (their number at the end), and the pairs of it that are done."""
+        interval = int(np.searchsorted(self.pairs_before, pairs_done, side="right")) - 1
+        return interval, pairs_done - self.pairs_before[interval]
+
+    def time_s(self, pairs_done: int) -> float:
+        """Simulated time after some pairs."""
+        interval, inside = self.position(pairs_done)
+        if interval == len(self.intervals):
+            return self.duration_s
+        return self.intervals[interval].start_s + 2 * inside * self.intervals[interval].dt_s
+
+
+def make_schedule(duration_s: float, observe_every_s: float, snapshot_every_s: float, step_bound_s: float) -> Schedule:
+    """Cut a run into intervals: multiples of the two periods, and the end, where both are always recorded."""
+    observed = _multiples(observe_every_s, duration_s)
+    pictured = _multiples(snapshot_every_s, duration_s)
+    times = _merge([*observed, *pictured], duration_s)
+    moments = []
+    num_snapshots = 0
+    for time in times:
+        is_pictured = _is_in(time, pictured, duration_s)
+        moments.append(Moment(time, _is_in(time, observed, duration_s), num_snapshots if is_pictured else None))
+        num_snapshots += is_pictured
+    cut = intervals(tuple(times), step_bound_s)
+    before = np.concatenate(([0], np.cumsum([i.num_pairs for i in cut], dtype=np.int64)))
+    return Schedule(tuple(moments), cut, tuple(int(n) for n in before))
+
+
+def _multiples(every_s: float, duration_s: float) -> list[float]:
+    count = int(np.floor(duration_s / every_s * (1.0 + 1e-9)))
+    return [i * every_s for i in range(count + 1) if i * every_s <= duration_s] + [duration_s]
+
+
+def _merge(times: list[float], duration_s: float) -> list[float]:
+    """Rising times, with those that differ by rounding only taken as one."""
+    ordered = sorted(times)
+    kept = [ordered[0]]
+    for earlier, later in pairwise(ordered):
+        if later - earlier > 1e-9 * duration_s:
+            kept.append(later)
+    kept[-1] = duration_s
+    return kept
+
+
+def _is_in(time_s: float, times: list[float], duration_s: float) -> bool:
+    place = int(np.searchsorted(times, time_s))
+    near = times[max(place - 1, 0) : place + 1]
+    return any(abs(other - time_s) <= 1e-9 * duration_s for other in near)

@@ -1,0 +1,166 @@
+"""How long a step may be: exit rates of molecules, and hops."""
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from exodiff.core.arrays import Real
+from exodiff.core.errors import ConfigError
+from exodiff.core.health import Health
+from exodiff.kernels.diffusion import AUTO_HOPS_PER_STEP, MAX_HOPS_PER_STEP, largest_hops
+from exodiff.kernels.rates import Voxels, exit_rate, rate_factor
+from exodiff.model.network import Channel, NewCell
+from exodiff.problem import Inputs, Problem
+
+MAX_EXIT_PROBABILITY = 0.5
+MAX_PAIRS = 2**31 - 1
+
+
+class Limits(NamedTuple):
+    """What bounds a step at one moment.
+
+    Attributes:
+        exit_per_s: largest exit rate of any molecule or cell that is there.
+        hop_excess_per_s: hop rate over the most hops that a step may have.
+        health: a failure seen in the rates or counts.
+
+    """
+
+    exit_per_s: Real
+    hop_excess_per_s: Real
+    health: Array
+
+
+def exits_by_species(voxels: Voxels, *, anywhere: bool = False) -> dict[int, Real]:
+    """Total exit rate of each species that reactions use up, in every voxel where it is (or ``anywhere``)."""
+    network = voxels.problem.network
+    result: dict[int, Real] = {}
+    for channel in network.channels:
+        for species in _bounded(channel):
+            if channel.new_cell is NewCell.NONE:
+                rate = exit_rate(voxels, channel, species, anywhere=anywhere)
+            else:
+                rate = _event_rate(voxels, channel, anywhere=anywhere)
+            result[species] = result.get(species, jnp.zeros((), rate.dtype)) + rate
+    return result
+
+
+def _bounded(channel: Channel) -> tuple[int, ...]:
+    """The species whose events the step must resolve: reactants that are used up, and cells that divide or spawn."""
+    if channel.new_cell is NewCell.NEIGHBOUR:
+        assert channel.parent is not None
+        return (channel.parent,)
+    if channel.new_cell is NewCell.HERE:
+        assert channel.child is not None
+        return (channel.child,)
+    return tuple(species for species, change in channel.changes if change < 0)
+
+
+def _event_rate(voxels: Voxels, channel: Channel, *, anywhere: bool) -> Real:
+    """Rate of an event of one cell that divides or spawns, or of one empty voxel."""
+    rate = rate_factor(voxels, channel)
+    if channel.parent is None or anywhere:
+        return rate
+    return jnp.where(voxels.real(channel.parent) > 0, rate, 0.0)
+
+
+def diffusivities(problem: Problem, inputs: Inputs, voxels: Voxels) -> dict[int, Real]:
+    """Diffusivity of each free species that moves, broadcastable on the lattice."""
+    result = {}
+    for species, expression in enumerate(problem.network.diffusivity):
+        if expression is not None:
+            field = inputs.fields.get(f"diffusion.{problem.network.species[species]}")
+            result[species] = voxels.evaluate(expression) if field is None else field
+    return result
+
+
+def exit_and_hop_rates(problem: Problem, inputs: Inputs, counts: Array, time_s: Real) -> Limits:
+    """The bounds on the next step, from the exact maximum over the lattice."""
+    voxels = Voxels(problem, inputs, counts, time_s)
+    exits = [jnp.max(rate) for rate in exits_by_species(voxels).values()]
+    hops = [largest_hops(d, problem.grid) / problem.hop_limit for d in diffusivities(problem, inputs, voxels).values()]
+    zero = jnp.zeros((), problem.precision)
+    exit_per_s = jnp.max(jnp.stack([zero, *exits]))
+    lowest = jnp.min(jnp.stack([zero, *(jnp.min(rate_factor(voxels, c)) for c in problem.network.channels)]))
+    bad = jnp.isnan(exit_per_s) | jnp.isnan(lowest) | jnp.isinf(exit_per_s)
+    health = jnp.where(lowest < 0, Health.NEGATIVE_RATE, Health.GOOD)
+    health = jnp.where(jnp.min(counts) < 0, Health.OVERFLOW, health)
+    return Limits(exit_per_s, jnp.max(jnp.stack([zero, *hops])), jnp.where(bad, Health.NOT_A_NUMBER, health))
+
+
+class Bound(NamedTuple):
+    """The longest step that one cause allows."""
+
+    step_s: float
+    cause: str
+
+
+def step_bounds(problem: Problem, inputs: Inputs, counts: Array, tolerance: float, hops: float) -> list[Bound]:
+    """What bounds the step at the start, shortest first: exits of each species at the tolerance, hops of each.
+
+    Exit rates are those that a first molecule would meet anywhere on the lattice, so that a species which is not there
+    yet counts too.
+    """
+    voxels = Voxels(problem, inputs, counts, jnp.zeros((), problem.precision))
+    longest = -np.log1p(-tolerance)
+    bounds = []
+    for species, rate in exits_by_species(voxels, anywhere=True).items():
+        fastest = float(jnp.max(rate))
+        if fastest > 0:
+            bounds.append(Bound(float(longest / fastest), f"the exit rate of {problem.network.species[species]}"))
+    for species, diffusivity in diffusivities(problem, inputs, voxels).items():
+        fastest = float(largest_hops(diffusivity, problem.grid))
+        if fastest > 0:
+            bounds.append(Bound(hops / fastest, f"the hop limit of species.{problem.network.species[species]}"))
+    return sorted(bounds)
+
+
+def with_step(problem: Problem, inputs: Inputs, counts: Array, time_step_s: float | None, tolerance: float) -> Problem:
+    """The problem with its step bound: a fixed step, or the longest within the tolerance.
+
+    Raises:
+        ConfigError: for a fixed step with an exit probability above 0.5, or more hops than their kernel allows.
+
+    """
+    if time_step_s is None:
+        bounds = step_bounds(problem, inputs, counts, tolerance, AUTO_HOPS_PER_STEP)
+        step = bounds[0].step_s if bounds else float("inf")
+        exit_limit, hop_limit = -float(np.log1p(-tolerance)), AUTO_HOPS_PER_STEP
+    else:
+        bounds = step_bounds(problem, inputs, counts, MAX_EXIT_PROBABILITY, MAX_HOPS_PER_STEP)
+        if bounds and time_step_s > bounds[0].step_s * (1.0 + 1e-6):
+            limit, cause = bounds[0]
+            raise ConfigError(
+                "run.time_step",
+                f'{time_step_s:g} s exceeds {limit:.3g} s, {cause} (lower it, or write "auto"; '
+                "a larger lattice.spacing allows longer steps for hops)",
+            )
+        step, exit_limit, hop_limit = time_step_s, -float(np.log1p(-MAX_EXIT_PROBABILITY)), MAX_HOPS_PER_STEP
+    return replace(problem, step_bound_s=step, exit_limit=exit_limit, hop_limit=hop_limit)
+
+
+class Interval(NamedTuple):
+    """A stretch between two scheduled times, cut into pairs of equal steps."""
+
+    start_s: float
+    dt_s: float
+    num_pairs: int
+
+
+def intervals(times_s: tuple[float, ...], bound_s: float) -> tuple[Interval, ...]:
+    """Cut the stretches between scheduled times into an even number of equal steps within the bound."""
+    result = []
+    for start, end in pairwise(times_s):
+        pairs = max(int(np.ceil((end - start) / (2.0 * bound_s) * (1.0 - 1e-9))), 1)
+        if pairs > MAX_PAIRS:
+            raise ConfigError(
+                "run.time_step",
+                f"{pairs:.3g} pairs of steps are needed between {start:g} s and {end:g} s; at most "
+                f"{MAX_PAIRS} are possible: look at the fastest rate with `exodiff check`",
+            )
+        result.append(Interval(start, (end - start) / (2 * pairs), pairs))
+    return tuple(result)

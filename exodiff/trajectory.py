@@ -1,0 +1,52 @@
+"""What a simulation in memory returns."""
+
+import equinox as eqx
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Float, Int, Num
+
+from exodiff.core.errors import ConfigError
+from exodiff.problem import Problem
+
+
+class Trajectory(eqx.Module):
+    """States and observables at the requested times.
+
+    Attributes:
+        times: (times,) seconds.
+        counts: all species, (replicates, times, species, x, y, z).
+        observables: by name, (replicates, times, ...); profiles and histograms have an axis of bins.
+        health: (replicates,), 0 if all went well, else a code of ``exodiff.core.health``.
+
+    """
+
+    times: Float[Array, " times"] | np.ndarray
+    counts: Num[Array, "replicates times species x y z"]
+    observables: dict[str, Array]
+    health: Int[Array, " replicates"]
+    problem: Problem = eqx.field(static=True)
+
+    def __getitem__(self, name: str) -> Array:
+        """Numbers of a species, or occupancy of a cell type: (replicates, times, *lattice shape)."""
+        species = self._index(name)
+        found = self.counts[:, :, species]
+        return found.reshape(*found.shape[:2], *self.problem.grid.user_shape)
+
+    def total(self, name: str) -> Array | np.ndarray:
+        """Sum over the lattice, (replicates, times); exact int64 where the counts are known."""
+        found = self.counts[:, :, self._index(name)]
+        if not is_traced(found):
+            host = np.asarray(found)
+            return host.sum(axis=(2, 3, 4), dtype=np.int64 if host.dtype.kind == "i" else np.float64)
+        return found.sum(axis=(2, 3, 4))
+
+    def _index(self, name: str) -> int:
+        if name not in self.problem.network.species:
+            known = ", ".join(self.problem.network.species)
+            raise ConfigError(f"trajectory[{name!r}]", f"there is no such species or cell type; there are {known}")
+        return self.problem.network.index(name)
+
+
+def is_traced(array: Array) -> bool:
+    """Whether the numbers are not known yet, inside jit, vmap or grad."""
+    return isinstance(array, Tracer)

@@ -1,0 +1,31 @@
+"""The interface that the physics tests use, in one place."""
+
+from typing import Any
+
+import numpy as np
+
+from exodiff.build import ConfiguredModel
+from exodiff.simulate import simulate
+
+__all__ = ["box_of", "counts", "make_model", "simulate"]
+
+
+def make_model(
+    shape: list[int], *, spacing: float | list[float] = 1.0, boundary: Any = "reflecting", run: Any = None, **tables: Any
+) -> ConfiguredModel:
+    """Build a model from the tables of a model file, with voxels of 1 um unless said."""
+    lattice = {"shape": shape, "spacing": spacing, "boundary": boundary, **tables.pop("lattice", {})}
+    settings = {"duration": "1000 s", **(run or {})}
+    folder = tables.pop("folder", ".")
+    return ConfiguredModel.from_dict({"schema": 1, "run": settings, "lattice": lattice, **tables}, folder=folder)
+
+
+def counts(trajectory: Any, name: str) -> np.ndarray:
+    """Numbers of a species as a host array, (replicates, times, *lattice shape)."""
+    return np.asarray(trajectory[name])
+
+
+def box_of(*voxel: int) -> dict[str, list[float]]:
+    """The box of one voxel, in um, for voxels of 1 um."""
+    low = [*voxel, 0, 0][:3]
+    return {"low": [float(v) for v in low], "high": [float(v + 1) for v in low]}

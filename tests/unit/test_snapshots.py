@@ -1,0 +1,308 @@
+import resource
+import shutil
+import signal
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from exodiff.core.errors import RunDirectoryError
+from exodiff.io.results import SnapshotReader, discard_after, write_master
+from exodiff.io.sealed import encode_head, read_seal, write_seal
+from exodiff.io.snapshots import FieldArray, list_snapshots, read_snapshot, write_snapshot
+from exodiff.io.vtkhdf import StoredGrid
+
+GRID = StoredGrid((5, 4, 3), (1.0, 2.0, 4.0))
+MARK = (4, 1, 2)
+
+
+def counts_at(index):
+    values = np.random.default_rng(index).poisson(5.0, GRID.shape).astype(np.int32)
+    values[MARK] = 1000 + index
+    return values
+
+
+def fields_at(index):
+    fields = {
+        "EV": FieldArray(counts_at(index)),
+        "tEV.s1": FieldArray(np.stack([counts_at(10 + index), counts_at(20 + index)])),
+        "glucose": FieldArray(counts_at(index).astype(np.float64) / 3, "mM"),
+        "is_blood": FieldArray(counts_at(index) > 5),
+        "cell_type": FieldArray((counts_at(index) % 3).astype(np.uint8), legend={0: "none", 1: "tumour", 2: "CAF"}),
+    }
+    if index == 0:
+        fields["diffusivity"] = FieldArray(counts_at(99).astype(np.float32), "um^2/s", is_static=True)
+    return fields
+
+
+def write_run(run_dir, indices=range(4), seconds=60.0):
+    for index in indices:
+        write_snapshot(run_dir, index, seconds * index, fields_at(index), GRID)
+
+
+def test_a_snapshot_returns_its_fields_in_x_y_z_with_units_and_legend(tmp_path):
+    found = read_snapshot(write_snapshot(tmp_path, 0, 12.5, fields_at(0), GRID))
+    assert (found.index, found.time_s, found.grid) == (0, 12.5, GRID)
+    assert set(found.fields) == set(fields_at(0))
+    for name, field in fields_at(0).items():
+        values = found.fields[name].values
+        assert np.array_equal(values, field.values), name
+        assert values.dtype == (np.uint8 if field.values.dtype == bool else field.values.dtype)
+        assert values.flags.c_contiguous or values.ndim == 4
+        assert found.fields[name].unit == field.unit
+        assert found.fields[name].legend == field.legend
+        assert found.fields[name].is_static == field.is_static
+
+
+def test_the_file_has_the_marked_voxel_where_vtk_counts_it(tmp_path):
+    path = write_snapshot(tmp_path, 0, 0.0, fields_at(0), GRID)
+    nx, ny, _ = GRID.shape
+    x, y, z = MARK
+    with h5py.File(path) as file:
+        group = file["VTKHDF"]
+        assert group["CellData/EV"].shape == GRID.shape[::-1]
+        assert group["CellData/EV"][...].ravel()[x + nx * (y + ny * z)] == 1000
+        assert list(group.attrs["WholeExtent"]) == [0, 5, 0, 4, 0, 3]
+        assert list(group.attrs["Spacing"]) == [1.0, 2.0, 4.0]
+        assert group.attrs["Type"] == b"ImageData"
+        assert "Direction" in group.attrs
+        assert group["CellData/is_blood"].dtype == np.uint8
+        assert not any("." in name or "/" in name for name in group["CellData"])
+        assert {"tEV__s1__r0", "tEV__s1__r1"} <= set(group["CellData"])
+
+
+def test_only_the_wanted_fields_are_read(tmp_path):
+    path = write_snapshot(tmp_path, 0, 0.0, fields_at(0), GRID)
+    assert set(read_snapshot(path, ["EV"]).fields) == {"EV"}
+    with pytest.raises(KeyError, match="has no field"):
+        read_snapshot(path, ["EV", "absent"])
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 1, 1), (200, 2, 1), (130, 65, 2)])
+def test_thin_and_large_lattices_round_trip(tmp_path, shape):
+    values = np.arange(np.prod(shape), dtype=np.int64).reshape(shape)
+    path = write_snapshot(tmp_path, 0, 0.0, {"n": FieldArray(values)}, StoredGrid(shape, (1.0, 1.0, 1.0)))
+    assert np.array_equal(read_snapshot(path).fields["n"].values, values)
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"EV": FieldArray(np.ones((5, 4)))}, "shape"),
+        ({"EV": FieldArray(np.ones((3, 4, 5)))}, "shape"),
+        ({"EV": FieldArray(np.ones((2, 2, 5, 4, 3)))}, "shape"),
+        ({"EV": FieldArray(np.ones(GRID.shape, complex))}, "type"),
+        ({"../EV": FieldArray(np.ones(GRID.shape))}, "cannot be written"),
+        ({"a.b": FieldArray(np.ones(GRID.shape)), "a__b": FieldArray(np.ones(GRID.shape))}, "would both be"),
+    ],
+)
+def test_fields_that_do_not_fit_are_refused_and_leave_nothing(tmp_path, fields, problem):
+    with pytest.raises(ValueError, match=problem):
+        write_snapshot(tmp_path, 0, 0.0, fields, GRID)
+    assert list_snapshots(tmp_path) == []
+
+
+def test_the_master_shows_what_the_snapshots_hold(tmp_path):
+    write_run(tmp_path)
+    report = write_master(tmp_path)
+    assert (report.num_steps, report.left_out) == (4, ())
+    nx, ny, _ = GRID.shape
+    x, y, z = MARK
+    with h5py.File(report.path) as file:
+        group = file["VTKHDF"]
+        assert list(group["Steps/Values"]) == [0.0, 60.0, 120.0, 180.0]
+        assert group["Steps"].attrs["NSteps"] == 4
+        assert list(group["Steps/CellDataOffsets/EV"]) == [0, 1, 2, 3]
+        assert list(group["Steps/CellDataOffsets/diffusivity"]) == [0, 0, 0, 0]
+        assert group["CellData/diffusivity"].shape == (1, 3, 4, 5)
+        assert group["CellData/glucose"].attrs["unit"] == "mM"
+        for index in range(4):
+            step = group["CellData/EV"][index]
+            assert np.array_equal(step, counts_at(index).T)
+            assert step.ravel()[x + nx * (y + ny * z)] == 1000 + index
+            assert np.array_equal(group["CellData/tEV__s1__r1"][index], counts_at(20 + index).T)
+    assert report.path.stat().st_size < 60_000
+
+
+def test_a_moved_run_shows_its_own_snapshots_and_not_those_of_the_working_directory(tmp_path, monkeypatch):
+    write_run(tmp_path / "a")
+    write_master(tmp_path / "a")
+    shutil.move(tmp_path / "a", tmp_path / "b")
+    decoy = tmp_path / "decoy"
+    for index in range(4):
+        write_snapshot(decoy, index, 0.0, {"EV": FieldArray(np.zeros(GRID.shape, np.int32))}, GRID)
+    monkeypatch.chdir(decoy)
+    with h5py.File(Path("..") / "b" / "results.vtkhdf") as file:
+        assert np.array_equal(file["VTKHDF/CellData/EV"][2], counts_at(2).T)
+
+
+def test_a_missing_snapshot_shows_no_plausible_value(tmp_path):
+    write_run(tmp_path)
+    path = write_master(tmp_path).path
+    list_snapshots(tmp_path)[1].unlink()
+    with h5py.File(path) as file:
+        assert (file["VTKHDF/CellData/EV"][1] == -1).all()
+        assert np.isnan(file["VTKHDF/CellData/glucose"][1]).all()
+        assert (file["VTKHDF/CellData/cell_type"][1] == 255).all()
+
+
+def test_an_array_that_some_snapshots_lack_is_left_out_of_the_master_and_named(tmp_path):
+    write_run(tmp_path, [0, 1])
+    fields = {name: field for name, field in fields_at(2).items() if name != "EV"}
+    fields["glucose"] = FieldArray(np.ones(GRID.shape, np.float32))
+    write_snapshot(tmp_path, 2, 120.0, fields, GRID)
+    report = write_master(tmp_path)
+    assert report.num_steps == 3
+    assert [line.split(":")[0] for line in report.left_out] == ["array EV", "array glucose"]
+    with h5py.File(report.path) as file:
+        assert "EV" not in file["VTKHDF/CellData"]
+
+
+def test_damaged_snapshots_are_named_and_the_others_still_make_a_series(tmp_path):
+    write_run(tmp_path)
+    paths = list_snapshots(tmp_path)
+    write_master(tmp_path)
+    paths[1].write_bytes(paths[1].read_bytes()[:2000])
+    paths[2].write_bytes(b"")
+    write_snapshot(tmp_path, 9, 999.0, {"EV": FieldArray(np.ones((2, 2, 2)))}, StoredGrid((2, 2, 2), (1.0,) * 3))
+    reader = SnapshotReader(tmp_path)
+    assert list(reader.times_s) == [0.0, 180.0]
+    assert [line.split(":")[0] for line in reader.problems] == [
+        "snapshots/snap-00000001.vtkhdf",
+        "snapshots/snap-00000002.vtkhdf",
+        "snapshots/snap-00000009.vtkhdf",
+    ]
+    report = write_master(tmp_path)
+    assert (report.num_steps, len(report.left_out)) == (2, 3)
+    with pytest.raises(RunDirectoryError, match="cannot be read as a snapshot"):
+        read_snapshot(paths[1])
+
+
+def test_a_snapshot_that_claims_more_than_its_bytes_can_hold_is_refused(tmp_path):
+    path = write_snapshot(tmp_path, 0, 0.0, {"EV": FieldArray(counts_at(0))}, GRID)
+    with h5py.File(path, "r+") as file:
+        del file["VTKHDF/CellData/EV"]
+        file["VTKHDF/CellData"].create_dataset("EV", (1500, 1500, 1500), np.int32, chunks=(64, 64, 64))
+    head = read_seal(path).head
+    head["grid"]["shape"] = [1500, 1500, 1500]
+    with path.open("r+b", buffering=0) as file:
+        write_seal(file, encode_head(head))
+    with pytest.raises(RunDirectoryError, match="does not fit"):
+        read_snapshot(path)
+
+
+def test_the_reader_gives_times_names_and_arrays(tmp_path):
+    write_run(tmp_path)
+    reader = SnapshotReader(tmp_path)
+    assert len(reader) == 4
+    assert reader.grid == GRID
+    assert reader.names == sorted(fields_at(0))
+    assert np.array_equal(reader.read(-1, ["tEV.s1"]).fields["tEV.s1"].values, fields_at(3)["tEV.s1"].values)
+    assert len(SnapshotReader(tmp_path / "absent")) == 0
+
+
+def test_a_resume_discards_later_snapshots_by_time_or_index_and_the_master_follows(tmp_path):
+    write_run(tmp_path, range(6))
+    write_master(tmp_path)
+    assert [path.name for path in discard_after(tmp_path, time_s=180.0)] == [
+        "snap-00000004.vtkhdf",
+        "snap-00000005.vtkhdf",
+    ]
+    with h5py.File(tmp_path / "results.vtkhdf") as file:
+        assert list(file["VTKHDF/Steps/Values"]) == [0.0, 60.0, 120.0, 180.0]
+    damaged = list_snapshots(tmp_path)[3]
+    damaged.write_bytes(b"x")
+    assert discard_after(tmp_path, time_s=60.0) == [
+        list_snapshots(tmp_path)[1].with_name("snap-00000002.vtkhdf"),
+        damaged,
+    ]
+    assert len(discard_after(tmp_path, index=0)) == 1
+    assert len(discard_after(tmp_path, index=-1)) == 1
+    assert not (tmp_path / "results.vtkhdf").exists()
+    with pytest.raises(ValueError, match="either"):
+        discard_after(tmp_path)
+
+
+def test_a_snapshot_that_cannot_be_written_leaves_nothing(tmp_path):
+    (tmp_path / "snapshots").write_text("a file where the folder should be")
+    with pytest.raises(RunDirectoryError, match="could not be written"):
+        write_snapshot(tmp_path, 0, 0.0, fields_at(0), GRID)
+    assert [path.name for path in tmp_path.iterdir()] == ["snapshots"]
+
+
+def test_a_full_disk_leaves_the_earlier_master(tmp_path):
+    write_run(tmp_path, range(2))
+    path = write_master(tmp_path).path
+    before = path.read_bytes()
+    write_run(tmp_path, range(2, 4))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        for limit in [0, 500, 5000, len(before)]:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+            with pytest.raises(RunDirectoryError, match="could not be written"):
+                write_master(tmp_path)
+            assert path.read_bytes() == before
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["results.vtkhdf", "snapshots"]
+
+
+@pytest.fixture
+def vtk_arrays():
+    """Reads a file with VTK: (path, step) -> (name -> values in VTK's order, spacing, dimensions, number of steps)."""
+    pytest.importorskip("vtk")
+    vtk_to_numpy = pytest.importorskip("vtkmodules.util.numpy_support").vtk_to_numpy
+    vtkHDFReader = pytest.importorskip("vtkmodules.vtkIOHDF").vtkHDFReader
+
+    def read(path, step=None):
+        reader = vtkHDFReader()
+        assert reader.CanReadFile(str(path))
+        reader.SetFileName(str(path))
+        reader.UpdateInformation()
+        if step is not None:
+            reader.SetStep(step)
+        reader.Update()
+        image = reader.GetOutputDataObject(0)
+        data = image.GetCellData()
+        arrays = {data.GetArrayName(i): vtk_to_numpy(data.GetArray(i)).copy() for i in range(data.GetNumberOfArrays())}
+        return arrays, image.GetSpacing(), image.GetDimensions(), reader.GetNumberOfSteps()
+
+    return read
+
+
+def test_vtk_reads_each_snapshot_as_it_is(tmp_path, vtk_arrays):
+    path = write_snapshot(tmp_path, 0, 0.0, fields_at(0), GRID)
+    arrays, spacing, dimensions, _ = vtk_arrays(path)
+    nx, ny, _ = GRID.shape
+    x, y, z = MARK
+    assert spacing == (1.0, 2.0, 4.0)
+    assert dimensions == (6, 5, 4)
+    assert set(arrays) == {"EV", "tEV__s1__r0", "tEV__s1__r1", "glucose", "is_blood", "cell_type", "diffusivity"}
+    assert arrays["EV"][x + nx * (y + ny * z)] == 1000
+    assert np.array_equal(arrays["EV"], counts_at(0).T.ravel())
+    assert np.array_equal(arrays["glucose"], (counts_at(0) / 3).T.ravel())
+    assert np.array_equal(arrays["is_blood"], (counts_at(0) > 5).T.ravel())
+
+
+def test_vtk_reads_all_steps_of_the_master(tmp_path, vtk_arrays):
+    write_run(tmp_path)
+    path = write_master(tmp_path).path
+    for index in [0, 3, 1, 2]:
+        arrays, spacing, _, num_steps = vtk_arrays(path, index)
+        assert num_steps == 4
+        assert spacing == (1.0, 2.0, 4.0)
+        assert np.array_equal(arrays["EV"], counts_at(index).T.ravel())
+        assert np.array_equal(arrays["tEV__s1__r1"], counts_at(20 + index).T.ravel())
+        assert np.array_equal(arrays["diffusivity"], counts_at(99).T.ravel().astype(np.float32))
+
+
+def test_a_changed_byte_anywhere_in_a_snapshot_is_found(tmp_path):
+    path = write_snapshot(tmp_path, 0, 0.0, {"EV": FieldArray(counts_at(0))}, GRID)
+    whole = path.read_bytes()
+    for byte in range(0, len(whole), 37):
+        path.write_bytes(whole[:byte] + bytes([whole[byte] ^ 16]) + whole[byte + 1 :])
+        with pytest.raises(RunDirectoryError, match="cannot be read as a snapshot"):
+            read_snapshot(path)
