@@ -7,8 +7,8 @@ if TYPE_CHECKING:
     from exodiff.build import ConfiguredModel as Model
     from exodiff.build import load
     from exodiff.core.errors import CheckpointError, ConfigError, ExodiffError, RunDirectoryError, SimulationError
-    from exodiff.run.driver import resume, run
-    from exodiff.simulate import simulate
+    from exodiff.runner.driver import resume, run
+    from exodiff.simulation import simulate
     from exodiff.trajectory import Trajectory
 
 __version__ = "0.1.0"
@@ -37,9 +37,9 @@ _HOMES = {
     "SimulationError": ("exodiff.core.errors", "SimulationError"),
     "Trajectory": ("exodiff.trajectory", "Trajectory"),
     "load": ("exodiff.build", "load"),
-    "resume": ("exodiff.run.driver", "resume"),
-    "run": ("exodiff.run.driver", "run"),
-    "simulate": ("exodiff.simulate", "simulate"),
+    "resume": ("exodiff.runner.driver", "resume"),
+    "run": ("exodiff.runner.driver", "run"),
+    "simulate": ("exodiff.simulation", "simulate"),
 }
 
 

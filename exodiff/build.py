@@ -26,7 +26,7 @@ from exodiff.model.channels import SpeciesTable, make_channel
 from exodiff.model.network import Channel, Network, NewCell
 from exodiff.observe import event_counters, num_profile_bins
 from exodiff.problem import FixedWall, Histogram, Model, Observable, Problem, Profile
-from exodiff.simulate import bounded
+from exodiff.simulation import bounded
 
 
 @dataclass(frozen=True, eq=False)

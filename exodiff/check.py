@@ -12,7 +12,7 @@ from exodiff.kernels.diffusion import AUTO_HOPS_PER_STEP, MAX_HOPS_PER_STEP
 from exodiff.kernels.rates import Voxels, rate_factor
 from exodiff.model.network import NewCell
 from exodiff.problem import Inputs, Model, Problem
-from exodiff.simulate import initial_state, make_inputs, precision_context, start_array
+from exodiff.simulation import initial_state, make_inputs, precision_context, start_array
 from exodiff.stepsize import (
     MAX_EXIT_PROBABILITY,
     Bound,

@@ -60,7 +60,7 @@ def run(
     given = config.read_bytes()
     _refuse_early(out, resume, overwrite=overwrite)
     from exodiff.build import build  # noqa: PLC0415
-    from exodiff.run.driver import run as start  # noqa: PLC0415
+    from exodiff.runner.driver import run as start  # noqa: PLC0415
 
     _cache_compilations()
     model = build(settings)
@@ -68,12 +68,17 @@ def run(
 
 
 @app.command()
-def resume(directory: Directory) -> None:
-    """Continue a run that was stopped, from its newest good checkpoint; the result is the same, bit for bit."""
-    from exodiff.run.driver import resume as go_on  # noqa: PLC0415
+def resume(
+    directory: Directory,
+    from_last_good: Annotated[
+        bool, typer.Option("--from-last-good", help="Pass over damaged checkpoints instead of refusing them.")
+    ] = False,
+) -> None:
+    """Continue a run that was stopped, from its newest checkpoint; the result is the same, bit for bit."""
+    from exodiff.runner.driver import resume as go_on  # noqa: PLC0415
 
     _cache_compilations()
-    _finish(lambda report: go_on(directory, report))
+    _finish(lambda report: go_on(directory, from_last_good=from_last_good, report=report))
 
 
 @app.command()
@@ -118,7 +123,7 @@ def _overrides(set_: list[str] | None, engine: str | None) -> tuple[str, ...]:
 
 def _refuse_early(out: Path, resume: str, *, overwrite: bool) -> None:
     """Refuse a directory that cannot be used before waiting for JAX and the build."""
-    from exodiff.run.directory import RunDirectory  # noqa: PLC0415
+    from exodiff.runner.directory import RunDirectory  # noqa: PLC0415
 
     if resume not in ("never", "auto"):
         raise ConfigError("--resume", f"{resume!r} is not a choice; write auto or never")

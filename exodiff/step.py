@@ -21,7 +21,7 @@ from exodiff.core.expressions import names
 from exodiff.core.health import Health
 from exodiff.kernels import totals
 from exodiff.kernels.cell_events import make_cells, move_cells
-from exodiff.kernels.diffusion import Transition, hop_flows, hop_rates, injection, net_gain, transition
+from exodiff.kernels.diffusion import even_hop_flows, hop_flows, hop_rates, injection, net_gain, transition
 from exodiff.kernels.policies import Policy, is_discrete, policy_of
 from exodiff.kernels.random import Stream, fold, make_stream, site_id, voxel_index
 from exodiff.kernels.rates import Voxels
@@ -34,7 +34,6 @@ from exodiff.kernels.reactions import (
     modulated_events,
     wipe_cells,
 )
-from exodiff.lattice.grid import Grid
 from exodiff.model.network import Channel, DrawKind, NewCell, Product
 from exodiff.problem import FixedWall, Inputs, Problem
 from exodiff.state import State
@@ -103,13 +102,6 @@ def _diffusivity(step: _Step, counts: Array, species: int) -> Real:
     return step.voxels(counts).evaluate(expression) if field is None else field
 
 
-def _is_uniform(problem: Problem, species: int) -> bool:
-    """Whether a species has one diffusivity everywhere."""
-    expression = problem.network.diffusivity[species]
-    assert expression is not None
-    return species not in problem.field_diffusion and not any(n.startswith("region.") for n in names(expression))
-
-
 def _inputs_of(step: _Step, counts: Array, operation: Operation) -> DrawInputs:
     """Inputs of an operation's draw."""
     if operation.channel is not None:
@@ -117,10 +109,8 @@ def _inputs_of(step: _Step, counts: Array, operation: Operation) -> DrawInputs:
     nothing = jnp.zeros(step.problem.grid.shape, counts.dtype)
     if operation.hop is not None:
         species = operation.hop[0]
-        field = jnp.zeros((), step.problem.precision)
-        if not _is_uniform(step.problem, species):
-            field = _diffusivity(step, counts, species)
-        return DrawInputs(counts[species], nothing, jnp.broadcast_to(field, step.problem.grid.shape))
+        diffusivity = jnp.broadcast_to(_diffusivity(step, counts, species), step.problem.grid.shape)
+        return DrawInputs(counts[species], nothing, diffusivity)
     wall = operation.wall
     assert wall is not None
     grid = step.problem.grid
@@ -130,60 +120,51 @@ def _inputs_of(step: _Step, counts: Array, operation: Operation) -> DrawInputs:
     return DrawInputs(nothing, nothing, jnp.broadcast_to(entering, grid.shape))
 
 
-_HOP, _HOP_IN_FIELD, _BINOMIAL, _POISSON, _MASS_ACTION, _MODULATED = range(6)
+_EVEN_HOP, _HOP, _BINOMIAL, _POISSON, _MASS_ACTION, _MODULATED = range(6)
 _KIND_OF = {DrawKind.BINOMIAL: _BINOMIAL, DrawKind.POISSON: _POISSON, DrawKind.CHAIN: _MASS_ACTION}
 
 
 def _kind(problem: Problem, operation: Operation) -> int:
     if operation.hop is not None:
-        return _HOP if _is_uniform(problem, operation.hop[0]) else _HOP_IN_FIELD
+        return _EVEN_HOP if _is_even(problem, operation.hop[0]) else _HOP
     if operation.channel is None:
         return _POISSON
     return _KIND_OF.get(operation.channel.kind, _MODULATED)
 
 
+def _is_even(problem: Problem, species: int) -> bool:
+    """Whether a species hops by the same law in every voxel: one diffusivity, and no wall is open."""
+    expression = problem.network.diffusivity[species]
+    assert expression is not None
+    in_field = species in problem.field_diffusion or any(n.startswith("region.") for n in names(expression))
+    return not in_field and not any(problem.grid.is_open(axis) for axis in range(3))
+
+
 def _hop_gain(step: _Step, stream: Stream, counts: Array, species: int, axis: int) -> Number:
     grid = step.problem.grid
-    law = transition(hop_rates(_diffusivity(step, counts, species), grid, axis), step.dt_s, grid, axis)
-    return net_gain(hop_flows(step.policy, stream, step.places, counts[species], law), grid, axis)
+    diffusivity = _diffusivity(step, counts, species)
+    if _is_even(step.problem, species):
+        hops = diffusivity * step.dt_s / grid.spacing_um[axis] ** 2
+        flows = even_hop_flows(step.policy, stream, step.places, counts[species], hops)
+    else:
+        law = transition(hop_rates(diffusivity, grid, axis), step.dt_s, grid, axis)
+        flows = hop_flows(step.policy, stream, step.places, counts[species], law)
+    return net_gain(flows, grid, axis)
 
 
-def _law_table(step: _Step) -> Array:
-    """Transition laws of all hops with one diffusivity, (operations, 4, longest axis)."""
-    problem = step.problem
-    longest = max(problem.grid.shape)
-    nothing = jnp.zeros((0, *problem.grid.shape), problem.precision)
-    rows = []
-    for op in operations(problem):
-        row = jnp.zeros((4, longest), problem.precision)
-        if op.hop is not None and _is_uniform(problem, op.hop[0]):
-            species, axis = op.hop
-            rates = hop_rates(_diffusivity(step, nothing, species), problem.grid, axis)
-            law = transition(rates, step.dt_s, problem.grid, axis)
-            row = row.at[:, : problem.grid.shape[axis]].set(jnp.stack([p.reshape(-1) for p in law]))
-        rows.append(row)
-    return jnp.stack(rows)
-
-
-def _shared_hop_gain(
-    step: _Step, stream: Stream, n: Number, axis: Array, law_on_axis: Callable[[int], Transition]
-) -> Number:
+def _shared_hop_gain(step: _Step, stream: Stream, inputs: DrawInputs, axis: Array, *, even: bool) -> Number:
     """As :func:`_hop_gain`, with the axis known only when it runs: one set of compiled draws for all axes."""
     grid = step.problem.grid
     axes = [a for a in range(3) if grid.can_hop(a)]
     place = jnp.searchsorted(jnp.asarray(axes), axis)
-
-    def spread(a: int) -> Transition:
-        return Transition(*(jnp.broadcast_to(p, grid.shape) for p in law_on_axis(a)))
-
-    law = lax.switch(place, [lambda a=a: spread(a) for a in axes])
-    flows = hop_flows(step.policy, stream, step.places, n, law)
+    if even:
+        per_area = jnp.asarray([grid.spacing_um[a] ** -2 for a in range(3)], inputs.real.dtype)
+        hops = inputs.real.reshape(-1)[0] * step.dt_s * per_area[axis]
+        flows = even_hop_flows(step.policy, stream, step.places, inputs.first, hops)
+    else:
+        laws = [lambda d, a=a: transition(hop_rates(d, grid, a), step.dt_s, grid, a) for a in axes]
+        flows = hop_flows(step.policy, stream, step.places, inputs.first, lax.switch(place, laws, inputs.real))
     return lax.switch(place, [lambda f, a=a: net_gain(f, grid, a) for a in axes], flows)
-
-
-def _law_from_row(grid: Grid, row: Array, axis: int) -> Transition:
-    shape = tuple(n if a == axis else 1 for a, n in enumerate(grid.shape))
-    return Transition(*(p.reshape(shape) for p in row[:, : grid.shape[axis]]))
 
 
 class _Tables(NamedTuple):
@@ -226,28 +207,21 @@ def _tables(problem: Problem) -> tuple[_Tables, tuple[int, ...], tuple[Operation
 def _events_branches(step: _Step) -> list[Callable[..., Number]]:
     """One function a kind of draw that occurs, then one a modulated channel."""
     _, kinds, own = _tables(step.problem)
-    grid = step.problem.grid
     shared: dict[int, Callable[..., Number]] = {
-        _HOP: lambda stream, inputs, counts, axis, table, row: _shared_hop_gain(
-            step, stream, inputs.first, axis, lambda a: _law_from_row(grid, row, a)
-        ),
-        _HOP_IN_FIELD: lambda stream, inputs, counts, axis, table, row: _shared_hop_gain(
-            step, stream, inputs.first, axis, lambda a: transition(hop_rates(inputs.real, grid, a), step.dt_s, grid, a)
-        ),
-        _BINOMIAL: lambda stream, inputs, counts, axis, table, row: step.policy.binomial(
+        _EVEN_HOP: lambda stream, inputs, counts, axis, table: _shared_hop_gain(step, stream, inputs, axis, even=True),
+        _HOP: lambda stream, inputs, counts, axis, table: _shared_hop_gain(step, stream, inputs, axis, even=False),
+        _BINOMIAL: lambda stream, inputs, counts, axis, table: step.policy.binomial(
             stream, step.places, 0, inputs.first, inputs.real
         ),
-        _POISSON: lambda stream, inputs, counts, axis, table, row: step.policy.poisson(
-            stream, step.places, 0, inputs.real
-        ),
-        _MASS_ACTION: lambda stream, inputs, counts, axis, table, row: mass_action_events(
+        _POISSON: lambda stream, inputs, counts, axis, table: step.policy.poisson(stream, step.places, 0, inputs.real),
+        _MASS_ACTION: lambda stream, inputs, counts, axis, table: mass_action_events(
             step.policy, stream, step.places, inputs, table
         ),
     }
 
     def modulated(operation: Operation) -> Callable[..., Number]:
-        def events(stream: Stream, inputs: DrawInputs, counts: Array, axis: Array, table: Array, row: Array) -> Number:
-            del inputs, axis, table, row
+        def events(stream: Stream, inputs: DrawInputs, counts: Array, axis: Array, table: Array) -> Number:
+            del inputs, axis, table
             assert operation.channel is not None
             return modulated_events(step.policy, stream, step.places, step.voxels(counts), operation.channel, step.dt_s)
 
@@ -270,7 +244,6 @@ def _shared_pass(step: _Step, carry: _Carry, *, backwards: Array) -> _Carry:
     network = problem.network
     prepare = [lambda counts, op=op: _inputs_of(step, counts, op) for op in listed]
     branches = _events_branches(step)
-    laws = _law_table(step)
 
     def visit(i: Array, carry: _Carry) -> _Carry:
         place = jnp.where(backwards, len(listed) - 1 - i, i)
@@ -285,7 +258,6 @@ def _shared_pass(step: _Step, carry: _Carry, *, backwards: Array) -> _Carry:
             before,
             tables.axis[place],
             tables.mass_action[place],
-            laws[place],
         )
         counters = _count_events(step, carry.events, events, place)
         counts = _apply_bursts(step, stream, before, events, place)

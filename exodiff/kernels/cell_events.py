@@ -1,7 +1,7 @@
 """Reactions that make a new cell, and the random walk of cells, over one step."""
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from exodiff.core.arrays import Bits, Number, Real
 from exodiff.kernels.cells import (
@@ -29,12 +29,13 @@ def _empty(voxels: Voxels) -> Number:
     return 1 - jnp.sum(types, axis=0, dtype=voxels.counts.dtype)
 
 
-def initial_content(voxels: Voxels, species: int, cell_type: int) -> Number:
-    """Molecules of an in-cell species in a new cell of a type."""
-    network = voxels.problem.network
-    key = f"species.{network.species[species]}.initial.{network.species[cell_type]}"
-    value = voxels.inputs.parameters.get(key)
-    return jnp.zeros((), voxels.counts.dtype) if value is None else value.astype(voxels.counts.dtype)
+def initial_contents(voxels: Voxels, cell_type: int) -> Array:
+    """Molecules of each in-cell species in a new cell of a type, (in-cell species,)."""
+    network, parameters = voxels.problem.network, voxels.inputs.parameters
+    nothing = jnp.zeros((), voxels.problem.precision)
+    keys = [f"species.{name}.initial.{network.species[cell_type]}" for name in network.in_cell]
+    values = [parameters.get(key, nothing) for key in keys]
+    return jnp.stack(values).astype(voxels.counts.dtype) if values else jnp.zeros((0,), voxels.counts.dtype)
 
 
 def make_cells(
@@ -75,8 +76,8 @@ def _fill(
     network = voxels.problem.network
     born = policy.binomial(stream, index, 0, _empty(voxels), _probability(voxels, channel, dt_s))
     counts = voxels.counts.at[channel.child].add(born)
-    for species in range(network.num_free, network.first_type):
-        counts = counts.at[species].add(born * initial_content(voxels, species, channel.child))
+    contents = initial_contents(voxels, channel.child)
+    counts = counts.at[network.num_free : network.first_type].add(contents[:, None, None, None] * born)
     return _molecules(policy, stream, index, voxels, channel, counts, born), born
 
 
@@ -99,18 +100,21 @@ def _divide(
     occupancy = voxels.occupancy().astype(counts.dtype)
     is_division = channel.child == channel.parent and channel.change_of.get(channel.parent, 0) == 1
     new = _molecules(policy, stream, index, voxels, channel, counts, events)
-    for place in range(network.num_in_cell):
+    is_split = jnp.asarray([is_division and kind == "split" for kind in network.on_division], bool)
+    fresh = initial_contents(voxels, channel.child)
+
+    def share_out(place: Array, new: Counts) -> Counts:
+        """Molecules of one in-cell species: halved between the daughters, or what a new cell starts with."""
         species = network.num_free + place
         content = counts[species]
-        if is_division and network.on_division[place] == "split":
-            half = policy.binomial(fold(stream, species + 1), index, 0, content, jnp.asarray(0.5, real))
-            leaving, entering = carried(policy, half, flows, occupancy, grid)
-            new = new.at[species].add(entering - leaving)
-            continue
+        half = policy.binomial(fold(stream, species + 1), index, 0, content, jnp.asarray(0.5, real))
+        leaving, entering = carried(policy, half, flows, occupancy, grid)
+        reset = born * fresh[place]
         if is_division:
-            fresh = events * initial_content(voxels, species, channel.parent)
-            new = new.at[species].add(fresh - policy.share(content, events, occupancy))
-        new = new.at[species].add(born * initial_content(voxels, species, channel.child))
+            reset = reset + events * fresh[place] - policy.share(content, events, occupancy)
+        return new.at[species].add(jnp.where(is_split[place], entering - leaving, reset))
+
+    new = lax.fori_loop(0, network.num_in_cell, share_out, new)
     # the parent becomes the first product; the child appears next door
     kept = _kept_type(channel, network.first_type)
     new = new.at[channel.parent].add(-events).at[kept].add(events)
@@ -145,8 +149,10 @@ def move_cells(policy: Policy, stream: Stream, index: Bits, voxels: Voxels, cell
     leaving = policy.binomial(stream, index, 0, counts[cell_type], -jnp.expm1(-rate * dt_s))
     flows = to_neighbours(policy, stream, index, leaving, weights, grid)
     occupancy = voxels.occupancy().astype(counts.dtype)
-    new = counts.at[cell_type].add(arrivals(flows, grid) - departures(flows))
-    for species in range(network.num_free, network.first_type):
+
+    def take_along(species: Array, new: Counts) -> Counts:
         out, into = carried(policy, counts[species], flows, occupancy, grid)
-        new = new.at[species].add(into - out)
-    return new
+        return new.at[species].add(into - out)
+
+    new = counts.at[cell_type].add(arrivals(flows, grid) - departures(flows))
+    return lax.fori_loop(network.num_free, network.first_type, take_along, new)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, Bits, Count, Mask, Number, Real
-from exodiff.kernels import draws
+from exodiff.kernels import draws, halving
 from exodiff.kernels.random import Stream
 
 Propensity = Callable[[Number], Real]
@@ -25,6 +25,10 @@ class Discrete:
     def binomial(self, stream: Stream, index: Bits, number: int, n: Count, p: Real) -> Count:
         """How many of n do what each does with probability p."""
         return draws.binomial(stream, index, number, n, p)
+
+    def half(self, stream: Stream, index: Bits, number: int, n: Count) -> Count:
+        """How many of n take one of two equal choices; ``number`` is even, and the next is used too."""
+        return halving.half(stream, index, number, n)
 
     def poisson(self, stream: Stream, index: Bits, number: int, mean: Real) -> Count:
         """How many events of a channel that changes none of its reactants."""
@@ -77,6 +81,11 @@ class Mean:
         """Mean of the binomial."""
         del stream, index, number
         return n * p
+
+    def half(self, stream: Stream, index: Bits, number: int, n: Real) -> Real:
+        """Mean of a fair half."""
+        del stream, index, number
+        return 0.5 * n
 
     def poisson(self, stream: Stream, index: Bits, number: int, mean: Real) -> Real:
         """Mean of the Poisson."""

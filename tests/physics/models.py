@@ -4,20 +4,19 @@ from typing import Any
 
 import numpy as np
 
-from exodiff.build import ConfiguredModel
-from exodiff.simulate import simulate
+import exodiff as ex
 
-__all__ = ["box_of", "counts", "make_model", "simulate"]
+simulate = ex.simulate
 
 
 def make_model(
     shape: list[int], *, spacing: float | list[float] = 1.0, boundary: Any = "reflecting", run: Any = None, **tables: Any
-) -> ConfiguredModel:
+) -> Any:
     """Build a model from the tables of a model file, with voxels of 1 um unless said."""
     lattice = {"shape": shape, "spacing": spacing, "boundary": boundary, **tables.pop("lattice", {})}
     settings = {"duration": "1000 s", **(run or {})}
     folder = tables.pop("folder", ".")
-    return ConfiguredModel.from_dict({"schema": 1, "run": settings, "lattice": lattice, **tables}, folder=folder)
+    return ex.Model.from_dict({"schema": 1, "run": settings, "lattice": lattice, **tables}, folder=folder)
 
 
 def counts(trajectory: Any, name: str) -> np.ndarray:

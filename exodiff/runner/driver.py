@@ -22,11 +22,11 @@ from exodiff.io.lock import RunLock
 from exodiff.io.provenance import append_provenance, provenance
 from exodiff.observe import Measured, measure
 from exodiff.problem import Inputs, Problem
-from exodiff.run.directory import RunDirectory
-from exodiff.run.recorder import Recorder, discard_after
-from exodiff.run.schedule import Schedule, make_schedule
-from exodiff.run.signals import StopRequest
-from exodiff.simulate import advance, initial_state, make_inputs, precision_context, start_array
+from exodiff.runner.directory import RunDirectory
+from exodiff.runner.recorder import Recorder, discard_after
+from exodiff.runner.schedule import Schedule, make_schedule
+from exodiff.runner.signals import StopRequest
+from exodiff.simulation import advance, initial_state, make_inputs, precision_context, start_array
 from exodiff.state import State
 from exodiff.viz.figures import make_figures
 
@@ -121,19 +121,24 @@ def run(
         return _Driver(model, directory, report).drive()
 
 
-def resume(run_dir: str | Path, report: Report = _say_nothing) -> RunResult:
-    """Continue the run in a directory from its newest good checkpoint; the command ``exodiff resume``.
+def resume(run_dir: str | Path, *, from_last_good: bool = False, report: Report = _say_nothing) -> RunResult:
+    """Continue the run in a directory from its newest checkpoint; the command ``exodiff resume``.
+
+    Args:
+        run_dir: the run directory.
+        from_last_good: pass over damaged checkpoints instead of refusing them.
+        report: called with the progress.
 
     Raises:
         RunDirectoryError: there is no run in it.
-        CheckpointError: no checkpoint can be used.
+        CheckpointError: the newest checkpoint is damaged (the text names the last good one), or none is good.
 
     """
     directory = RunDirectory(Path(run_dir))
     model = build(directory.config())
     with RunLock(directory.path):
         directory.tidy()
-        return _Driver(model, directory, report).drive()
+        return _Driver(model, directory, report, skip_damaged=from_last_good).drive()
 
 
 @partial(jax.jit, static_argnames=("problem", "replicates"), donate_argnames=("state",))
@@ -182,6 +187,7 @@ class _Driver:
     model: ConfiguredModel
     directory: RunDirectory
     report: Report
+    skip_damaged: bool = True
     warnings: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -309,6 +315,14 @@ class _Driver:
         if not checkpoint.list_checkpoints(self.directory.checkpoints):
             return None
         found = checkpoint.read_latest(self.directory.checkpoints)
+        if found.skipped and not self.skip_damaged:
+            worst = found.skipped[0]
+            raise CheckpointError(
+                str(worst.path),
+                f"cannot be used: {worst.problem}; the last good one is {found.path.name}, at "
+                f"{found.meta['time_s']:g} s: continue from it with `exodiff resume {self.directory.path} "
+                "--from-last-good`",
+            )
         self.warnings += [f"{each.path}: passed over, {each.problem}" for each in found.skipped]
         if found.meta.get("config_hash") != self.hash:
             raise CheckpointError(

@@ -1,0 +1,1 @@
+"""Benchmarks: one JSON line a row; none decides a test."""

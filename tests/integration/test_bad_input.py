@@ -1,0 +1,141 @@
+"""Each bad input ends in one line that says where, what and what to do; exit code 2; nothing written."""
+
+import copy
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tomli_w
+from typer.testing import CliRunner
+
+from exodiff import cli
+from exodiff.core.errors import ExodiffError
+from tests.integration.small_models import MODEL
+
+
+def run_cli(*arguments: str) -> tuple[int, str]:
+    """Exit code and what was printed, as ``main`` would give them."""
+    result = CliRunner().invoke(cli.app, list(arguments))
+    if isinstance(result.exception, ExodiffError):
+        return result.exception.exit_code, str(result.exception)
+    return result.exit_code, result.output
+
+
+def changed(**tables) -> dict:
+    model = copy.deepcopy(MODEL)
+    for key, value in tables.items():
+        if isinstance(value, dict):
+            model[key] = {**model[key], **value}
+        else:
+            model[key] = value
+    return model
+
+
+def reaction(**fields) -> dict:
+    return {**changed(reactions=[{"name": "odd", **fields}]), "observables": {}}
+
+
+BAD = {
+    "unknown key": (changed(lattice={"spacng": 1}), r"lattice.spacng.*unknown.*spacing"),
+    "wrong unit": (changed(run={"duration": "24 um"}), r"run.duration.*24 um"),
+    "wrong dimension": (reaction(equation="EV ->", rate="k_on"), r"reactions.odd.rate.*um\^3/s.*1/s"),
+    "negative rate": (reaction(equation="EV ->", rate="-1 /s"), r"reactions.odd.rate.*negative"),
+    "undefined name in a rate": (reaction(equation="EV ->", rate="k_reles"), r"reactions.odd.rate.*k_reles.*k_release"),
+    "undefined name in an equation": (reaction(equation="EVV ->", rate="1 /s"), r"reactions.odd.equation.*EVV.*'EV'"),
+    "malformed equation": (reaction(equation="EV + -> ", rate="1 /s"), r"reactions.odd.equation"),
+    "import": (reaction(equation="EV ->", rate="__import__('os')"), r"reactions.odd.rate"),
+    "attribute": (reaction(equation="EV ->", rate="EV.__class__"), r"reactions.odd.rate"),
+    "lambda": (reaction(equation="EV ->", rate="lambda: 1"), r"reactions.odd.rate"),
+    "huge power": (reaction(equation="EV ->", rate="9**9**9"), r"reactions.odd.rate"),
+    "deep nesting": (reaction(equation="EV ->", rate="(" * 500 + "1" + ")" * 500), r"reactions.odd.rate"),
+    "shape of zero": (changed(lattice={"shape": [8, 0, 4]}), r"lattice.shape"),
+    "fixed step above the limit": (changed(run={"time_step": "500 s"}), r"run.time_step: 500 s exceeds .*species.EV"),
+    "two cell types react": (reaction(equation="tumour + fibroblast -> tumour", rate="1 /s"), r"near\("),
+    "engine of a later version": (changed(run={"engine": "exact"}), r"not yet supported"),
+    "block of a later version": ({**MODEL, "vessels": {}}, r"vessels.*not yet supported"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_bad_model_is_refused_in_one_line_and_nothing_is_written(tmp_path, name, command):
+    raw, pattern = BAD[name]
+    config, out = tmp_path / "model.toml", tmp_path / "run"
+    config.write_text(tomli_w.dumps(raw))
+    code, told = run_cli(command, str(config), *(["--out", str(out)] if command == "run" else []))
+    assert code == 2, told
+    assert re.search(pattern, told), told
+    assert len(told.strip().splitlines()) == 1, told
+    assert not out.exists()
+
+
+def cells_csv(tmp_path: Path, text: str) -> dict:
+    (tmp_path / "cells.csv").write_text(text)
+    return changed(place=[{"csv": "cells.csv"}])
+
+
+def nan_field(tmp_path: Path) -> dict:
+    field = np.zeros((8, 6, 4))
+    field[1, 2, 3] = np.nan
+    np.save(tmp_path / "start.npy", field)
+    return changed(species={"EV": {"initial": {"file": "start.npy"}}})
+
+
+FILES = {
+    "cell outside": (lambda p: cells_csv(p, "x,y,z,type\n10,10,10,tumour\n500,10,10,tumour\n"), r"row 3.*outside"),
+    "two cells in a voxel": (lambda p: cells_csv(p, "x,y,z,type\n10,10,10,tumour\n11,9,8,tumour\n"), r"rows 2 and 3"),
+    "missing column": (lambda p: cells_csv(p, "x,y,type\n10,10,tumour\n"), r"cells.csv.*z"),
+    "unknown type": (lambda p: cells_csv(p, "x,y,z,type\n10,10,10,tumor\n"), r"tumor.*not declared"),
+    "NaN in a field": (nan_field, r"start.npy.*(nan|NaN)"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_bad_file_is_refused_in_one_line_and_nothing_is_written(tmp_path, name):
+    make, pattern = FILES[name]
+    config, out = tmp_path / "model.toml", tmp_path / "run"
+    config.write_text(tomli_w.dumps(make(tmp_path)))
+    code, told = run_cli("run", str(config), "--out", str(out))
+    assert code == 2, told
+    assert re.search(pattern, told), told
+    assert len(told.strip().splitlines()) == 1, told
+    assert not out.exists()
+
+
+def test_a_file_that_is_not_toml_is_refused(tmp_path):
+    config = tmp_path / "model.toml"
+    config.write_text("run = {")
+    code, told = run_cli("run", str(config), "--out", str(tmp_path / "run"))
+    assert code == 2
+    assert "not valid TOML" in told
+
+
+def test_a_directory_with_another_run_is_refused_with_the_ways_out(tmp_path):
+    config, out = tmp_path / "model.toml", tmp_path / "run"
+    config.write_text(tomli_w.dumps(MODEL))
+    out.mkdir()
+    (out / "resolved.toml").write_text("schema = 1\n")
+    code, told = run_cli("run", str(config), "--out", str(out))
+    assert code == 2
+    assert f"exodiff resume {out}" in told
+    assert "--overwrite" in told
+    assert [path.name for path in out.iterdir()] == ["resolved.toml"]
+
+
+def test_a_directory_with_foreign_files_is_refused_even_with_overwrite(tmp_path):
+    config, out = tmp_path / "model.toml", tmp_path / "run"
+    config.write_text(tomli_w.dumps(MODEL))
+    out.mkdir()
+    (out / "thesis.txt").write_text("precious")
+    for extra in ([], ["--overwrite"], ["--resume", "auto"]):
+        code, told = run_cli("run", str(config), "--out", str(out), *extra)
+        assert code == 2
+        assert "not empty" in told
+    assert (out / "thesis.txt").read_text() == "precious"
+
+
+def test_resume_of_a_folder_without_a_run_says_how_to_start(tmp_path):
+    code, told = run_cli("resume", str(tmp_path))
+    assert code == 3
+    assert "exodiff run CONFIG" in told

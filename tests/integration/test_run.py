@@ -1,0 +1,194 @@
+"""Runs on disk: what they write, and that stopping and resuming changes nothing."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tomli_w
+
+import exodiff as ex
+from exodiff.io import checkpoint, records
+from exodiff.io.results import SnapshotReader
+from exodiff.runner import driver
+from tests.integration.small_models import MODEL
+
+
+@pytest.fixture(scope="module")
+def model():
+    return ex.Model.from_dict(MODEL)
+
+
+@pytest.fixture(scope="module")
+def whole(model, tmp_path_factory) -> Path:
+    """The run without a stop."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    assert ex.run(model, out).finished
+    return out
+
+
+class StopAfter:
+    """Stands in for the signals: asks for a stop at the n-th look."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+
+    def __call__(self) -> "StopAfter":
+        return self
+
+    def __enter__(self) -> "StopAfter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    @property
+    def received(self) -> str | None:
+        self.looks -= 1
+        return "SIGTERM" if self.looks < 0 else None
+
+
+def final_state(out: Path) -> dict[str, np.ndarray]:
+    return checkpoint.read_latest(out / "checkpoints").arrays
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    for name, array in final_state(one).items():
+        np.testing.assert_array_equal(array, final_state(other)[name], err_msg=name)
+    for table in (records.OBSERVABLES, records.PROFILES):
+        assert (one / table).read_bytes() == (other / table).read_bytes()
+    ones, others = SnapshotReader(one), SnapshotReader(other)
+    np.testing.assert_array_equal(ones.times_s, others.times_s)
+    for place in range(len(ones)):
+        for name, field in ones.read(place).fields.items():
+            np.testing.assert_array_equal(field.values, others.read(place).fields[name].values)
+
+
+def test_a_run_leaves_all_its_files(whole):
+    names = {path.name for path in whole.iterdir()}
+    assert names >= {
+        "config.toml",
+        "resolved.toml",
+        "observables.csv",
+        "profiles.csv",
+        "results.vtkhdf",
+        "checkpoints",
+        "snapshots",
+        "figures",
+        "provenance.json",
+    }
+    assert list((whole / "figures").glob("*.png"))
+    table = records.read_table(whole / "observables.csv")
+    np.testing.assert_allclose(table["time_s"], np.arange(11) * 120.0)
+    told = json.loads((whole / "provenance.json").read_text())["runs"][0]
+    assert told["seed"] == 5
+    assert told["packages"]["jax"]
+    assert SnapshotReader(whole).times_s.tolist() == [0.0, 600.0, 1200.0]
+
+
+def test_a_run_records_what_simulate_returns(model, whole):
+    table = records.read_table(whole / "observables.csv")
+    trajectory = ex.simulate(model, table["time_s"], seed=5)
+    np.testing.assert_array_equal(table["free"], trajectory.total("EV")[0])
+    np.testing.assert_array_equal(table["released"], np.asarray(trajectory.observables["released"])[0])
+
+
+@pytest.mark.parametrize("looks", [1, 4, 17])
+def test_a_stopped_and_resumed_run_equals_the_whole_run_bit_for_bit(model, whole, tmp_path, monkeypatch, looks):
+    out = tmp_path / "run"
+    monkeypatch.setattr(driver, "StopRequest", StopAfter(looks))
+    stopped = ex.run(model, out)
+    assert not stopped.finished
+    assert stopped.stopped_by is None or stopped.time_s < 1200.0
+    monkeypatch.undo()
+    assert ex.resume(out).finished
+    assert_same_run(whole, out)
+
+
+def test_a_run_killed_after_a_checkpoint_resumes_from_it_without_doubling_a_row(model, whole, tmp_path):
+    out = tmp_path / "run"
+
+    class Killed(BaseException):
+        pass
+
+    def kill_late(progress: driver.Progress) -> None:
+        if progress.time_s > 700.0:
+            raise Killed
+
+    with pytest.raises(Killed):
+        ex.run(model, out, report=kill_late)
+    assert len(records.read_table(out / "observables.csv")["time_s"]) > 1
+    assert ex.run(model, out, resume="auto").finished
+    assert_same_run(whole, out)
+
+
+def test_replicates_are_independent_and_the_first_is_the_single_run(whole, tmp_path):
+    many = ex.Model.from_dict(MODEL, ["run.replicates=3"])
+    out = tmp_path / "run"
+    ex.run(many, out)
+    counts, single = final_state(out)["counts"], final_state(whole)["counts"]
+    np.testing.assert_array_equal(counts[0], single[0])
+    assert not np.array_equal(counts[0], counts[1])
+    table = records.read_table(out / "observables.csv")
+    assert table["replicate"].tolist() == [0, 1, 2] * 11
+
+
+def test_mean_field_runs_and_resumes_bit_for_bit(tmp_path, monkeypatch):
+    smooth = ex.Model.from_dict(MODEL, ['run.engine="mean_field"'])
+    assert ex.run(smooth, tmp_path / "whole").finished
+    monkeypatch.setattr(driver, "StopRequest", StopAfter(3))
+    assert not ex.run(smooth, tmp_path / "parts").finished
+    monkeypatch.undo()
+    ex.resume(tmp_path / "parts")
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_damaged_newest_checkpoint_is_refused_with_the_last_good_one_named(model, whole, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    monkeypatch.setattr(driver, "StopRequest", StopAfter(4))
+    ex.run(model, out)
+    monkeypatch.undo()
+    newest, *older = checkpoint.list_checkpoints(out / "checkpoints")
+    newest.write_bytes(newest.read_bytes()[:-100])
+    with pytest.raises(ex.CheckpointError, match=older[0].name) as refused:
+        ex.resume(out)
+    assert "--from-last-good" in str(refused.value)
+    result = ex.resume(out, from_last_good=True)
+    assert any(newest.name in line for line in result.warnings)
+    assert_same_run(whole, out)
+
+
+def test_a_foreign_checkpoint_is_refused(model, whole, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    monkeypatch.setattr(driver, "StopRequest", StopAfter(2))
+    ex.run(model, out)
+    monkeypatch.undo()
+    other = tmp_path / "other"
+    ex.run(ex.Model.from_dict(MODEL, ["run.seed=6"]), other)
+    foreign = checkpoint.list_checkpoints(other / "checkpoints")[0]
+    (out / "checkpoints" / foreign.name).write_bytes(foreign.read_bytes())
+    with pytest.raises(ex.CheckpointError, match="another config"):
+        ex.resume(out)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_writes_a_checkpoint_and_exits_75(tmp_path, number):
+    config, out = tmp_path / "model.toml", tmp_path / "run"
+    config.write_text(tomli_w.dumps(MODEL))
+    long = [sys.executable, "-m", "exodiff.cli", "run", str(config), "--out", str(out), "--set", "run.duration='900 h'"]
+    with subprocess.Popen(long, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        table = out / "observables.csv"
+        deadline = time.monotonic() + 120
+        while not table.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(1.0)
+        process.send_signal(number)
+        _, told = process.communicate(timeout=120)
+    assert process.returncode == 75, told
+    assert number.name in told
+    assert f"exodiff resume {out}" in told
+    assert checkpoint.read_latest(out / "checkpoints").meta["time_s"] >= 0
