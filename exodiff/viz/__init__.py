@@ -1,1 +1,1 @@
-"""Figures from records; knows no kernels."""
+"""Figures from the records of a run; knows no kernels."""

@@ -1,73 +1,126 @@
-"""All figures of a run, from its records."""
+"""All figures of a run, from its records alone."""
 
-import tomllib
-from collections.abc import Iterator
+import re
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
+import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
 
 from exodiff.core.errors import RunDirectoryError
 from exodiff.io.atomic import make_folder, replace_file
 from exodiff.io.records import OBSERVABLES, PROFILES, read_table
 from exodiff.io.results import SnapshotReader
-from exodiff.viz.maps import draw_cells, draw_fields
-from exodiff.viz.profiles import draw_profiles
-from exodiff.viz.series import draw_series
-from exodiff.viz.style import styled
+from exodiff.viz.cells import cells_figure
+from exodiff.viz.fields import fields_figures
+from exodiff.viz.labels import Labels, read_labels
+from exodiff.viz.planes import CELLS, choose_plane, read_field
+from exodiff.viz.profiles import profile_figures
+from exodiff.viz.series import series_figures
+from exodiff.viz.style import DPI, RC
 
 FOLDER = "figures"
-DPI = 200
+FORMATS = ("png", "pdf", "svg")
+_OURS = re.compile(r"(observables|profiles|cells|fields)(_\d+)?")
 
 
-def make_figures(run_dir: Path) -> list[Path]:
-    """Draw ``observables``, ``profiles``, ``cells`` and ``fields`` into ``figures/``, as far as there are records.
+def make_figures(run_dir: Path, formats: Sequence[str] = ("png",)) -> list[Path]:
+    """Draws all that a run directory holds into its ``figures/``, and removes our figures of what it no longer holds.
+
+    These are ``observables`` and ``profiles`` over time, ``cells`` at the first and last snapshot, and ``fields`` at
+    the last; each only if there are records of it, with ``_2``, ``_3`` ... for further pages. Maps are of replicate 0.
+
+    Args:
+        run_dir: of a run that has ended, was stopped, or is running.
+        formats: of the files, out of `FORMATS`.
+
+    Returns:
+        The files that were written.
 
     Raises:
-        RunDirectoryError: the folder holds no records.
+        RunDirectoryError: there are no records, one is damaged, or a figure cannot be written.
 
     """
-    if not (run_dir / OBSERVABLES).exists():
-        raise RunDirectoryError(str(run_dir), "holds no records to draw; run a model first: `exodiff run CONFIG`")
-    settings = _settings(run_dir)
-    paths = []
-    with styled():
-        for name, figure in _figures(run_dir, settings):
-            if figure is not None:
-                paths.append(_save(figure, run_dir / FOLDER / f"{name}.png"))
-    return paths
-
-
-def _figures(run_dir: Path, settings: dict[str, Any]) -> Iterator[tuple[str, Figure | None]]:
-    title = settings.get("title", "")
-    yield "observables", draw_series(read_table(run_dir / OBSERVABLES), title)
-    if (run_dir / PROFILES).exists():
-        observables = settings.get("observables", {})
-        histograms = {name for name, table in observables.items() if "histogram" in table}
-        units = {name: _unit(table) for name, table in observables.items()}
-        yield "profiles", draw_profiles(read_table(run_dir / PROFILES), histograms, units, title)
+    if not formats or not set(formats) <= set(FORMATS):
+        raise ValueError(f"formats {tuple(formats)} must be some of {FORMATS}")
+    table, profiles = _table(run_dir / OBSERVABLES), _table(run_dir / PROFILES)
     reader = SnapshotReader(run_dir)
-    if len(reader):
-        last = reader.read(-1)
-        yield "cells", draw_cells([reader.read(0), last] if len(reader) > 1 else [last], title)
-        yield "fields", draw_fields(last, title)
+    if not table and not profiles and not len(reader):
+        raise RunDirectoryError(str(run_dir), _nothing(reader))
+    folder = run_dir / FOLDER
+    written: list[Path] = []
+    with mpl.rc_context(RC):
+        for stem, figure in _figures(table, profiles, reader, read_labels(run_dir)):
+            written += _save(figure, folder, stem, formats)
+    _remove_old(folder, written, formats)
+    return written
 
 
-def _unit(table: dict[str, Any]) -> str:
-    """What the values of a profile or histogram are."""
-    of = str((table.get("profile") or table.get("histogram") or {}).get("of", ""))
-    return f"{of} (1/um$^3$)" if of.startswith("conc(") else of
+def _figures(
+    table: dict[str, np.ndarray], profiles: dict[str, np.ndarray], reader: SnapshotReader, labels: Labels
+) -> Iterator[tuple[str, Figure]]:
+    if table:
+        yield from _pages("observables", series_figures(table, labels))
+    if profiles:
+        yield from _pages("profiles", profile_figures(profiles, labels))
+    if not len(reader):
+        return
+    cells = read_field(reader, -1, CELLS)
+    plane = choose_plane(reader.grid, None if cells is None else cells.values)
+    if plane is None:
+        return
+    map_of_cells = cells_figure(reader, plane, labels)
+    if map_of_cells is not None:
+        yield "cells", map_of_cells
+    yield from _pages("fields", fields_figures(reader, plane, labels))
 
 
-def _settings(run_dir: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads((run_dir / "resolved.toml").read_text("utf-8"))
-    except (OSError, ValueError):
+def _pages(stem: str, figures: Iterator[Figure]) -> Iterator[tuple[str, Figure]]:
+    for number, figure in enumerate(figures, start=1):
+        yield stem if number == 1 else f"{stem}_{number}", figure
+
+
+def _table(path: Path) -> dict[str, np.ndarray]:
+    """A table of records; empty when there is no file or no row."""
+    if not path.exists():
         return {}
+    table = read_table(path)
+    return table if len(table["time_s"]) else {}
 
 
-def _save(figure: Figure, path: Path) -> Path:
-    make_folder(path.parent)
-    with replace_file(path) as temporary, temporary.open("wb") as file:
-        figure.savefig(file, format="png", dpi=DPI)
-    return path
+def _nothing(reader: SnapshotReader) -> str:
+    damaged = f"; {reader.problems[0]}" if reader.problems else ""
+    return f"holds nothing to draw: no rows in {OBSERVABLES}, no snapshots{damaged}; run `exodiff run CONFIG` first"
+
+
+def _remove_old(folder: Path, written: Sequence[Path], formats: Sequence[str]) -> None:
+    """Figures of an earlier call that this one has not written, e.g. of pages that are no longer needed."""
+    kinds = {f".{each}" for each in formats}
+    for path in folder.glob("*.*"):
+        if path.suffix in kinds and _OURS.fullmatch(path.stem) and path not in written:
+            path.unlink(missing_ok=True)
+
+
+def _save(figure: Figure, folder: Path, stem: str, formats: Sequence[str]) -> list[Path]:
+    """Writes ``<stem>.<format>`` for each format, atomically.
+
+    Raises:
+        RunDirectoryError: it could not be written.
+
+    """
+    paths = [folder / f"{stem}.{each}" for each in formats]
+    for path, kind in zip(paths, formats, strict=True):
+        # Without a date the same run gives the same bytes.
+        metadata = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind)
+        try:
+            make_folder(folder)
+            with replace_file(path) as temporary, warnings.catch_warnings():
+                # A title may hold letters that the font lacks; a box in their place is no reason to fail.
+                warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+                figure.savefig(temporary, format=kind, dpi=DPI, metadata=metadata)
+        except OSError as error:
+            problem = f"could not be written ({error.strerror}); make room or fix the permissions, then `exodiff plot`"
+            raise RunDirectoryError(str(path), f"{problem} {folder.parent}") from error
+    return paths

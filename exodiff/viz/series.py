@@ -1,57 +1,90 @@
-"""Observables over time."""
+"""Scalar observables over time, one panel each."""
+
+from collections.abc import Iterator
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from exodiff.viz.style import COLOURS, TWO_COLUMNS_MM, make_figure, time_unit
+from exodiff.io.records import OBSERVABLE_KEYS
+from exodiff.viz.labels import Labels
+from exodiff.viz.panels import add_note, say_nothing_to_draw, set_titles, small_multiples
+from exodiff.viz.scales import TimeUnit, set_time_axis, time_unit, value_scale
+from exodiff.viz.style import ABOVE_THE_AXES, MAIN_COLOUR, PANELS_A_PAGE
 
-_COLUMNS = 3
-MAX_PANELS = 24
-
-
-def draw_series(table: dict[str, np.ndarray], title: str) -> Figure | None:
-    """Small multiples, one a scalar observable; replicates as thin lines around their mean.
-
-    Args:
-        table: columns of ``observables.csv``.
-        title: of the figure.
-
-    """
-    names = [name for name in table if name not in ("time_s", "replicate")][:MAX_PANELS]
-    if not names or not len(table["time_s"]):
-        return None
-    num_columns = min(_COLUMNS, len(names))
-    num_rows = -(-len(names) // num_columns)
-    figure = make_figure(TWO_COLUMNS_MM if num_columns > 1 else TWO_COLUMNS_MM / 2, 12.0 + 42.0 * num_rows)
-    axes = figure.subplots(num_rows, num_columns, squeeze=False, sharex=True)
-    unit, seconds = time_unit(float(np.max(table["time_s"])))
-    for place, (name, panel) in enumerate(zip(names, axes.flat, strict=False)):
-        _draw_panel(panel, table, name, seconds, COLOURS[place % 6])
-    for panel in axes.flat[len(names) :]:
-        panel.set_visible(False)
-    for column in range(num_columns):
-        last = max(row for row in range(num_rows) if row * num_columns + column < len(names))
-        axes[last, column].set_xlabel(f"time ({unit})")
-        axes[last, column].tick_params(labelbottom=True)
-    figure.suptitle(title, fontsize=8)
-    return figure
+PANEL_HEIGHT_MM = 43.0
+MOST_LINES = 50
 
 
-def _draw_panel(panel: Axes, table: dict[str, np.ndarray], name: str, seconds: float, colour: str) -> None:
-    times = np.unique(table["time_s"])
-    replicates = np.unique(table["replicate"])
-    values = np.full((len(replicates), len(times)), np.nan)
-    rows = np.searchsorted(replicates, table["replicate"])
-    values[rows, np.searchsorted(times, table["time_s"])] = table[name]
-    if len(replicates) > 1:
-        panel.plot(times / seconds, values[:50].T, color=colour, alpha=0.25, linewidth=0.5)
+def series_figures(table: dict[str, np.ndarray], labels: Labels) -> Iterator[Figure]:
+    """One figure for every twelve observables of ``observables.csv``, in the order of its columns."""
+    names = [name for name in table if name not in OBSERVABLE_KEYS]
+    if not names or len(table["time_s"]) == 0:
+        return
+    times_s = np.unique(table["time_s"])
+    unit = time_unit(float(times_s[-1]))
+    for start in range(0, len(names), PANELS_A_PAGE):
+        page = names[start : start + PANELS_A_PAGE]
+        figure, panels, panel_mm = small_multiples(len(page), PANEL_HEIGHT_MM, labels.title)
+        for axes, name in zip(panels, page, strict=True):
+            about = labels.observable(name)
+            set_titles(axes, name, about.expression, panel_mm)
+            _draw(axes, about.unit, times_s, by_replicate(table, table[name]), unit)
+        note = _note(len(np.unique(table["replicate"])))
+        if note:
+            add_note(figure, note)
+        yield figure
+
+
+def by_replicate(table: dict[str, np.ndarray], values: np.ndarray) -> np.ndarray:
+    """Values as (times, replicates), NaN where there is no row or no finite value."""
+    times, row = np.unique(table["time_s"], return_inverse=True)
+    replicates, column = np.unique(table["replicate"], return_inverse=True)
+    result = np.full((len(times), len(replicates)), np.nan)
+    result[row, column] = np.where(np.isfinite(values), values, np.nan)
+    return result
+
+
+def mean_and_deviation(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation over the replicates that have a value (n - 1 in the denominator)."""
     known = np.isfinite(values)
-    mean = np.where(known, values, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    mean = np.where(known.any(axis=0), mean, np.nan)
-    marker = "o" if len(times) < 3 else None
-    panel.plot(times / seconds, mean, color=colour, linewidth=1.2, marker=marker, markersize=3)
-    panel.set_title(name.replace("_", " "), loc="left")
-    panel.margins(x=0.02)
-    if np.any(known) and np.nanmin(values) >= 0:
-        panel.set_ylim(bottom=0)
+    number = known.sum(axis=axis)
+    kept = np.where(known, values, 0.0)
+    mean = np.where(number > 0, kept.sum(axis=axis) / np.maximum(number, 1), np.nan)
+    off = np.where(known, values - np.expand_dims(mean, axis), 0.0)
+    deviation = np.sqrt((off**2).sum(axis=axis) / np.maximum(number - 1, 1))
+    return mean, np.where(number > 0, deviation, np.nan)
+
+
+def _draw(axes: Axes, label: str, times_s: np.ndarray, values: np.ndarray, unit: TimeUnit) -> None:
+    # Most series begin at 0 and grow over decades: a logarithm would show little else than their beginning.
+    scale = value_scale(values, may_be_logarithmic=False)
+    if scale is None:
+        say_nothing_to_draw(axes)
+        return
+    times = times_s / unit.seconds
+    mean, deviation = mean_and_deviation(values, axis=1)
+    if values.shape[1] > 1:
+        axes.fill_between(times, mean - deviation, mean + deviation, color=MAIN_COLOUR, alpha=0.2, linewidth=0)
+        alpha = 0.35 if values.shape[1] <= 10 else 0.2
+        axes.plot(times, values[:, :MOST_LINES], color=MAIN_COLOUR, alpha=alpha, linewidth=0.4)
+    # Above the axes, or a line of zeros could not be seen.
+    axes.plot(times, mean, color=MAIN_COLOUR, **ABOVE_THE_AXES)
+    lone = _lone(mean)
+    if lone.any():
+        axes.plot(times[lone], mean[lone], color=MAIN_COLOUR, marker="o", markersize=2.5, linewidth=0, **ABOVE_THE_AXES)
+    set_time_axis(axes, unit, times_s)
+    scale.apply(axes, label)
+
+
+def _lone(values: np.ndarray) -> np.ndarray:
+    """Where a value stands between values that are not known: a line does not show it."""
+    known = np.concatenate([[False], np.isfinite(values), [False]])
+    return known[1:-1] & ~known[:-2] & ~known[2:]
+
+
+def _note(num_replicates: int) -> str:
+    if num_replicates < 2:
+        return ""
+    lines = "all" if num_replicates <= MOST_LINES else f"{MOST_LINES} of"
+    return f"Thick line: mean; band: ± standard deviation; thin lines: {lines} {num_replicates} replicates."

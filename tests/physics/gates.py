@@ -1,7 +1,7 @@
 """Statistical gates: exact tails where they exist, else normal ones, each Bonferroni-corrected inside its family.
 
-A family is rejected at p < 2e-6, the gate of ``truths/acceptance.py``: a file of 40 families raises a false alarm with a
-probability below 1e-4, and seeds are fixed, so a test that passes once passes always.
+A family is rejected at p < 2e-6, the gate of ``truths/acceptance.py``: a file of 50 families raises a false alarm with
+a probability of at most 1e-4, and seeds are fixed, so a test that passes once passes always.
 """
 
 import sys
@@ -12,7 +12,7 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).parent / "truths"))
 
-import acceptance  # noqa: E402
+import acceptance
 
 ALPHA = acceptance.ALPHA
 

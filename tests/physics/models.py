@@ -10,7 +10,12 @@ simulate = ex.simulate
 
 
 def make_model(
-    shape: list[int], *, spacing: float | list[float] = 1.0, boundary: Any = "reflecting", run: Any = None, **tables: Any
+    shape: list[int],
+    *,
+    spacing: float | list[float] = 1.0,
+    boundary: Any = "reflecting",
+    run: Any = None,
+    **tables: Any,
 ) -> Any:
     """Build a model from the tables of a model file, with voxels of 1 um unless said."""
     lattice = {"shape": shape, "spacing": spacing, "boundary": boundary, **tables.pop("lattice", {})}

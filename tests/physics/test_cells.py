@@ -11,6 +11,8 @@ from gates import ALPHA
 from models import box_of, counts, make_model, simulate
 from scipy import stats
 
+import exodiff as ex
+
 REPLICATES = 5_000
 END = 1.0
 
@@ -32,8 +34,15 @@ def _row():
         place=place,
         regions={"hole": {"box": box_of(FILL)}},
         species={
-            "shared": {"in": "cell", "initial": {"splits": SPLIT_START, "stem": 11, "child": 3, "young": 9, "mortal": 8}},
-            "fixed": {"in": "cell", "on_division": "reset", "initial": {"parent": RESET_START, "young": 5, "filler": 2}},
+            "shared": {
+                "in": "cell",
+                "initial": {"splits": SPLIT_START, "stem": 11, "child": 3, "young": 9, "mortal": 8},
+            },
+            "fixed": {
+                "in": "cell",
+                "on_division": "reset",
+                "initial": {"parent": RESET_START, "young": 5, "filler": 2},
+            },
             "left": {"initial": 0},
             "used": {"in": "cell", "initial": {"parent": 6}},
         },
@@ -173,13 +182,15 @@ WALKS = 2000
 
 @pytest.fixture(scope="module")
 def wanderer():
-    """One cell in the middle with 5 counters; 2 s in 10 pairs of steps, too short to reach the walls (3 um away, 6.7 sigma)."""
+    """One cell in the middle with 5 counters; 2 s in 10 pairs of steps: the walls are 6.7 sigma away."""
     middle = [n // 2 * h for n, h in zip(BOX, SPACING, strict=True)]
     model = make_model(
         list(BOX),
         spacing=list(SPACING),
         cells={"walker": {"motility": MOTILITY}},
-        place=[{"cells": "walker", "box": {"low": middle, "high": [m + h for m, h in zip(middle, SPACING, strict=True)]}}],
+        place=[
+            {"cells": "walker", "box": {"low": middle, "high": [m + h for m, h in zip(middle, SPACING, strict=True)]}}
+        ],
         species={"counter": {"in": "cell", "initial": 5}, "still": {"initial": 1}},
         reactions=[{"equation": "still ->", "rate": "0.01 /s"}],
     )
@@ -192,7 +203,7 @@ def test_a_free_cell_walks_with_mean_zero_and_variance_2_d_t(wanderer):
     voxel = np.stack(np.unravel_index(cell[:, 1].reshape(WALKS, -1).argmax(1), BOX), -1)
     displacement = (voxel - np.array(BOX) // 2) * np.array(SPACING)
     # a pair of steps of T = 0.2 s moves with p = 1 - exp(-2 sum_a D/h_a^2 T), along a in proportion to D/h_a^2, so the
-    # variance of n pairs is n p h_a^2 (D/h_a^2) / (sum D/h^2) = 2 D t (1 - sum_a D/h_a^2 T + ...): first order, 2.6 % here
+    # variance of n pairs is n p h_a^2 (D/h_a^2) / (sum D/h^2) = 2 D t (1 - sum_a D/h_a^2 T + ...): first order, 2.6 %
     rates = MOTILITY / np.array(SPACING) ** 2
     p = -np.expm1(-2.0 * rates.sum() * 0.2)
     variance = 10 * p * np.array(SPACING) ** 2 * rates / rates.sum()
@@ -234,7 +245,11 @@ def _crowd(seed, fill):
             {"cells": "fast", "everywhere": True, "fill": fill},
             {"cells": "slow", "everywhere": True, "fill": fill},
         ],
-        species={"tag": {"in": "cell", "initial": {"fast": 3, "slow": 100}}, "born": {"in": "cell"}, "free": {"initial": 1}},
+        species={
+            "tag": {"in": "cell", "initial": {"fast": 3, "slow": 100}},
+            "born": {"in": "cell"},
+            "free": {"initial": 1},
+        },
         reactions=[
             {"equation": "-> born", "rate": "3 /s"},
             {"equation": "free ->", "rate": "0.01 /s"},
@@ -314,3 +329,115 @@ def test_mean_field_occupancies_stay_between_0_and_1_and_conserve():
     assert np.allclose(found.total("slow"), 6.0, rtol=1e-9)
     assert np.all(np.diff(found.total("grower")[0]) > 0)
     assert np.allclose(found.total("tag"), 3 * 12 + 7 * 6 + 6, rtol=1e-9)
+
+
+# ----- known faults
+
+STILL = {"diffusion": 0.001}  # so that the list of operations holds something
+
+
+@pytest.mark.xfail(
+    strict=True, reason="stepsize: no bound comes from motility, so the whole interval is one pair of steps"
+)
+def test_the_automatic_step_resolves_motility():
+    model = make_model(
+        [31],
+        cells={"walker": {"motility": 1.0}},
+        place=[{"cells": "walker", "box": box_of(15)}],
+        species={"still": STILL},
+    )
+    found = simulate(model, [5.0], seed=1, replicates=1000)
+    x = counts(found, "walker")[:, 0].argmax(1) - 15
+    # variance 2 D t = 10; a tolerance of 0.1 a step allows about 10 % of loss; five standard errors of 4.5 %
+    assert abs(x.var() / 10.0 - 1.0) < 0.10 + 5 * np.sqrt(2 / 1000)
+
+
+@pytest.mark.parametrize("engine", ["leap", "mean_field"])
+@pytest.mark.xfail(
+    strict=True,
+    raises=(ValueError, IndexError),
+    reason="neither an empty list of operations (step._law_table) nor a division without species in cells "
+    "(cell_events._divide: fresh[place]) is allowed for",
+)
+def test_a_model_may_consist_of_moving_cells_alone(engine):
+    model = make_model(
+        [5],
+        run={"engine": engine},
+        cells={"a": {}},
+        place=[{"cells": "a", "box": box_of(0)}],
+        reactions=[{"equation": "a -> 2 a", "rate": 1.0}],
+    )
+    assert np.all(simulate(model, [1.0], time_step=0.25).total("a") >= 1)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=ex.SimulationError,
+    reason="cell_events._divide: counters are split (or reset) from the counts before the event used some up, so a "
+    "count of -1 appears, reported as overflow",
+)
+def test_a_division_may_use_up_counters():
+    model = make_model(
+        [2],
+        cells={"a": {}},
+        place=[{"cells": "a", "box": box_of(0)}],
+        species={
+            "fuel": {"in": "cell", "initial": 3},
+            "clock": {"in": "cell", "initial": 2, "on_division": "reset"},
+            "still": STILL,
+        },
+        reactions=[{"equation": "a + fuel + clock -> 2 a", "rate": 5.0}],
+    )
+    found = simulate(model, [0.05], seed=1, replicates=2000, time_step=0.01)
+    divided = counts(found, "a")[:, 0, 1] == 1
+    assert divided.any()
+    assert np.array_equal(counts(found, "fuel")[:, 0].sum(1), 3 - divided)
+    # of 3 one is used, the other two are split
+    assert gates.pmf_p(counts(found, "fuel")[divided, 0, 1], stats.binom.pmf(np.arange(3), 2, 0.5)) > ALPHA
+    assert np.all(counts(found, "clock")[divided, 0] == 2)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="`a -> g` with g in cells is accepted and leaves molecules of g without a cell",
+)
+def test_a_dying_cell_leaves_no_molecules_of_the_kind_that_lives_in_cells():
+    tables = {
+        "cells": {"a": {}},
+        "place": [{"cells": "a", "everywhere": True}],
+        "species": {"g": {"in": "cell", "initial": 1}, "still": STILL},
+        "reactions": [{"equation": "a -> g", "rate": 1.0}],
+    }
+    try:
+        model = make_model([2], **tables)
+    except ex.ConfigError:
+        return  # refusing it is right as well
+    found = simulate(model, [3.0], seed=1, replicates=100, time_step=0.1)
+    assert np.all(counts(found, "g")[counts(found, "a") == 0] == 0)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=(AssertionError, ex.SimulationError),
+    reason="mean_field: divisions and moves into a nearly full voxel exceed its room at steps that are allowed (exit "
+    "probability 0.5); occupancies pass 1, go negative and become NaN",
+)
+def test_mean_field_never_overfills_a_voxel_at_an_allowed_step():
+    model = make_model(
+        [5, 5],
+        run={"engine": "mean_field"},
+        cells={"a": {"motility": 0.5}},
+        place=[
+            {"cells": "a", "layer": {"axis": "x", "from": 0, "to": 2}},
+            {"cells": "a", "layer": {"axis": "x", "from": 3, "to": 5}},
+        ],
+        species={"still": STILL, "tag": {"in": "cell"}},
+        reactions=[{"equation": "a -> 2 a", "rate": 1.0}],
+    )
+    try:
+        cells = counts(simulate(model, [0.5, 1.0, 2.0, 8.0], time_step=0.25), "a")
+    except ex.ConfigError:
+        return  # a step bound that forbids this is right as well
+    assert np.all(cells >= -1e-6)
+    assert np.all(cells <= 1.0 + 1e-5)

@@ -1,4 +1,4 @@
-"""Random bits belong to an address (seed, replicate, step, site, voxel) and to nothing else: all tests demand equality."""
+"""Random bits belong to an address (seed, replicate, step, site, voxel) and to nothing else: equality is demanded."""
 
 import jax
 import numpy as np
@@ -16,14 +16,14 @@ def _model(extra=(), observables=None, species=None):
         cells={"source": {"motility": 0.1}},
         place=[{"cells": "source", "box": box_of(1, 2)}],
         species={
+            **(species or {}),
             "EV": {"diffusion": 1.0, "initial": {"poisson": 6.0}},
             "load": {"in": "cell", "initial": 3},
-            **(species or {}),
         },
         reactions=[
-            {"equation": "source -> source + EV", "rate": "5 /s"},
-            {"equation": "2 EV ->", "rate": 0.02},
             *extra,
+            {"name": "release", "equation": "source -> source + EV", "rate": "5 /s"},
+            {"name": "loss", "equation": "2 EV ->", "rate": 0.02},
         ],
         observables=observables or {},
     )
@@ -45,44 +45,36 @@ def test_the_same_seed_gives_the_same_bits(plain):
 def test_another_seed_and_another_replicate_give_other_bits(plain):
     other = simulate(_model(), TIMES, seed=6, replicates=3, time_step=STEP)
     fields = np.concatenate([counts(plain, "EV"), counts(other, "EV")])[:, -1].reshape(6, -1)
-    assert len(np.unique(fields, axis=0)) == 6
-    # nor is a seed's replicate another seed's: no pair of the six correlates, |r| < 5 sigma over 20 voxels x 2 times
-    assert np.abs(np.corrcoef(fields) - np.eye(6)).max() < 0.95
+    assert len(np.unique(fields, axis=0)) == 6  # so no replicate of a seed is one of another seed
 
 
-def test_bits_do_not_depend_on_what_is_observed(plain):
+def test_bits_do_not_depend_on_what_is_observed_nor_on_a_reaction_of_rate_zero(plain):
     observables = {
         "all": {"value": "total(EV)"},
-        "deaths": {"value": "events(r2)"},
+        "deaths": {"value": "events(loss)"},
         "far": {"profile": {"of": "conc(EV)", "from": "source", "bin": "1 um"}},
     }
-    observed = simulate(_model(observables=observables), TIMES, seed=5, replicates=3, time_step=STEP)
-    assert _equal(observed, plain)
-    assert np.array_equal(np.asarray(observed.observables["all"]), plain.total("EV"))
-
-
-def test_a_reaction_of_rate_zero_changes_no_other_draw(plain):
+    # the new reaction stands first and its species too: sites are named, not numbered
     extra = [{"name": "nothing", "equation": "EV + other -> other", "rate": 0.0}]
-    species = {"other": {"diffusion": 0.5, "initial": 2}}
-    assert _equal(simulate(_model(extra, species=species), TIMES, seed=5, replicates=3, time_step=STEP), plain)
+    model = _model(extra, observables, {"other": {"diffusion": 0.5, "initial": 2}})
+    found = simulate(model, TIMES, seed=5, replicates=3, time_step=STEP)
+    assert _equal(found, plain)
+    assert np.array_equal(np.asarray(found.observables["all"]), plain.total("EV"))
+    assert np.all(np.asarray(found.observables["deaths"])[:, 1] > 0)
 
 
 def test_a_replicate_does_not_depend_on_how_many_there_are(plain):
-    for replicates in (1, 4):
-        found = simulate(_model(), TIMES, seed=5, replicates=replicates, time_step=STEP)
-        shared = min(replicates, 3)
-        assert np.array_equal(counts(found, "EV")[:shared], counts(plain, "EV")[:shared])
+    alone = simulate(_model(), TIMES, seed=5, replicates=1, time_step=STEP)
+    assert np.array_equal(counts(alone, "EV")[0], counts(plain, "EV")[0])
+    assert np.array_equal(counts(alone, "source")[0], counts(plain, "source")[0])
 
 
-def test_vmap_over_seeds_equals_a_loop_and_jit_equals_plain(plain):
+def test_jit_of_vmap_over_seeds_equals_plain_calls(plain):
     model = _model()
 
-    @jax.jit
     def run(seed):
         return simulate(model, TIMES, seed=seed, replicates=3, time_step=STEP)["EV"]
 
-    seeds = np.asarray([5, 77], np.uint32)
-    assert np.array_equal(np.asarray(run(seeds[0])), counts(plain, "EV"))
-    batched = np.asarray(jax.jit(jax.vmap(run))(seeds))
+    batched = np.asarray(jax.jit(jax.vmap(run))(np.asarray([5, 77], np.uint32)))
     assert np.array_equal(batched[0], counts(plain, "EV"))
-    assert np.array_equal(batched[1], np.asarray(run(seeds[1])))
+    assert np.array_equal(batched[1], counts(simulate(model, TIMES, seed=77, replicates=3, time_step=STEP), "EV"))

@@ -1,16 +1,16 @@
 """Each kind of reaction alone, against its exact law.
 
-A channel alone is drawn from its exact law at any step, so steps are large (0.1 s, exit probabilities up to 0.4) and the
-truth is the exponential of the channel's own generator, written here. All channels share one model with species of their
-own; they do not touch each other. Voxels of 2.5 um^3 with a fluid fraction of 0.8 make V = 2 um^3. Families: about 40 at
-p < 2e-6 each, a false-alarm rate below 1e-4 for the file.
+A channel alone is drawn from its exact law at any step, so steps are large (0.1 s, exit probabilities up to 0.4); the
+truth is the exponential of the channel's own generator, written here. All channels share one model with species of
+their own and do not touch each other. Voxels of 2.5 um^3 with a fluid fraction of 0.8 make V = 2 um^3. There are about
+50 families at p < 2e-6, a false-alarm rate of 1e-4 for the file.
 """
 
 import gates
 import numpy as np
 import pytest
 from gates import ALPHA
-from models import box_of, counts, make_model, simulate
+from models import counts, make_model, simulate
 from scipy import stats
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
@@ -168,7 +168,7 @@ def test_bursts_follow_their_compound_law(chemistry, name):
 
 
 def test_a_million_molecules_follow_the_rate_equation_and_its_noise():
-    """A + B -> with 1e6 and 1.5e6, 2 A2 -> A3 with 1e6, and a first-order loss of 1e6: counts far above any inversion."""
+    """A + B -> with 1e6 and 1.5e6, 2 D -> with 1e6, and a first-order loss of 1e6: far above any inversion."""
     rate, pair = 2e-7, 1e-7  # exit rates of 0.3 and 0.2 /s
     model = make_model(
         [1],
@@ -182,7 +182,7 @@ def test_a_million_molecules_follow_the_rate_equation_and_its_noise():
     replicates, end = 2000, 1.0
     found = simulate(model, [end], seed=6, replicates=replicates, time_step=0.025)
 
-    # linear noise: dv/dt = -2 g v + rate, with x the rate's fixed-n correction of order 1/n left out (1e-6)
+    # linear noise: dv/dt = -2 f' v + rate, for dx/dt = -f (left out: corrections of order 1/n = 1e-6)
     def noise(_, y):
         a, va, d, vd = y
         ab, dd = rate * a * (a + 5e5), pair * d * d

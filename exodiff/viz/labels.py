@@ -1,0 +1,152 @@
+"""What the model file says about names: the run's title, what an observable is, and its unit."""
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from exodiff.config.units import parse_quantity
+from exodiff.core.dimensions import DIMENSIONLESS, PER_VOLUME, TIME, Dimension
+from exodiff.core.errors import ConfigError
+from exodiff.core.expressions import Binary, Call, Expression, Name, Number, infer_dimension, parse
+from exodiff.core.syntax import FORMS
+
+RESOLVED = "resolved.toml"
+Kind = Literal["value", "profile", "histogram"]
+_SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+
+
+@dataclass(frozen=True)
+class ObservableLabel:
+    """How to write about an observable.
+
+    Attributes:
+        kind: None when the model does not tell.
+        expression: as in the model file; of the values in a profile or histogram.
+        unit: for an axis; empty when it is not known.
+        place: what distances are from, or what a histogram is over.
+
+    """
+
+    kind: Kind | None = None
+    expression: str = ""
+    unit: str = ""
+    place: str = ""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What is known of the run besides its numbers; all of it may be missing."""
+
+    title: str = ""
+    cell_types: tuple[str, ...] = ()
+    free_species: tuple[str, ...] = ()
+    in_cell_species: tuple[str, ...] = ()
+    observables: dict[str, ObservableLabel] = field(default_factory=dict)
+
+    def observable(self, name: str) -> ObservableLabel:
+        """The label of an observable, an empty one when the model does not know it."""
+        return self.observables.get(name, ObservableLabel())
+
+
+def read_labels(run_dir: Path) -> Labels:
+    """Reads ``resolved.toml``; what is missing or unreadable is left out, for figures need none of it."""
+    try:
+        model = tomllib.loads((run_dir / RESOLVED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return Labels()
+    species, units = _table(model, "species"), _Units(model)
+    in_cell = tuple(name for name in species if _table(species, name).get("in") == "cell")
+    return Labels(
+        str(model.get("title", "")),
+        tuple(_table(model, "cells")),
+        tuple(name for name in species if name not in in_cell),
+        in_cell,
+        {name: units.label(entry) for name, entry in _table(model, "observables").items() if isinstance(entry, dict)},
+    )
+
+
+def unit_text(unit: str) -> str:
+    """A unit as printed: ``um^2/s`` becomes ``µm²/s``, ``1`` nothing."""
+    words = "" if unit == "1" else unit.replace("um", "µm")
+    head, *powers = words.split("^")
+    for part in powers:
+        size = len(part) - len(part.lstrip("-0123456789"))
+        head += part[:size].translate(_SUPERSCRIPTS) + part[size:] if size else "^" + part
+    return head
+
+
+class _Units:
+    """Units of expressions, from the tables of the model."""
+
+    def __init__(self, model: dict[str, Any]) -> None:
+        self.parameters = _table(model, "parameters")
+        self.cells = _table(model, "cells")
+        self.species = _table(model, "species")
+
+    def label(self, entry: dict[str, Any]) -> ObservableLabel:
+        """The label of one entry of the observables."""
+        if "value" in entry:
+            text = str(entry["value"])
+            return ObservableLabel("value", text, self.unit(text, ""))
+        profile, histogram = _table(entry, "profile"), _table(entry, "histogram")
+        if profile:
+            text = str(profile.get("of", ""))
+            return ObservableLabel("profile", text, self.unit(text, " per voxel"), str(profile.get("from", "")))
+        if histogram:
+            text, over = str(histogram.get("of", "")), str(histogram.get("over", ""))
+            each = " per cell" if over in self.cells else " per voxel"
+            return ObservableLabel("histogram", text, self.unit(text, each), over)
+        return ObservableLabel()
+
+    def unit(self, text: str, each: str) -> str:
+        """The unit of an expression in um, s and what is counted; empty when it cannot be told."""
+        try:
+            expression = parse(text, "", frozenset(FORMS))
+            dimension = infer_dimension(expression, self._dimension, "")
+        except ConfigError:
+            return ""
+        if isinstance(expression, Call) and expression.function == "conc":
+            return "molecules/µm³"
+        if dimension == DIMENSIONLESS:
+            return self._counted(expression, each) or "dimensionless"
+        return unit_text(str(dimension))
+
+    def _dimension(self, node: Name | Call) -> Dimension:
+        if isinstance(node, Call):
+            return PER_VOLUME if node.function == "conc" else DIMENSIONLESS
+        if node.name == "t":
+            return TIME
+        entry = self.parameters.get(node.name, {})
+        values = [entry.get("value"), *_table(entry, "by_cell").values()] if isinstance(entry, dict) else [entry]
+        first = next((value for value in values if value is not None), 0)
+        return parse_quantity(first, "")[1] if isinstance(first, str) else DIMENSIONLESS
+
+    def _counted(self, node: Expression, each: str) -> str:  # noqa: PLR0911  (one return a kind of node)
+        """What an expression counts: sums of like things, and multiples of them, count these things."""
+        match node:
+            case Name(name) if name in self.species:
+                return "molecules" + each
+            case Name(name) if name in self.cells:
+                return "cells" + each
+            case Call("total", (Name(name), *_)):
+                return "cells" if name in self.cells else "molecules"
+            case Call("mean", (Name(name), *place)):
+                among = place and isinstance(place[0], Name) and place[0].name in self.cells
+                return ("cells" if name in self.cells else "molecules") + (" per cell" if among else " per voxel")
+            case Call("events", _):
+                return "events"
+            case Call("near", _):
+                return "neighbours"
+            case Binary("+" | "-", left, right):
+                found = {self._counted(left, each), self._counted(right, each)}
+                return found.pop() if len(found) == 1 else ""
+            case Binary("*", Number(), scaled) | Binary("*" | "/", scaled, Number()):
+                return self._counted(scaled, each)
+            case _:
+                return ""
+
+
+def _table(tables: Any, name: str) -> dict[str, Any]:
+    found = tables.get(name) if isinstance(tables, dict) else None
+    return found if isinstance(found, dict) else {}
