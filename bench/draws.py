@@ -65,25 +65,25 @@ def _rows(lanes: int, rounds: int) -> Iterator[dict]:
         return jnp.full((lanes,), value, dtype)
 
     for n, p in _BINOMIALS:
-        ours = jax.jit(lambda n, p: draws.binomial(stream, index, 0, n, p))
+        ours = jax.jit(lambda stream, index, n, p: draws.binomial(stream, index, 0, n, p))
         theirs = jax.jit(lambda n, p: jax.random.binomial(key, n, p))
-        given = (full(n, jnp.int32), full(p, jnp.float32))
+        given = (stream, index, full(n, jnp.int32), full(p, jnp.float32))
         reference = (full(n, jnp.float32), full(p, jnp.float32))
         yield compare("binomial", n, p, (ours, given), (theirs, reference))
     for mean in _MEANS:
-        ours = jax.jit(lambda m: draws.poisson(stream, index, 0, m))
+        ours = jax.jit(lambda stream, index, m: draws.poisson(stream, index, 0, m))
         theirs = jax.jit(lambda m: jax.random.poisson(key, m))
-        arguments = [(f, (full(mean, jnp.float32),)) for f in (ours, theirs)]
-        yield compare("poisson", None, mean, *arguments)
+        means = full(mean, jnp.float32)
+        yield compare("poisson", None, mean, (ours, (stream, index, means)), (theirs, (means,)))
     one = jnp.int32(1)
     vesicles = jnp.asarray(np.random.default_rng(0).poisson(2, lanes), jnp.int32)
     for factor in _FACTORS:
 
-        def uptake(k: jax.Array, first: jax.Array, second: jax.Array) -> jax.Array:
+        def uptake(stream: Stream, index: jax.Array, k: jax.Array, first: jax.Array, second: jax.Array) -> jax.Array:
             law = draws.MassAction(k, first, second, (one, one), (-one, -one))
             return draws.mass_action_events(stream, index, law)
 
-        arguments = (full(factor, jnp.float32), vesicles, full(10000, jnp.int32))
+        arguments = (stream, index, full(factor, jnp.float32), vesicles, full(10000, jnp.int32))
         yield compare("uptake", 10000, factor, (jax.jit(uptake), arguments), None)
     yield from _compile_rows(stream)
 

@@ -79,6 +79,18 @@ def operations(problem: Problem) -> tuple[Operation, ...]:
     return tuple(result)
 
 
+@lru_cache(maxsize=64)
+def _backward_order(problem: Problem) -> tuple[int, ...]:
+    """Places of the list in a backward step: reversed, but an injection still follows the hop that it belongs to."""
+    groups: list[list[int]] = []
+    for place, op in enumerate(operations(problem)):
+        if op.wall is not None:
+            groups[-1].append(place)
+        else:
+            groups.append([place])
+    return tuple(place for group in reversed(groups) for place in group)
+
+
 class _Step(NamedTuple):
     """What the operations of one step share."""
 
@@ -245,8 +257,12 @@ def _shared_pass(step: _Step, carry: _Carry, *, backwards: Array) -> _Carry:
     prepare = [lambda counts, op=op: _inputs_of(step, counts, op) for op in listed]
     branches = _events_branches(step)
 
+    if not listed:
+        return carry
+    backward_order = jnp.asarray(_backward_order(problem))
+
     def visit(i: Array, carry: _Carry) -> _Carry:
-        place = jnp.where(backwards, len(listed) - 1 - i, i)
+        place = jnp.where(backwards, backward_order[i], i)
         stream = fold(step.stream, tables.site[place])
         before = carry.counts
         inputs = lax.switch(place, prepare, before)
@@ -323,7 +339,7 @@ def _unrolled_pass(step: _Step, carry: _Carry, *, backwards: bool) -> _Carry:
     listed = list(enumerate(operations(step.problem)))
     network = step.problem.network
     counts, counters = carry
-    for place, op in reversed(listed) if backwards else listed:
+    for place, op in [listed[j] for j in _backward_order(step.problem)] if backwards else listed:
         stream = fold(step.stream, site_id(op.site))
         inputs = _inputs_of(step, counts, op)
         if op.hop is not None:

@@ -10,6 +10,7 @@ from jax import Array
 
 from exodiff.core.arrays import Real
 from exodiff.core.errors import ConfigError
+from exodiff.core.expressions import Expression
 from exodiff.core.health import Health
 from exodiff.kernels.diffusion import AUTO_HOPS_PER_STEP, MAX_HOPS_PER_STEP, largest_hops
 from exodiff.kernels.rates import Voxels, exit_rate, rate_factor
@@ -46,7 +47,20 @@ def exits_by_species(voxels: Voxels, *, anywhere: bool = False) -> dict[int, Rea
             else:
                 rate = _event_rate(voxels, channel, anywhere=anywhere)
             result[species] = result.get(species, jnp.zeros((), rate.dtype)) + rate
+    for place, motility in enumerate(network.motility):
+        if motility is not None:
+            species = network.first_type + place
+            rate = _leaving_rate(voxels, motility)
+            rate = rate if anywhere else jnp.where(voxels.real(species) > 0, rate, 0.0)
+            result[species] = result.get(species, jnp.zeros((), rate.dtype)) + rate
     return result
+
+
+def _leaving_rate(voxels: Voxels, motility: Expression) -> Real:
+    """Rate at which a cell leaves its voxel, twice: cells move once a pair, so the pair is the step to bound."""
+    grid = voxels.problem.grid
+    faces = sum(2.0 / h**2 for h, n in zip(grid.spacing_um, grid.shape, strict=True) if n > 1)
+    return 2.0 * faces * voxels.evaluate(motility)
 
 
 def _bounded(channel: Channel) -> tuple[int, ...]:

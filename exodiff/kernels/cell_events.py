@@ -114,7 +114,8 @@ def _divide(
             reset = reset + events * fresh[place] - policy.share(content, events, occupancy)
         return new.at[species].add(jnp.where(is_split[place], entering - leaving, reset))
 
-    new = lax.fori_loop(0, network.num_in_cell, share_out, new)
+    if network.num_in_cell:
+        new = lax.fori_loop(0, network.num_in_cell, share_out, new)
     # the parent becomes the first product; the child appears next door
     kept = _kept_type(channel, network.first_type)
     new = new.at[channel.parent].add(-events).at[kept].add(events)

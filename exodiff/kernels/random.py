@@ -37,7 +37,7 @@ def threefry2x32(stream: Stream, counter0: Bits, counter1: Bits) -> tuple[Bits, 
     return x0, x1
 
 
-def make_stream(seed: Bits, replicate: Bits) -> Stream:
+def make_stream(seed: Bits | int, replicate: Bits | int) -> Stream:
     """The root stream of one replicate of one seed."""
     return Stream(jnp.asarray(seed, BITS_DTYPE), jnp.asarray(replicate, BITS_DTYPE))
 

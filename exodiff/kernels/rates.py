@@ -38,6 +38,8 @@ class Voxels(NamedTuple):
         network = self.problem.network
         if name == "t":
             return self.time_s
+        if name.startswith("region."):
+            return self.inputs.fields[name]
         if name in network.species:
             species = network.index(name)
             inside = network.num_free <= species < network.first_type

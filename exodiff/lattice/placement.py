@@ -64,12 +64,12 @@ def place_points(
             f"row {row + 2}: the cell at {_point(points_um[row])} um is outside the lattice of {size} um; "
             "move it, or enlarge lattice.shape or lattice.spacing",
         )
-    flat = np.ravel_multi_index(tuple(voxels.T), grid.shape)
-    order = np.argsort(flat, kind="stable")
+    flat: np.ndarray = np.asarray(np.ravel_multi_index(tuple(voxels.T), grid.shape))
+    order: np.ndarray = np.argsort(flat, kind="stable")
     doubled = np.flatnonzero(flat[order][1:] == flat[order][:-1])
     if doubled.size:
-        first, second = sorted(order[doubled[0] : doubled[0] + 2].tolist())
-        voxel = ", ".join(f"{axis} {i}" for axis, i in zip(AXES, voxels[second], strict=True))
+        first, second = (int(row) for row in np.sort(order[doubled[0] : doubled[0] + 2]))
+        voxel = ", ".join(f"{axis} {i}" for axis, i in zip(AXES, voxels[second, :], strict=True))
         raise ConfigError(
             where,
             f"rows {first + 2} and {second + 2}: both cells, at {_point(points_um[first])} and "

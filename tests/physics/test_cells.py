@@ -336,9 +336,6 @@ def test_mean_field_occupancies_stay_between_0_and_1_and_conserve():
 STILL = {"diffusion": 0.001}  # so that the list of operations holds something
 
 
-@pytest.mark.xfail(
-    strict=True, reason="stepsize: no bound comes from motility, so the whole interval is one pair of steps"
-)
 def test_the_automatic_step_resolves_motility():
     model = make_model(
         [31],
@@ -353,12 +350,6 @@ def test_the_automatic_step_resolves_motility():
 
 
 @pytest.mark.parametrize("engine", ["leap", "mean_field"])
-@pytest.mark.xfail(
-    strict=True,
-    raises=(ValueError, IndexError),
-    reason="neither an empty list of operations (step._law_table) nor a division without species in cells "
-    "(cell_events._divide: fresh[place]) is allowed for",
-)
 def test_a_model_may_consist_of_moving_cells_alone(engine):
     model = make_model(
         [5],

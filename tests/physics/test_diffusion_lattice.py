@@ -206,14 +206,6 @@ def test_mean_field_hops_are_second_order_in_the_step(case):
     assert abs(errors[2] / errors[1] - 1.0) < 0.06
 
 
-INJECTION_ORDER = pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="step.operations: hop and injection of an axis are two entries, so the backward pass injects before it "
-    "hops; its profile holds only after the hop: wall voxels are 20 % low at D dt/h^2 = 1/4, first order in dt",
-)
-
-
 def _walls(low, high):
     return {
         "y": "periodic",
@@ -237,7 +229,6 @@ def between_walls():
     return simulate(model, [1.0, 94.0], seed=3, replicates=1000, time_step=0.25)
 
 
-@INJECTION_ORDER
 def test_a_box_at_the_concentration_of_its_walls_stays_poisson(between_walls):
     numbers = counts(between_walls, "A")
     for at in range(2):
@@ -251,7 +242,6 @@ def test_a_box_at_the_concentration_of_its_walls_stays_poisson(between_walls):
         assert gates.variance_p(total[:, None], 192.0, np.array([192.0]), 3.0 + 1 / 192) > ALPHA
 
 
-@INJECTION_ORDER
 def test_two_different_walls_hold_a_linear_profile(between_walls):
     numbers = counts(between_walls, "B")[:, 1]
     profile = 2.0 + (np.arange(8) + 0.5)  # from 2 to 10 over 8 um, walls on the faces
