@@ -408,12 +408,6 @@ def test_a_dying_cell_leaves_no_molecules_of_the_kind_that_lives_in_cells():
     assert np.all(counts(found, "g")[counts(found, "a") == 0] == 0)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=(AssertionError, ex.SimulationError),
-    reason="mean_field: divisions and moves into a nearly full voxel exceed its room at steps that are allowed (exit "
-    "probability 0.5); occupancies pass 1, go negative and become NaN",
-)
 def test_mean_field_never_overfills_a_voxel_at_an_allowed_step():
     model = make_model(
         [5, 5],
