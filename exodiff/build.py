@@ -243,13 +243,14 @@ class _Builder:
         for place in range(len(self.config.cells)):
             counts[table.first_type + place] = cells == place
         for name, species in self.config.species.items():
-            target = counts[table.species.index(name)]
-            self._fill_start(target, species.initial, cells, f"species.{name}.initial", in_cell=species.in_cell)
+            # what cells hold is a parameter, filled in by simulation.initial_state
+            if not species.in_cell:
+                self._fill_start(counts[table.species.index(name)], species.initial, f"species.{name}.initial")
         if whole and counts.max(initial=0) >= 2**31:
             raise ConfigError("species", f"a first count of {counts.max():.3g} is above 2^31; use smaller voxels")
         return counts.astype(np.int32) if whole else counts
 
-    def _fill_start(self, target: np.ndarray, initial: Any, cells: CellMap, where: str, *, in_cell: bool) -> None:
+    def _fill_start(self, target: np.ndarray, initial: Any, where: str) -> None:
         if isinstance(initial, VoxelCount):
             target[tuple((*initial.voxel, 0, 0)[:3])] = initial.count
         elif isinstance(initial, FromFile):
@@ -260,10 +261,7 @@ class _Builder:
                 )
             target[...] = field
         elif isinstance(initial, float | int):
-            target[...] = np.where(cells != EMPTY, initial, 0) if in_cell else initial
-        elif isinstance(initial, dict):
-            for place, cell in enumerate(self.config.cells):
-                target[cells == place] = initial.get(cell, 0.0)
+            target[...] = initial
 
     def _totals(self) -> tuple[Observable, ...]:
         """What is recorded when the file names nothing: the total of each species and cell type."""

@@ -14,6 +14,7 @@ from jax import Array, lax
 from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, Bits, Precision
 from exodiff.core.errors import ConfigError, SimulationError
 from exodiff.core.health import ADVICE, Health
+from exodiff.kernels.cell_events import initial_contents
 from exodiff.kernels.policies import policy_of
 from exodiff.kernels.random import fold, make_stream, site_id, voxel_index
 from exodiff.kernels.rates import Voxels
@@ -103,8 +104,12 @@ def initial_state(problem: Problem, inputs: Inputs, start: Array, seed: Bits, re
     """The state of one replicate at time zero: its Poisson numbers are drawn here."""
     index = voxel_index(problem.grid.shape)
     network = problem.network
-    counts = start
     voxels = Voxels(problem, inputs, start, jnp.zeros((), problem.precision))
+    counts = start
+    for place in range(network.first_type, len(network.species)):
+        contents = initial_contents(voxels, place)
+        inside = contents[:, None, None, None] * start[place]
+        counts = counts.at[network.num_free : network.first_type].add(inside)
     for species, mean in problem.random_start:
         stream = fold(make_stream(seed, replicate), site_id(f"initial:{network.species[species]}"))
         means = jnp.broadcast_to(voxels.evaluate(mean), problem.grid.shape)

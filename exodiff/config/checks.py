@@ -182,11 +182,21 @@ class _Checker:
                 "in the rate for its neighbours",
             )
         num_products = sum(term.count for term in equation.products if term.name in self.config.cells)
+        homeless = [t.name for t in equation.products if t.name in self.config.species and self._lives_in_cell(t.name)]
+        if num_reactants and not num_products and homeless:
+            raise ConfigError(
+                where,
+                f"'{equation}' lets the cell die and makes {homeless[0]!r}, which lives in cells; keep the cell among "
+                "the products, or make a free species",
+            )
         if num_products > num_reactants + 1:
             raise ConfigError(
                 where,
                 f"'{equation}' makes {num_products - num_reactants} new cells; one an event is allowed, split it up",
             )
+
+    def _lives_in_cell(self, name: str) -> bool:
+        return self.config.species[name].in_cell
 
     def _burst(self, term: Term, where: str) -> None:
         if term.burst is None:
@@ -219,6 +229,11 @@ class _Checker:
             raise ConfigError(where, "is not a name for a column; use letters, digits and _")
         if observable.value is not None:
             self.names_of.check_expression(observable.value, PARAMETERS, f"{where}.value", time=True)
+            if self.names_of.depends_on_cell(observable.value):
+                raise ConfigError(
+                    f"{where}.value",
+                    "holds a by_cell parameter, which has no value for the whole lattice; use a plain one",
+                )
             self.names_of.dimension_of(observable.value, f"{where}.value")
         if observable.profile is not None:
             self._voxel_value(observable.profile.of, f"{where}.profile.of")

@@ -12,6 +12,7 @@ Precision = Literal["float32", "float64"]
 
 COUNT_DTYPE = jnp.int32
 BITS_DTYPE = jnp.uint32
+TINY_OCCUPANCY = 1e-12  # below it mean_field sees no cell: the derivative of content / occupancy would overflow
 
 Real = Float[Array, "*shape"]
 Count = Int[Array, "*shape"]

@@ -106,7 +106,7 @@ def _divide(
     def share_out(place: Array, new: Counts) -> Counts:
         """Molecules of one in-cell species: halved between the daughters, or what a new cell starts with."""
         species = network.num_free + place
-        content = counts[species]
+        content = new[species]
         half = policy.binomial(fold(stream, species + 1), index, 0, content, jnp.asarray(0.5, real))
         leaving, entering = carried(policy, half, flows, occupancy, grid)
         reset = born * fresh[place]

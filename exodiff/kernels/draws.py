@@ -23,6 +23,7 @@ from jax import lax
 
 from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, Bits, Count, Mask, Number, Real
 from exodiff.kernels.random import Stream, retry_words, to_unit_interval, word_pair, words
+from exodiff.model.network import MAX_ORDER
 
 _TERMS = 16  # unrolled terms of the inversion
 _MEAN_PART = 5.0  # largest mean drawn by one inversion
@@ -79,7 +80,7 @@ class MassAction(NamedTuple):
         result = self.factor
         for n, order, change in zip((self.first, self.second), self.orders, self.changes, strict=True):
             left = (n + change * events).astype(self.factor.dtype)
-            for i in range(3):
+            for i in range(MAX_ORDER):
                 result = result * jnp.where(i < order, jnp.maximum(left - i * falling, 0.0), 1.0)
         return result
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jax import lax
 
-from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, Bits, Count, Mask, Number, Real
+from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, TINY_OCCUPANCY, Bits, Count, Mask, Number, Real
 from exodiff.kernels import draws, halving
 from exodiff.kernels.random import Stream
 
@@ -109,7 +109,7 @@ class Mean:
 
     def share(self, content: Real, cells: Real, occupancy: Real) -> Real:
         """Molecules in some of a voxel's cells, which all hold the same."""
-        return content * cells / jnp.where(occupancy > 0, occupancy, 1.0)
+        return content * cells / jnp.where(occupancy > TINY_OCCUPANCY, occupancy, 1.0)
 
 
 Policy = Discrete | Mean

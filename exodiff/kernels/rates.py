@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from exodiff.core.arrays import Number, Real
+from exodiff.core.arrays import TINY_OCCUPANCY, Number, Real
 from exodiff.core.expressions import Call, Expression, Name, evaluate
 from exodiff.kernels.neighbours import sum_over_faces
 from exodiff.model.network import Channel
@@ -45,7 +45,7 @@ class Voxels(NamedTuple):
             inside = network.num_free <= species < network.first_type
             if inside and self.problem.engine == "mean_field":
                 occupancy = self.occupancy()
-                return self.real(species) / jnp.where(occupancy > 0, occupancy, 1.0)
+                return self.real(species) / jnp.where(occupancy > TINY_OCCUPANCY, occupancy, 1.0)
             return self.real(species)
         for parameter, cell_types in network.by_cell:
             if parameter == name:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from exodiff.core.equations import Equation
 from exodiff.core.expressions import Call, Expression, Name
 from exodiff.core.syntax import children
-from exodiff.model.network import Burst, Channel, DrawKind, NewCell, Product
+from exodiff.model.network import MAX_ORDER, Burst, Channel, DrawKind, NewCell, Product
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,12 @@ def _draw_kind(
 ) -> DrawKind:
     changed_names = {species[s] for s in change_of} | {species[p.species] for p in bursts}
     changing = [(s, order) for s, order in reactants if s in change_of]
-    if _local_names(rate) & changed_names or (is_propensity and changing) or len(changing) > 2:
+    if (
+        _local_names(rate) & changed_names
+        or (is_propensity and changing)
+        or len(changing) > 2
+        or any(n > MAX_ORDER for _, n in changing)
+    ):
         return DrawKind.MODULATED
     if any(p.species in dict(reactants) for p in bursts):
         return DrawKind.MODULATED

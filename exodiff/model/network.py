@@ -9,6 +9,8 @@ from enum import Enum
 
 from exodiff.core.expressions import Expression
 
+MAX_ORDER = 3  # largest order of one reactant in a chain; higher ones are re-evaluated each event
+
 
 class DrawKind(Enum):
     """How the number of events of a channel in one step is found; each is the exact flow of the channel alone."""

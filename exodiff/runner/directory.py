@@ -87,7 +87,8 @@ class RunDirectory:
 
         """
         begun = self.config()
-        if config_load.config_hash(begun) == config_load.config_hash(config):
+        same_numbers = config_load.config_hash(begun) == config_load.config_hash(config)
+        if same_numbers and begun.observables == config.observables:
             return
         keys = ", ".join(config_load.differences(begun, config)[:8])
         raise ConfigError(

@@ -361,12 +361,6 @@ def test_a_model_may_consist_of_moving_cells_alone(engine):
     assert np.all(simulate(model, [1.0], time_step=0.25).total("a") >= 1)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=ex.SimulationError,
-    reason="cell_events._divide: counters are split (or reset) from the counts before the event used some up, so a "
-    "count of -1 appears, reported as overflow",
-)
 def test_a_division_may_use_up_counters():
     model = make_model(
         [2],
@@ -388,11 +382,6 @@ def test_a_division_may_use_up_counters():
     assert np.all(counts(found, "clock")[divided, 0] == 2)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="`a -> g` with g in cells is accepted and leaves molecules of g without a cell",
-)
 def test_a_dying_cell_leaves_no_molecules_of_the_kind_that_lives_in_cells():
     tables = {
         "cells": {"a": {}},
