@@ -1,22 +1,20 @@
 """Time a draw against JAX's own, one JSON line a row.
 
-``python bench/draws.py [--quick] [--out FILE]``. The two are timed alternately in one run, each row by the median of
-its rounds, so that the ratio holds on a busy machine; the nanoseconds are those of this machine.
+python -m bench.draws [--quick]. The two are timed alternately in one run, each row by the median of its rounds, so that
+the ratio holds on a busy machine; the nanoseconds are those of this machine.
 """
 
 import argparse
-import json
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from exodiff.kernels import draws
+from bench.rows import print_row
+from exodiff.kernels import clocks, draws
 from exodiff.kernels.random import Stream, fold, make_stream, voxel_index
 
 _BINOMIALS = [(10, 1 / 6), (100, 0.01), (10**6, 1e-6), (10, 0.9), (50, 0.1), (20, 0.4), (100, 0.2), (1000, 0.3)]
@@ -41,12 +39,6 @@ def _time_alternately(calls: list[Call], rounds: int) -> tuple[list[float], list
             jax.block_until_ready(function(*arguments))
             record.append(time.perf_counter() - start)
     return first, [statistics.median(record) for record in times]
-
-
-def _commit() -> str:
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    return found.stdout.strip() if found.returncode == 0 else "none"
 
 
 def _rows(lanes: int, rounds: int) -> Iterator[dict]:
@@ -81,8 +73,8 @@ def _rows(lanes: int, rounds: int) -> Iterator[dict]:
     for factor in _FACTORS:
 
         def uptake(stream: Stream, index: jax.Array, k: jax.Array, first: jax.Array, second: jax.Array) -> jax.Array:
-            law = draws.MassAction(k, first, second, (one, one), (-one, -one))
-            return draws.mass_action_events(stream, index, law)
+            law = clocks.MassAction(k, first, second, (one, one), (-one, -one))
+            return clocks.mass_action_events(stream, index, law)
 
         arguments = (stream, index, full(factor, jnp.float32), vesicles, full(10000, jnp.int32))
         yield compare("uptake", 10000, factor, (jax.jit(uptake), arguments), None)
@@ -95,8 +87,8 @@ def _compile_rows(stream: Stream) -> Iterator[dict]:
     one = jnp.int32(1)
 
     def uptake(k: int, n: jax.Array, p: jax.Array) -> jax.Array:
-        law = draws.MassAction(p, n, n + 10000, (one, one), (-one, -one))
-        return draws.mass_action_events(fold(stream, k), index, law)
+        law = clocks.MassAction(p, n, n + 10000, (one, one), (-one, -one))
+        return clocks.mass_action_events(fold(stream, k), index, law)
 
     kinds = {
         "binomial": lambda k, n, p: draws.binomial(stream, index, k, n, p),
@@ -120,21 +112,13 @@ def _compile_rows(stream: Stream) -> Iterator[dict]:
 
 
 def main() -> None:
-    """Print the rows, and write them to a file if asked."""
+    """Print the rows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="2^17 lanes and 3 rounds in place of 2^21 and 5")
-    parser.add_argument("--out", type=Path, help="also write the rows to this file")
     options = parser.parse_args()
     lanes, rounds = (1 << 17, 3) if options.quick else (1 << 21, 5)
-    device = jax.devices()[0]
-    common = {"lanes": lanes, "device": f"{device.platform} {device.device_kind}", "jax": jax.__version__}
-    common |= {"commit": _commit(), "date": time.strftime("%Y-%m-%d")}
-    lines = []
     for row in _rows(lanes, rounds):
-        lines.append(json.dumps(row | common))
-        print(lines[-1], flush=True)
-    if options.out:
-        options.out.write_text("\n".join(lines) + "\n")
+        print_row(**row, lanes=lanes)
 
 
 if __name__ == "__main__":

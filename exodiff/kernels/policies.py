@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, TINY_OCCUPANCY, Bits, Count, Mask, Number, Real
-from exodiff.kernels import draws, halving
+from exodiff.kernels import clocks, draws, halving
 from exodiff.kernels.random import Stream
 
 Propensity = Callable[[Number], Real]
@@ -34,9 +34,9 @@ class Discrete:
         """How many events of a channel that changes none of its reactants."""
         return draws.poisson(stream, index, number, mean)
 
-    def mass_action(self, stream: Stream, index: Bits, law: draws.MassAction) -> Count:
+    def mass_action(self, stream: Stream, index: Bits, law: clocks.MassAction) -> Count:
         """How many events of a mass-action channel that changes one or two of its reactants."""
-        return draws.mass_action_events(stream, index, law)
+        return clocks.mass_action_events(stream, index, law)
 
     def modulated(self, stream: Stream, index: Bits, propensity: Propensity) -> Count:
         """How many events of a channel whose rate depends on what it changes, re-evaluated after each event."""
@@ -92,7 +92,7 @@ class Mean:
         del stream, index, number
         return mean
 
-    def mass_action(self, stream: Stream, index: Bits, law: draws.MassAction) -> Real:
+    def mass_action(self, stream: Stream, index: Bits, law: clocks.MassAction) -> Real:
         """The midpoint rule on n^order: second order in the step, positive while at most half is used up in it."""
         return self.modulated(stream, index, lambda events: law.propensity(events, falling=False))
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from exodiff.core.arrays import Bits, Number, Real
-from exodiff.kernels import draws
+from exodiff.kernels import clocks
 from exodiff.kernels.policies import Policy
 from exodiff.kernels.random import Stream, fold
 from exodiff.kernels.rates import Voxels, mass_action, propensity, propensity_after, rate_factor
@@ -69,7 +69,7 @@ def mass_action_table(channel: Channel) -> tuple[int, int, int, int]:
 
 def mass_action_events(policy: Policy, stream: Stream, index: Bits, inputs: DrawInputs, table: Array) -> Number:
     """Events of a channel that changes one or two of its reactants; the table is that of the channel."""
-    law = draws.MassAction(inputs.real, inputs.first, inputs.second, (table[0], table[1]), (table[2], table[3]))
+    law = clocks.MassAction(inputs.real, inputs.first, inputs.second, (table[0], table[1]), (table[2], table[3]))
     return policy.mass_action(stream, index, law)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from scipy import linalg, stats
 
-from exodiff.kernels import draws, random
+from exodiff.kernels import clocks, draws, laws, random, rejection
 
 _GATE = 1e-6 / 200
 _N = 1 << 19
@@ -39,8 +39,8 @@ def _poissons(seed, index, mean):
 @functools.partial(jax.jit, static_argnames=("size",))
 def _events(seed, factor, first, second, orders, changes, size=_N):
     factor, first, second = (jnp.broadcast_to(x, (size,)) for x in (factor, first, second))
-    law = draws.MassAction(factor, first, second, orders, changes)
-    return draws.mass_action_events(_stream(seed), random.voxel_index((size,)), law)
+    law = clocks.MassAction(factor, first, second, orders, changes)
+    return clocks.mass_action_events(_stream(seed), random.voxel_index((size,)), law)
 
 
 def _p_value(counts, law, num_cells=300):
@@ -126,8 +126,8 @@ def by_words():
 
     def uptake(high, low, factor):
         full = functools.partial(jnp.full, high.shape)
-        law = draws.MassAction(full(factor), full(2), full(20), (_ONE, _ONE), (-_ONE, -_ONE))
-        return draws.mass_action_events(random.Stream(high, jnp.uint32(0)), low, law)
+        law = clocks.MassAction(full(factor), full(2), full(20), (_ONE, _ONE), (-_ONE, -_ONE))
+        return clocks.mass_action_events(random.Stream(high, jnp.uint32(0)), low, law)
 
     lanes = jnp.zeros(_CHUNK, jnp.uint32)
     given = [(binomial, (jnp.int32(1), jnp.float32(0))), (poisson, (jnp.float32(0),)), (uptake, (jnp.float32(0),))]
@@ -241,8 +241,8 @@ def test_the_hat_of_the_rejection_covers_the_law_at_every_mean_above_10(p):
 
     @jax.jit
     def attempt(size, word_v):
-        law = draws._Law(size, None if p is None else jnp.float32(p))
-        return draws._rejection_attempt(word_u, word_v, law)
+        law = laws.Law(size, None if p is None else jnp.float32(p))
+        return rejection._rejection_attempt(word_u, word_v, law)
 
     for mean in [10.001, 10.5, 10.9, *np.arange(11, 40, 0.7), 60.0, 99.5, 300.0, 3e3, 3e4, 1e6]:
         size = np.float32(mean if p is None else np.ceil(mean / p))
@@ -266,9 +266,9 @@ def test_the_probability_of_the_rejection_is_the_exact_one(n, p):
 
     @jax.jit
     def probability(offset, size):
-        given = draws._Law(size, None if n is None else p)
+        given = laws.Law(size, None if n is None else p)
         mean = given.mean()
-        density, log_rest = draws._saddle_point(offset, given, mean, jnp.floor(mean))
+        density, log_rest = rejection._saddle_point(offset, given, mean, jnp.floor(mean))
         return density * jnp.exp(log_rest) / np.float32(np.sqrt(2 * np.pi))
 
     found = probability(jnp.asarray(k - mode, jnp.float32), jnp.float32(p if n is None else n))
@@ -319,13 +319,13 @@ def _mixture(seed=3):
 
 def _draw_all(stream, index, n, p, mean):
     def law(change):
-        return draws.MassAction(0.01 * mean, jnp.minimum(n, 200), n, (_ONE, _ONE), (-_ONE, jnp.int32(change)))
+        return clocks.MassAction(0.01 * mean, jnp.minimum(n, 200), n, (_ONE, _ONE), (-_ONE, jnp.int32(change)))
 
     return jnp.stack(
         [
             draws.binomial(stream, index, 0, n, p),
             draws.poisson(stream, index, 1, mean),
-            draws.mass_action_events(stream, index, law(-1)),
+            clocks.mass_action_events(stream, index, law(-1)),
         ]
     )
 

@@ -1,0 +1,82 @@
+"""The laws of the draws, binomial and Poisson: the ratios of their terms, and their first term, in float32."""
+
+import math
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from exodiff.core.arrays import Count, Real
+
+MEAN_PART = 5.0  # largest mean drawn by one inversion
+MAX_MEAN = 2.0**30  # counts are int32
+TINY = 1e-30
+
+
+class Law(NamedTuple):
+    """Binomial(size, p), or Poisson(size) with p None: all that the samplers need to know of it."""
+
+    size: Real
+    p: Real | None
+
+    def mean(self) -> Real:
+        """Expected value."""
+        return self.size if self.p is None else self.size * self.p
+
+    def variance(self) -> Real:
+        """Expected squared deviation from the mean."""
+        return self.size if self.p is None else self.size * self.p * (1.0 - self.p)
+
+    def whole_part(self) -> Real | float:
+        """Size of a part of the law of mean at most 5; the law is the sum of at most 6 parts below mean 25."""
+        return MEAN_PART if self.p is None else jnp.floor(MEAN_PART / jnp.maximum(self.p, TINY))
+
+    def zero(self) -> Real:
+        """P(X = 0) at means up to 5, to 3e-6: Taylor series of log(1 - p) = -2 artanh(p / (2 - p)) and exp.
+
+        They make a draw a fifth faster than the functions of XLA.
+        """
+        if self.p is None:
+            return _decay(self.size)
+        s = 0.5 * self.p * _reciprocal(1.0 - 0.5 * self.p)
+        return _decay(2.0 * self.size * s * polynomial(s * s, [1.0 / k for k in range(1, 15, 2)]))
+
+    def ratio(self, k: int | Real) -> Real:
+        """P(X = k) / P(X = k - 1); exactly 0 just above the size of a binomial, which ends every product of ratios."""
+        if self.p is None:
+            return self.size * (1.0 / k)
+        return self.p * _reciprocal(1.0 - self.p) * ((self.size - (k - 1)) * (1.0 / k))
+
+
+def binomial_law(n: Count, p: Real) -> Law:
+    """The law of the rarer outcome; certainty of the other where p is not a number."""
+    rare = jnp.where(p > 0.5, 1.0 - p, p).astype(jnp.float32)
+    return Law(jnp.maximum(n, 0).astype(jnp.float32), jnp.where(rare > 0, rare, 0.0))
+
+
+def poisson_law(mean: Real) -> Law:
+    """The law of a Poisson number; of mean 0 where the mean is negative or not a number."""
+    return Law(jnp.where(mean > 0, jnp.minimum(mean.astype(jnp.float32), MAX_MEAN), 0.0), None)
+
+
+def _reciprocal(x: Real) -> Real:
+    """1 / x for 1/2 <= x <= 1 by Newton's method: XLA would store a quotient that is used twice as an array."""
+    result = 48.0 / 17.0 - 32.0 / 17.0 * x
+    for _ in range(3):
+        result = result * (2.0 - x * result)
+    return result
+
+
+def _decay(y: Real) -> Real:
+    """exp(-y) for 0 <= y < 8."""
+    result = polynomial(y * jnp.float32(1 / 16), [(-1.0) ** k / math.factorial(k) for k in range(8)])
+    for _ in range(4):
+        result = result * result
+    return result
+
+
+def polynomial(x: Real, coefficients: list[float]) -> Real:
+    """Horner's scheme, the constant term first."""
+    result = jnp.float32(coefficients[-1])
+    for coefficient in coefficients[-2::-1]:
+        result = result * x + jnp.float32(coefficient)
+    return result
