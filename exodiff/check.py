@@ -131,12 +131,13 @@ def _reactions(voxels: Voxels) -> tuple[ReactionReport, ...]:
 
 def _warnings(problem: Problem, species: tuple[SpeciesReport, ...]) -> tuple[str, ...]:
     """What is allowed but likely not meant."""
-    spacing = min(h for h, n in zip(problem.grid.spacing_um, problem.grid.shape, strict=True) if n > 1 or h)
+    axes = zip(problem.grid.spacing_um, problem.grid.shape, strict=True)
+    spacing = min((h for h, n in axes if n > 1), default=0.0)
     warnings = [
         f"species.{report.name}: its range {report.range_um:.3g} um is shorter than a voxel ({spacing:g} um); "
         "its profile is not resolved, lower lattice.spacing"
         for report in species
-        if report.range_um is not None and report.range_um < spacing and max(problem.grid.shape) > 1
+        if report.range_um is not None and report.range_um < spacing
     ]
     network = problem.network
     warnings += [

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from exodiff.core.arrays import Mask, Real
+from exodiff.core.arrays import COUNT_DTYPE, TINY_OCCUPANCY, Mask, Real
 from exodiff.core.expressions import Call, Expression, Name, evaluate, to_text, walk
 from exodiff.kernels import totals
 from exodiff.kernels.rates import Voxels
@@ -58,7 +58,7 @@ def measure(problem: Problem, inputs: Inputs, state: State, time_s: Real) -> Mea
         species, *where = (argument.name for argument in call.arguments if isinstance(argument, Name))
         counts = state.counts[problem.network.index(species)]
         weight = _weight(voxels, where[0]) if where else jnp.ones((), counts.dtype)
-        sums[key] = totals.total(counts * weight)
+        sums[key] = totals.total(counts * (_share_of_type(voxels, species, where[0]) if where else weight))
         if call.function == "mean":
             sums[f"size of {key}"] = totals.total(jnp.broadcast_to(weight, counts.shape))
     arrays = {}
@@ -75,6 +75,15 @@ def _weight(voxels: Voxels, where: str) -> Array:
     if where in voxels.problem.regions:
         return voxels.inputs.fields[f"region.{where}"].astype(voxels.counts.dtype)
     return voxels.counts[voxels.problem.network.index(where)]
+
+
+def _share_of_type(voxels: Voxels, species: str, where: str) -> Array:
+    """Part of a species in each voxel that counts: of molecules in cells, those in the cells of a type."""
+    weight, network = _weight(voxels, where), voxels.problem.network
+    if voxels.problem.engine != "mean_field" or species not in network.in_cell or where in voxels.problem.regions:
+        return weight
+    occupancy = voxels.occupancy()
+    return weight / jnp.where(occupancy > TINY_OCCUPANCY, occupancy, 1.0)
 
 
 def scalars(
@@ -167,17 +176,17 @@ def _profile(voxels: Voxels, profile: Profile) -> Real:
     place = jnp.clip(place, 0, profile.num_bins).astype(jnp.int32).reshape(-1)
     size = profile.num_bins + 1
     total = jnp.zeros((size,), value.dtype).at[place].add(value.reshape(-1))[:-1]
-    voxels_in = jnp.zeros((size,), value.dtype).at[place].add(1.0)[:-1]
-    return jnp.where(voxels_in > 0, total / jnp.maximum(voxels_in, 1.0), jnp.nan)
+    voxels_in = jnp.zeros((size,), COUNT_DTYPE).at[place].add(1)[:-1]
+    return jnp.where(voxels_in > 0, total / jnp.maximum(voxels_in, 1), jnp.nan)
 
 
 def _histogram(voxels: Voxels, histogram: Histogram) -> Real:
     """Voxels (weighted by occupancy in ``mean_field``) with a value in each bin, the last bin closed."""
-    weight = _weight(voxels, histogram.over).astype(voxels.problem.precision).reshape(-1)
+    weight = _weight(voxels, histogram.over).reshape(-1)
     value = jnp.broadcast_to(voxels.evaluate(histogram.of), voxels.problem.grid.shape).reshape(-1)
     edges = jnp.asarray(histogram.edges, value.dtype)
     place = jnp.searchsorted(edges, value, side="right") - 1
     last = len(histogram.edges) - 2
     place = jnp.where(value == edges[-1], last, place)
     inside = (place >= 0) & (place <= last)
-    return jnp.zeros((last + 1,), value.dtype).at[jnp.clip(place, 0, last)].add(jnp.where(inside, weight, 0.0))
+    return jnp.zeros((last + 1,), weight.dtype).at[jnp.clip(place, 0, last)].add(jnp.where(inside, weight, 0))

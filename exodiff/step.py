@@ -34,7 +34,7 @@ from exodiff.kernels.reactions import (
     modulated_events,
     wipe_cells,
 )
-from exodiff.model.network import Channel, DrawKind, NewCell, Product
+from exodiff.model.network import Channel, DrawKind, NewCell
 from exodiff.problem import FixedWall, Inputs, Problem
 from exodiff.state import State
 from exodiff.stepsize import MAX_EXIT_PROBABILITY, MAX_HOPS_PER_STEP, exit_and_hop_rates
@@ -294,20 +294,20 @@ def _shared_pass(step: _Step, carry: _Carry, *, backwards: Array) -> _Carry:
 def _apply_bursts(step: _Step, stream: Stream, counts: Array, events: Number, place: Array) -> Array:
     """Add the products of random number, if the operation has any."""
     bursting = [
-        (j, product)
+        (j, op.channel, i)
         for j, op in enumerate(operations(step.problem))
         if op.channel is not None
-        for product in op.channel.bursts
+        for i in range(len(op.channel.bursts))
     ]
-    for j, product in bursting:
+    for j, channel, i in bursting:
 
-        def make(product: Product = product, counts: Array = counts) -> Array:
-            return burst_size(step.policy, stream, step.places, step.voxels(counts), product, events)
+        def make(channel: Channel = channel, i: int = i, counts: Array = counts) -> Array:
+            return burst_size(step.policy, stream, step.places, step.voxels(counts), channel, i, events)
 
         def nothing(counts: Array = counts) -> Array:
             return jnp.zeros(events.shape, counts.dtype)
 
-        counts = counts.at[product.species].add(lax.cond(place == j, make, nothing))
+        counts = counts.at[channel.bursts[i].species].add(lax.cond(place == j, make, nothing))
     return counts
 
 
@@ -354,13 +354,14 @@ def _unrolled_pass(step: _Step, carry: _Carry, *, backwards: bool) -> _Carry:
         else:
             events = modulated_events(step.policy, stream, step.places, step.voxels(counts), op.channel, step.dt_s)
         counters = _count_events(step, counters, events, place)
-        before = counts
-        if op.channel is not None and op.channel.kills:
+        before, channel = counts, op.channel
+        if channel is not None and channel.kills:
             occupancy = step.voxels(before).occupancy()
             counts = wipe_cells(step.policy, counts, network.num_free, network.first_type, events, occupancy)
-        for product in op.channel.bursts if op.channel is not None else ():
-            made = burst_size(step.policy, stream, step.places, step.voxels(before), product, events)
-            counts = counts.at[product.species].add(made)
+        if channel is not None:
+            for i, product in enumerate(channel.bursts):
+                made = burst_size(step.policy, stream, step.places, step.voxels(before), channel, i, events)
+                counts = counts.at[product.species].add(made)
         for species, amount in op.changes:
             counts = counts.at[species].add(amount * events)
     return _Carry(counts, counters)
@@ -444,6 +445,8 @@ def advance_pair(
         return step_pair(problem, inputs, fold(root, k, halvings), carry, start, dt_sub)
 
     carry = lax.fori_loop(0, substeps, substep, carry)
+    overflowed = (health == Health.GOOD) & (jnp.min(carry.counts) < 0)
+    health = jnp.where(overflowed, Health.OVERFLOW, health).astype(health.dtype)
     return State(state.pair + jnp.uint32(1), carry.counts, carry.events, health)
 
 

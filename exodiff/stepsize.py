@@ -1,4 +1,4 @@
-"""How long a step may be: exit rates of molecules, and hops."""
+"""How long a step may be: exit rates of molecules, growth by feedback, and hops."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -12,8 +12,9 @@ from exodiff.core.arrays import Real
 from exodiff.core.errors import ConfigError
 from exodiff.core.expressions import Expression
 from exodiff.core.health import Health
+from exodiff.growth import growth_rate
 from exodiff.kernels.diffusion import AUTO_HOPS_PER_STEP, MAX_HOPS_PER_STEP, largest_hops
-from exodiff.kernels.rates import Voxels, exit_rate, rate_factor
+from exodiff.kernels.rates import Voxels, event_factor, exit_rate, rate_factor
 from exodiff.model.network import Channel, NewCell
 from exodiff.problem import Inputs, Problem
 
@@ -25,7 +26,7 @@ class Limits(NamedTuple):
     """What bounds a step at one moment.
 
     Attributes:
-        exit_per_s: largest exit rate of any molecule or cell that is there.
+        exit_per_s: largest exit rate of any molecule or cell that is there, or growth rate by feedback.
         hop_excess_per_s: hop rate over the most hops that a step may have.
         health: a failure seen in the rates or counts.
 
@@ -37,15 +38,23 @@ class Limits(NamedTuple):
 
 
 def exits_by_species(voxels: Voxels, *, anywhere: bool = False) -> dict[int, Real]:
-    """Total exit rate of each species that reactions use up, in every voxel where it is (or ``anywhere``)."""
+    """Total exit rate of each species that reactions use up, in every voxel where it is (or ``anywhere``).
+
+    Cells that divide or spawn count as well, and what fills an empty voxel.
+    """
     network = voxels.problem.network
     result: dict[int, Real] = {}
     for channel in network.channels:
-        for species in _bounded(channel):
-            if channel.new_cell is NewCell.NONE:
-                rate = exit_rate(voxels, channel, species, anywhere=anywhere)
-            else:
-                rate = _event_rate(voxels, channel, anywhere=anywhere)
+        rates = {
+            species: exit_rate(voxels, channel, species, anywhere=anywhere)
+            for species, change in channel.changes
+            if change < 0 and (channel.new_cell is NewCell.NONE or species < network.first_type)
+        }
+        if channel.new_cell is not NewCell.NONE:
+            cell = channel.child if channel.parent is None else channel.parent
+            assert cell is not None
+            rates[cell] = _event_rate(voxels, channel, anywhere=anywhere)
+        for species, rate in rates.items():
             result[species] = result.get(species, jnp.zeros((), rate.dtype)) + rate
     for place, motility in enumerate(network.motility):
         if motility is not None:
@@ -63,20 +72,9 @@ def _leaving_rate(voxels: Voxels, motility: Expression) -> Real:
     return 2.0 * faces * voxels.evaluate(motility)
 
 
-def _bounded(channel: Channel) -> tuple[int, ...]:
-    """The species whose events the step must resolve: reactants that are used up, and cells that divide or spawn."""
-    if channel.new_cell is NewCell.NEIGHBOUR:
-        assert channel.parent is not None
-        return (channel.parent,)
-    if channel.new_cell is NewCell.HERE:
-        assert channel.child is not None
-        return (channel.child,)
-    return tuple(species for species, change in channel.changes if change < 0)
-
-
 def _event_rate(voxels: Voxels, channel: Channel, *, anywhere: bool) -> Real:
     """Rate of an event of one cell that divides or spawns, or of one empty voxel."""
-    rate = rate_factor(voxels, channel)
+    rate = event_factor(voxels, channel)
     if channel.parent is None or anywhere:
         return rate
     return jnp.where(voxels.real(channel.parent) > 0, rate, 0.0)
@@ -98,7 +96,7 @@ def exit_and_hop_rates(problem: Problem, inputs: Inputs, counts: Array, time_s: 
     exits = [jnp.max(rate) for rate in exits_by_species(voxels).values()]
     hops = [largest_hops(d, problem.grid) / problem.hop_limit for d in diffusivities(problem, inputs, voxels).values()]
     zero = jnp.zeros((), problem.precision)
-    exit_per_s = jnp.max(jnp.stack([zero, *exits]))
+    exit_per_s = jnp.max(jnp.stack([zero, growth_rate(voxels), *exits]))
     lowest = jnp.min(jnp.stack([zero, *(jnp.min(rate_factor(voxels, c)) for c in problem.network.channels)]))
     bad = jnp.isnan(exit_per_s) | jnp.isnan(lowest) | jnp.isinf(exit_per_s)
     health = jnp.where(lowest < 0, Health.NEGATIVE_RATE, Health.GOOD)
@@ -126,6 +124,9 @@ def step_bounds(problem: Problem, inputs: Inputs, counts: Array, tolerance: floa
         fastest = float(jnp.max(rate))
         if fastest > 0:
             bounds.append(Bound(float(longest / fastest), f"the exit rate of {problem.network.species[species]}"))
+    growth = float(growth_rate(voxels))
+    if growth > 0:
+        bounds.append(Bound(float(longest / growth), "growth by feedback between species"))
     for species, diffusivity in diffusivities(problem, inputs, voxels).items():
         fastest = float(largest_hops(diffusivity, problem.grid))
         if fastest > 0:

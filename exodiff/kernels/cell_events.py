@@ -15,8 +15,8 @@ from exodiff.kernels.cells import (
 )
 from exodiff.kernels.policies import Policy, is_discrete
 from exodiff.kernels.random import Stream, fold
-from exodiff.kernels.rates import Voxels, mass_action, rate_factor
-from exodiff.kernels.reactions import burst_size
+from exodiff.kernels.rates import Voxels, event_factor
+from exodiff.kernels.reactions import SPLIT, burst_size
 from exodiff.model.network import Channel, NewCell
 
 Counts = Array  # (species, x, y, z)
@@ -49,11 +49,7 @@ def make_cells(
 
 def _probability(voxels: Voxels, channel: Channel, dt_s: Real) -> Real:
     """Probability that one parent cell (or empty voxel) has an event in the step."""
-    others = tuple((s, o) for s, o in channel.reactants if s != channel.parent)
-    factor = rate_factor(voxels, channel) * mass_action(voxels, others)
-    for species, order in others:
-        factor = jnp.where(voxels.real(species) >= order, factor, 0.0)
-    return jnp.broadcast_to(-jnp.expm1(-factor * dt_s), voxels.problem.grid.shape)
+    return jnp.broadcast_to(-jnp.expm1(-event_factor(voxels, channel) * dt_s), voxels.problem.grid.shape)
 
 
 def _molecules(
@@ -64,8 +60,8 @@ def _molecules(
     for species, change in channel.changes:
         if species < first_type:
             counts = counts.at[species].add(change * events)
-    for product in channel.bursts:
-        counts = counts.at[product.species].add(burst_size(policy, stream, index, voxels, product, events))
+    for place, product in enumerate(channel.bursts):
+        counts = counts.at[product.species].add(burst_size(policy, stream, index, voxels, channel, place, events))
     return counts
 
 
@@ -107,7 +103,7 @@ def _divide(
         """Molecules of one in-cell species: halved between the daughters, or what a new cell starts with."""
         species = network.num_free + place
         content = new[species]
-        half = policy.binomial(fold(stream, species + 1), index, 0, content, jnp.asarray(0.5, real))
+        half = policy.binomial(fold(stream, species, SPLIT), index, 0, content, jnp.asarray(0.5, real))
         leaving, entering = carried(policy, half, flows, occupancy, grid)
         reset = born * fresh[place]
         if is_division:

@@ -1,5 +1,6 @@
 """How many events of one mass-action channel alone fall into a step, by exponential clocks."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -14,7 +15,7 @@ from exodiff.kernels.random import Stream, retry_words, to_unit_interval, word_p
 from exodiff.model.network import MAX_ORDER
 
 _CLOCKS = 5  # unrolled clocks of a chain
-_CLOCKS_AT_MOST = 64.0  # expected events above which a chain is drawn at its midpoint
+CLOCKS_AT_MOST = 64.0  # expected events above which a chain is drawn at its midpoint
 
 
 class MassAction(NamedTuple):
@@ -75,7 +76,7 @@ def _mass_action(key0: Bits, key1: Bits, index: Bits, number: Bits, *arrays: jax
     for clock, u in enumerate(uniforms):
         time = time + wait(u) / jnp.maximum(law.propensity(jnp.asarray(clock, COUNT_DTYPE)), TINY)
         events = events + (time <= 1.0).astype(jnp.float32)
-    crowd = law.propensity(jnp.zeros((), COUNT_DTYPE)) > _CLOCKS_AT_MOST
+    crowd = law.propensity(jnp.zeros((), COUNT_DTYPE)) > CLOCKS_AT_MOST
     state = lax.optimization_barrier(jnp.where(crowd, -1.0, jnp.where(events < _CLOCKS, events, -time)))
     return finish_blocks(state, _finish_mass_action, (key0, key1, index, number, *arrays)).astype(COUNT_DTYPE)
 
@@ -90,7 +91,7 @@ def _finish_mass_action(
 ) -> Real:
     stream, law = Stream(key0, key1), _unpack(arrays)
     expected = law.propensity(jnp.zeros((), COUNT_DTYPE))
-    crowd = expected > _CLOCKS_AT_MOST
+    crowd = expected > CLOCKS_AT_MOST
 
     def ring(carry: tuple[Real, Bits]) -> tuple[Real, Bits]:
         """Two more clocks; a lane is its number of events, or minus the time of the last one as long as all rang."""
@@ -106,22 +107,21 @@ def _finish_mass_action(
 
     start = (jnp.where(active & ~crowd, state, 0.0), jnp.asarray(0, BITS_DTYPE))
     few = lax.while_loop(lambda c: first_true(c[0] < 0)[0], ring, start)[0]
-    size, p = _midpoint_binomial(law, expected)
+    size, p = midpoint_binomial(law.propensity, law.capacity(), expected)
     flip = p > 0.5
     rare = Law(size, jnp.clip(jnp.where(flip, 1.0 - p, p), 0.0, 0.5))
     many = finish(active & crowd, jnp.zeros(active.shape, bool), stream, index, number, rare).astype(jnp.float32)
     return jnp.where(crowd, jnp.where(flip, size - many, many), few)
 
 
-def _midpoint_binomial(law: MassAction, expected: Real) -> tuple[Real, Real]:
+def midpoint_binomial(propensity: Callable[[Number], Real], capacity: Real, expected: Real) -> tuple[Real, Real]:
     """Size and probability of the binomial for many events.
 
     The mean is that of the propensity a at half the events, e; the size e - a / a' gives the variance that the slope
     a' of the propensity leaves (Fano factor 1 - mean / size; exact for a first-order loss).
     """
-    capacity = law.capacity()
     half = 0.5 * capacity * -jnp.expm1(-expected / jnp.maximum(capacity, 1.0))
-    rate, slope = law.propensity(half), law.propensity(half + 0.5) - law.propensity(half - 0.5)
+    rate, slope = propensity(half), propensity(half + 0.5) - propensity(half - 0.5)
     mean = capacity * -jnp.expm1(-rate / jnp.maximum(capacity - half, 1.0))
     size = jnp.round(half + rate / jnp.maximum(-slope, TINY))
     size = jnp.minimum(jnp.maximum(size, jnp.ceil(mean) + 1.0), capacity)

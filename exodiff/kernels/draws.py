@@ -10,12 +10,14 @@ come from transformed rejection.
 All functions are elementwise; under ``vmap`` the batch becomes one more array axis of the same computation.
 """
 
+import math
+
 import jax.numpy as jnp
 from jax import lax
 
 from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, Bits, Count, Mask, Real
 from exodiff.kernels.lanes import elementwise, finish_blocks, first_true
-from exodiff.kernels.laws import MEAN_PART, Law, binomial_law, poisson_law
+from exodiff.kernels.laws import MAX_MEAN, MEAN_PART, Law, binomial_law, poisson_law
 from exodiff.kernels.random import Stream, retry_words, to_unit_interval, word_pair, words
 from exodiff.kernels.rejection import draw_by_rejection
 
@@ -41,7 +43,10 @@ def binomial(stream: Stream, index: Bits, number: int, n: Count, p: Real) -> Cou
 
 
 def poisson(stream: Stream, index: Bits, number: int, mean: Real) -> Count:
-    """Draw Poisson(mean) for each index, mean at most 2^30; other arguments as in :func:`binomial`."""
+    """Draw Poisson(mean) for each index; other arguments as in :func:`binomial`.
+
+    Above a mean of 2^30 the result is -2^31, which no count survives: the run is stopped as overflowed.
+    """
     return _poisson(stream.key0, stream.key1, index, jnp.asarray(number, BITS_DTYPE), jnp.asarray(mean))
 
 
@@ -70,7 +75,8 @@ def _binomial(key0: Bits, key1: Bits, index: Bits, number: Bits, n: Count, p: Re
 @elementwise
 def _poisson(key0: Bits, key1: Bits, index: Bits, number: Bits, mean: Real) -> Count:
     events = _common_case(Stream(key0, key1), index, number, poisson_law(mean))
-    return finish_blocks(events, _finish_poisson, (key0, key1, index, number, mean))
+    events = finish_blocks(events, _finish_poisson, (key0, key1, index, number, mean))
+    return jnp.where(mean > MAX_MEAN, jnp.iinfo(COUNT_DTYPE).min, events)
 
 
 def _common_case(stream: Stream, index: Bits, number: Bits, law: Law) -> Count:
@@ -145,6 +151,30 @@ def _draw_by_parts(active: Mask, overflowed: Mask, stream: Stream, index: Bits, 
     state = jnp.where(active & (law.size > 0), jnp.where(overflowed, (_TERMS + 1) << 20, 0), -1).astype(COUNT_DTYPE)
     final = lax.while_loop(lambda c: first_true(c[0] >= 0)[0], attempt, (state, jnp.asarray(0, BITS_DTYPE)))
     return ~final[0]
+
+
+def gamma(stream: Stream, index: Bits, number: int, shape: Count) -> Real:
+    """Sum of ``shape`` standard exponential waiting times, float32; 0 for none. Takes draws ``number``, ``number + 1``.
+
+    G. Marsaglia, W. W. Tsang, "A simple method for generating gamma variables", ACM Trans. Math. Softw. 26, 2000.
+    """
+    d = jnp.maximum(shape, 1).astype(jnp.float32) - jnp.float32(1 / 3)
+    c = lax.rsqrt(9.0 * d)
+
+    def attempt(carry: tuple[Real, Bits]) -> tuple[Real, Bits]:
+        value, count = carry
+        normal = retry_words(stream, index, jnp.asarray(number, BITS_DTYPE), count)
+        radius, angle = (to_unit_interval(word) for word in normal)
+        u = to_unit_interval(retry_words(stream, index, jnp.asarray(number + 1, BITS_DTYPE), count)[0])
+        x = jnp.sqrt(-2.0 * jnp.log(radius)) * jnp.cos(jnp.float32(2.0 * math.pi) * angle)
+        v = (1.0 + c * x) ** 3
+        log_v = jnp.log(jnp.where(v > 0, v, 1.0))
+        squeezed = u < 1.0 - 0.0331 * x**4  # nearly always at large d, where the test below loses digits
+        accepted = (v > 0) & (squeezed | (jnp.log(u) < 0.5 * x * x + d * (1.0 - v + log_v)))
+        return jnp.where((value < 0) & accepted, d * v, value), count + jnp.asarray(1, BITS_DTYPE)
+
+    start = (jnp.where(shape > 0, -1.0, 0.0) + jnp.zeros(index.shape, jnp.float32), jnp.asarray(0, BITS_DTYPE))
+    return lax.while_loop(lambda c: first_true(c[0] < 0)[0], attempt, start)[0]
 
 
 def wait(u: Real) -> Real:

@@ -38,8 +38,14 @@ class Discrete:
         """How many events of a mass-action channel that changes one or two of its reactants."""
         return clocks.mass_action_events(stream, index, law)
 
-    def modulated(self, stream: Stream, index: Bits, propensity: Propensity) -> Count:
-        """How many events of a channel whose rate depends on what it changes, re-evaluated after each event."""
+    def modulated(self, stream: Stream, index: Bits, propensity: Propensity, capacity: Real) -> Count:
+        """How many events of a channel whose rate depends on what it changes.
+
+        Clocks with the rate evaluated anew after each event, and the binomial of the midpoint rule where more than 64
+        events are expected, as in :func:`exodiff.kernels.clocks.mass_action_events`. At most ``capacity`` events.
+        """
+        expected = propensity(jnp.zeros(index.shape, COUNT_DTYPE))
+        crowd = expected > clocks.CLOCKS_AT_MOST
 
         def ring(carry: tuple[Mask, Count, Real, Bits]) -> tuple[Mask, Count, Real, Bits]:
             running, events, time, clock = carry
@@ -49,23 +55,23 @@ class Discrete:
             return running, events + running.astype(COUNT_DTYPE), time, clock + jnp.asarray(1, BITS_DTYPE)
 
         start = (
-            jnp.ones(index.shape, bool),
+            ~crowd,
             jnp.zeros(index.shape, COUNT_DTYPE),
             jnp.zeros(index.shape, jnp.float32),
             jnp.asarray(0, BITS_DTYPE),
         )
-        return lax.while_loop(lambda c: jnp.any(c[0]), ring, start)[1]
+        few = lax.while_loop(lambda c: jnp.any(c[0]), ring, start)[1]
+
+        def many() -> Count:
+            size, p = clocks.midpoint_binomial(propensity, jnp.floor(capacity), expected)
+            size = jnp.where(crowd, size, 0.0).astype(COUNT_DTYPE)
+            return draws.binomial(stream, index, 2, size, p.astype(jnp.float32))
+
+        return jnp.where(crowd, lax.cond(jnp.any(crowd), many, lambda: few), few)
 
     def waiting_time(self, stream: Stream, index: Bits, events: Count) -> Real:
         """Sum of as many standard exponential waiting times as there were events."""
-
-        def add(carry: tuple[Real, Count]) -> tuple[Real, Count]:
-            time, i = carry
-            wait = draws.exponential(stream, index, i.astype(BITS_DTYPE))
-            return time + jnp.where(i < events, wait, 0.0), i + 1
-
-        start = (jnp.zeros(events.shape, jnp.float32), jnp.asarray(0, COUNT_DTYPE))
-        return lax.while_loop(lambda c: c[1] < jnp.max(events), add, start)[0]
+        return draws.gamma(stream, index, 0, events)
 
     def share(self, content: Count, cells: Count, occupancy: Count) -> Count:
         """Molecules in some of a voxel's cells: all or none, since a voxel holds one cell."""
@@ -94,13 +100,13 @@ class Mean:
 
     def mass_action(self, stream: Stream, index: Bits, law: clocks.MassAction) -> Real:
         """The midpoint rule on n^order: second order in the step, positive while at most half is used up in it."""
-        return self.modulated(stream, index, lambda events: law.propensity(events, falling=False))
-
-    def modulated(self, stream: Stream, index: Bits, propensity: Propensity) -> Real:
-        """The midpoint rule."""
         del stream
-        first = propensity(jnp.zeros(index.shape, jnp.float32))
-        return propensity(0.5 * first)
+        return _midpoint(lambda events: law.propensity(events, falling=False), index)
+
+    def modulated(self, stream: Stream, index: Bits, propensity: Propensity, capacity: Real) -> Real:
+        """The midpoint rule; no more than what is there."""
+        del stream
+        return jnp.minimum(_midpoint(propensity, index), capacity)
 
     def waiting_time(self, stream: Stream, index: Bits, events: Real) -> Real:
         """Mean of the sum."""
@@ -110,6 +116,10 @@ class Mean:
     def share(self, content: Real, cells: Real, occupancy: Real) -> Real:
         """Molecules in some of a voxel's cells, which all hold the same."""
         return content * cells / jnp.where(occupancy > TINY_OCCUPANCY, occupancy, 1.0)
+
+
+def _midpoint(propensity: Propensity, index: Bits) -> Real:
+    return propensity(0.5 * propensity(jnp.zeros(index.shape, jnp.float32)))
 
 
 Policy = Discrete | Mean

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from exodiff.core.arrays import TINY_OCCUPANCY, Number, Real
-from exodiff.core.expressions import Call, Expression, Name, evaluate
+from exodiff.core.expressions import Call, Expression, Name, evaluate, names
 from exodiff.kernels.neighbours import sum_over_faces
 from exodiff.model.network import Channel
 from exodiff.problem import Inputs, Problem
@@ -16,12 +16,16 @@ Counts = Array  # (species, x, y, z)
 
 
 class Voxels(NamedTuple):
-    """What the expressions of a rate can see: the counts of all species, the inputs, and the time."""
+    """What the expressions of a rate can see: the counts of all species, the inputs, and the time.
+
+    In ``mean_field`` a voxel is a mixture of one with a cell and one without; ``empty`` asks for values in the latter.
+    """
 
     problem: Problem
     inputs: Inputs
     counts: Counts
     time_s: Real
+    empty: bool = False
 
     def real(self, species: int) -> Real:
         """Count of a species as a real, of the problem's precision."""
@@ -43,17 +47,23 @@ class Voxels(NamedTuple):
         if name in network.species:
             species = network.index(name)
             inside = network.num_free <= species < network.first_type
-            if inside and self.problem.engine == "mean_field":
-                occupancy = self.occupancy()
-                return self.real(species) / jnp.where(occupancy > TINY_OCCUPANCY, occupancy, 1.0)
-            return self.real(species)
+            return self._of_cell(self.real(species)) if inside else self.real(species)
         for parameter, cell_types in network.by_cell:
             if parameter == name:
                 values = [
                     self.inputs.parameters[f"{name}.{cell}"] * self.real(network.index(cell)) for cell in cell_types
                 ]
-                return sum(values, start=jnp.zeros((), self.problem.precision))
+                return self._of_cell(sum(values, start=jnp.zeros((), self.problem.precision)))
         return self.inputs.parameters[name]
+
+    def _of_cell(self, in_voxel: Real) -> Real:
+        """What a cell has, from what its voxel has on average."""
+        if self.problem.engine != "mean_field":
+            return in_voxel
+        if self.empty:
+            return jnp.zeros((), self.problem.precision)
+        occupancy = self.occupancy()
+        return in_voxel / jnp.where(occupancy > TINY_OCCUPANCY, occupancy, 1.0)
 
     def look_up(self, node: Name | Call) -> Real:
         """Value of a name or of a special form."""
@@ -73,12 +83,24 @@ class Voxels(NamedTuple):
 def rate_factor(voxels: Voxels, channel: Channel) -> Real:
     """Events per second of a channel, up to the mass action of its molecular reactants and cell type."""
     problem = voxels.problem
-    rate = voxels.evaluate(channel.rate) * problem.grid.fluid_volume_um3**channel.volume_power
+    rate = _rate_constant(voxels, channel) * problem.grid.fluid_volume_um3**channel.volume_power
     if channel.region:
         rate = rate * voxels.inputs.fields[f"region.{channel.region}"]
     if channel.needs_cell:
         rate = rate * voxels.occupancy()
     return rate
+
+
+def _rate_constant(voxels: Voxels, channel: Channel) -> Real:
+    """The rate where the reactants are; without one in a cell, ``mean_field`` averages over voxels with and without."""
+    problem, network = voxels.problem, voxels.problem.network
+    with_cell = voxels.evaluate(channel.rate)
+    of_cells = {*network.in_cell, *(name for name, _ in network.by_cell)}
+    has_cell = channel.needs_cell or any(species >= network.num_free for species, _ in channel.reactants)
+    if problem.engine != "mean_field" or has_cell or not of_cells & names(channel.rate):
+        return with_cell
+    occupancy = voxels.occupancy()
+    return occupancy * with_cell + (1.0 - occupancy) * voxels._replace(empty=True).evaluate(channel.rate)
 
 
 def mass_action(voxels: Voxels, reactants: tuple[tuple[int, int], ...]) -> Real:
@@ -95,18 +117,33 @@ def mass_action(voxels: Voxels, reactants: tuple[tuple[int, int], ...]) -> Real:
 def propensity(voxels: Voxels, channel: Channel) -> Real:
     """Events per second in every voxel."""
     factor = rate_factor(voxels, channel)
-    if not channel.is_propensity:
-        return factor * mass_action(voxels, channel.reactants)
-    for species, order in channel.reactants:
-        factor = jnp.where(voxels.real(species) >= order, factor, 0.0)
-    return factor
+    return (
+        factor * mass_action(voxels, channel.reactants)
+        if not channel.is_propensity
+        else _unless_short(voxels, factor, channel.reactants)
+    )
+
+
+def event_factor(voxels: Voxels, channel: Channel) -> Real:
+    """Events per second of one parent cell, or of one empty voxel, of a channel that makes a cell."""
+    factor = rate_factor(voxels, channel)
+    others = tuple((s, o) for s, o in channel.reactants if s != channel.parent)
+    return _unless_short(voxels, factor if channel.is_propensity else factor * mass_action(voxels, others), others)
+
+
+def _unless_short(voxels: Voxels, rate: Real, reactants: tuple[tuple[int, int], ...]) -> Real:
+    """Zero where a reactant is short; in ``mean_field`` where there is none of it."""
+    for species, order in reactants:
+        n = voxels.real(species)
+        rate = jnp.where(n > 0 if voxels.problem.engine == "mean_field" else n >= order, rate, 0.0)
+    return rate
 
 
 def propensity_after(voxels: Voxels, channel: Channel) -> Callable[[Number], Real]:
     """The channel's propensity as a function of its own events so far."""
 
     def after(events: Number) -> Real:
-        counts = voxels.counts
+        counts = voxels.counts.astype(voxels.problem.precision)
         for species, change in channel.changes:
             counts = counts.at[species].add((change * events).astype(counts.dtype))
         shape = voxels.problem.grid.shape

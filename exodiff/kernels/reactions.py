@@ -10,7 +10,9 @@ from exodiff.kernels import clocks
 from exodiff.kernels.policies import Policy
 from exodiff.kernels.random import Stream, fold
 from exodiff.kernels.rates import Voxels, mass_action, propensity, propensity_after, rate_factor
-from exodiff.model.network import Channel, DrawKind, Product
+from exodiff.model.network import Channel, DrawKind
+
+BURST, SPLIT = 1, 2  # second address of what a channel draws besides its events
 
 
 class DrawInputs(NamedTuple):
@@ -78,17 +80,29 @@ def modulated_events(
 ) -> Number:
     """Events of a channel whose rate depends on what it changes."""
     after = propensity_after(voxels, channel)
-    return policy.modulated(stream, index, lambda events: after(events) * dt_s)
+    return policy.modulated(stream, index, lambda events: after(events) * dt_s, _capacity(voxels, channel))
 
 
-def burst_size(policy: Policy, stream: Stream, index: Bits, voxels: Voxels, product: Product, events: Number) -> Number:
-    """Copies made by some events: exactly the sum of as many independent bursts.
+def _capacity(voxels: Voxels, channel: Channel) -> Real:
+    """Events after which a reactant is used up; 2^30 where none is."""
+    capacity = jnp.full(voxels.problem.grid.shape, 2.0**30, voxels.problem.precision)
+    for species, change in channel.changes:
+        if change < 0:
+            capacity = jnp.minimum(capacity, voxels.real(species) / -change)
+    return capacity
+
+
+def burst_size(
+    policy: Policy, stream: Stream, index: Bits, voxels: Voxels, channel: Channel, place: int, events: Number
+) -> Number:
+    """Copies that some events make of the product at a place in ``channel.bursts``: the sum of independent bursts.
 
     ``poisson(m)``: Poisson(m k). ``geometric(m)`` on 0, 1, 2, ...: Poisson(m G) with G a sum of k unit exponentials.
     ``loaded(f, m)``: Poisson(m Binomial(k, f)).
     """
+    product = channel.bursts[place]
     arguments = [voxels.evaluate(argument) for argument in product.burst.arguments]
-    own = fold(stream, product.species + 1)
+    own = fold(stream, place, BURST)
     bursts: Number | Real = events
     if product.burst.kind == "loaded":
         bursts = policy.binomial(own, index, 2, events, jnp.broadcast_to(arguments[0], events.shape))

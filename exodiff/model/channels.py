@@ -56,7 +56,11 @@ def make_channel(
     for term in equation.products:
         if term.burst is None:
             net[at(term.name)] = net.get(at(term.name), 0) + term.count
-    changes = tuple((species, change) for species, change in net.items() if change)
+    kills = any(table.is_type(s) for s, _ in reactants) and not any(
+        table.is_type(at(term.name)) for term in equation.products
+    )
+    # what a dying cell holds goes with it, also what the reaction uses up
+    changes = tuple((s, change) for s, change in net.items() if change and not (kills and table.is_in_cell(s)))
     bursts = tuple(
         Product(at(term.name), Burst(term.burst.kind, term.burst.arguments))
         for term in equation.products
@@ -80,7 +84,7 @@ def make_channel(
         volume_power=power,
         kind=_draw_kind(reactants, dict(changes), rate, table.species, bursts, is_propensity=is_propensity),
         parent=parent,
-        kills=parent is not None and not any(table.is_type(at(term.name)) for term in equation.products),
+        kills=kills,
         new_cell=new_cell,
         child=child,
         needs_cell=lives_in_cell and not has_cell and new_cell is NewCell.NONE,
