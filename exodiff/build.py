@@ -151,7 +151,6 @@ class _Builder:
             motility=motility,
             channels=channels,
             by_cell=by_cell,
-            parameters=tuple(self.parameters),
         )
 
     def _in_cell(self) -> tuple[str, ...]:

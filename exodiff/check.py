@@ -6,12 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from exodiff.build import ConfiguredModel
 from exodiff.core.expressions import to_text
 from exodiff.core.health import ADVICE, Health
 from exodiff.kernels.diffusion import AUTO_HOPS_PER_STEP, MAX_HOPS_PER_STEP
 from exodiff.kernels.rates import Voxels, rate_factor
 from exodiff.model.network import NewCell
-from exodiff.problem import Inputs, Model, Problem
+from exodiff.problem import Inputs, Problem
+from exodiff.schedule import make_schedule
 from exodiff.simulation import initial_state, make_inputs, precision_context, start_array
 from exodiff.stepsize import (
     MAX_EXIT_PROBABILITY,
@@ -69,10 +71,11 @@ class CheckReport:
     fixed_bounds: tuple[Bound, ...]
     step_s: float
     num_steps: int
+    state_bytes: int
     warnings: tuple[str, ...]
 
 
-def check_model(model: Model, duration_s: float) -> CheckReport:
+def check_model(model: ConfiguredModel) -> CheckReport:
     """Look at a model without running it."""
     problem = model.problem
     with precision_context(problem.precision):
@@ -85,7 +88,8 @@ def check_model(model: Model, duration_s: float) -> CheckReport:
         automatic = step_bounds(problem, inputs, smooth, model.tolerance, AUTO_HOPS_PER_STEP)
         fixed = step_bounds(problem, inputs, smooth, MAX_EXIT_PROBABILITY, MAX_HOPS_PER_STEP)
         reactions = _reactions(voxels)
-    step = min(problem.step_bound_s, duration_s / 2)
+    run = model.config.run
+    schedule = make_schedule(run.duration_s, run.observe_every_s, run.snapshot_every_s, problem.step_bound_s)
     return CheckReport(
         shape=problem.grid.user_shape,
         spacing_um=problem.grid.spacing_um,
@@ -95,8 +99,9 @@ def check_model(model: Model, duration_s: float) -> CheckReport:
         reactions=reactions,
         auto_bounds=tuple(automatic),
         fixed_bounds=tuple(fixed),
-        step_s=step,
-        num_steps=int(np.ceil(duration_s / step)),
+        step_s=max(interval.dt_s for interval in schedule.intervals),
+        num_steps=2 * schedule.num_pairs,
+        state_bytes=state.counts.nbytes * run.replicates,
         warnings=_warnings(problem, species),
     )
 

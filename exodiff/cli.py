@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-from exodiff.core.errors import ConfigError, ExodiffError
+from exodiff.core.errors import ConfigError, ExodiffError, SimulationError
 
 STOPPED = 75
 
@@ -24,8 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-_err = Console(stderr=True, highlight=False, soft_wrap=True)
-_out = Console(highlight=False, soft_wrap=True)
+_err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+_out = Console(highlight=False, soft_wrap=True, markup=False)
 
 Config = Annotated[Path, typer.Argument(help="Model file (TOML).", show_default=False)]
 Directory = Annotated[Path, typer.Argument(help="Run directory, e.g. runs/quickstart.", show_default=False)]
@@ -91,7 +91,7 @@ def check(config: Config, set_: Set = None, engine: Engine = None) -> None:
     from exodiff.check import check_model  # noqa: PLC0415
     from exodiff.report import render  # noqa: PLC0415
 
-    render(check_model(build(settings), settings.run.duration_s), settings, _out)
+    render(check_model(build(settings)), settings, _out)
 
 
 @app.command()
@@ -198,7 +198,7 @@ class _Bar:
         ):
             if progress.phase == "running":
                 self._told = time.monotonic()
-            _err.print(f"[{duration(time.monotonic() - self._began)}] {progress.phase} {told}".rstrip(), markup=False)
+            _err.print(f"[{duration(time.monotonic() - self._began)}] {progress.phase} {told}".rstrip())
 
 
 def _status(progress: Any) -> str:
@@ -224,8 +224,17 @@ def main() -> None:
     try:
         app()
     except ExodiffError as error:
-        _err.print(f"exodiff: {error}", style="red", markup=False)
+        _err.print(f"exodiff: {error}", style="red")
         sys.exit(error.exit_code)
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        _err.print(
+            "exodiff: not enough memory; lower lattice.shape or run.replicates (`exodiff check` prints the size of the "
+            "state), or use a larger machine",
+            style="red",
+        )
+        sys.exit(SimulationError.exit_code)
     except KeyboardInterrupt:
         _err.print("exodiff: interrupted; continue from the last checkpoint with `exodiff resume DIR`")
         sys.exit(130)

@@ -23,14 +23,16 @@ def render(report: "CheckReport", config: RunConfig, console: Console) -> None:
     _print_bounds(report.auto_bounds, console)
     console.print("longest step that run.time_step may give:")
     _print_bounds(report.fixed_bounds[:1], console)
-    console.print(f"this run: {report.num_steps} steps of about {report.step_s:.3g} s in {config.run.duration_s:g} s")
+    console.print(f"this run: {report.num_steps} steps of at most {report.step_s:.3g} s in {config.run.duration_s:g} s")
+    copies = f" ({config.run.replicates} replicates)" if config.run.replicates > 1 else ""
+    console.print(f"size of the state: {report.state_bytes / 2**20:.3g} MiB{copies}; a run needs several times that")
     for warning in report.warnings:
-        console.print(f"warning: {warning}", markup=False)
+        console.print(f"warning: {warning}")
 
 
 def _print_bounds(bounds: "tuple[Bound, ...]", console: Console) -> None:
     for bound in bounds:
-        console.print(f"  {bound.step_s:.3g} s  {bound.cause}", markup=False)
+        console.print(f"  {bound.step_s:.3g} s  {bound.cause}")
     if not bounds:
         console.print("  nothing bounds it")
 

@@ -55,9 +55,9 @@ def simulate(
         SimulationError: when a trajectory cannot go on.
 
     """
+    _check_call(seed, replicates, time_step)
     problem = _problem(model, engine, time_step)
     schedule = _schedule(times, problem.step_bound_s)
-    _check_call(seed, replicates)
     with precision_context(problem.precision):
         inputs = make_inputs(model, parameters, problem.precision)
         run = _trajectories(
@@ -88,6 +88,8 @@ def make_inputs(model: Model, parameters: Mapping[str, Any] | None, precision: P
     if unknown:
         known = ", ".join(sorted(model.parameters))
         raise ConfigError(f"parameters[{min(unknown)!r}]", f"there is no such parameter; there are {known}")
+    for name, value in (parameters or {}).items():
+        _check_parameter(name, value)
     values = {**model.parameters, **(parameters or {})}
     return Inputs(
         {name: jnp.asarray(value, precision) for name, value in values.items()},
@@ -95,9 +97,21 @@ def make_inputs(model: Model, parameters: Mapping[str, Any] | None, precision: P
     )
 
 
+def _check_parameter(name: str, value: Any) -> None:
+    where = f"parameters[{name!r}]"
+    if isinstance(value, str) or np.shape(value) != ():
+        raise ConfigError(where, f"{value!r} is not a number; give one in internal units (um, s, molecules)")
+    if not is_traced(value) and not np.isfinite(float(value)):
+        raise ConfigError(where, f"{value} is not finite; give a number")
+
+
 def start_array(model: Model, problem: Problem) -> Array:
     """The first state before its random part, (species, x, y, z), in the dtype of the engine."""
-    return jnp.asarray(model.start, COUNT_DTYPE if problem.engine != "mean_field" else problem.precision)
+    if problem.engine == "mean_field":
+        return jnp.asarray(model.start, problem.precision)
+    if np.any(model.start != np.floor(model.start)):
+        raise ConfigError("engine", f"{problem.engine} counts molecules, and this model begins with parts of one")
+    return jnp.asarray(model.start, COUNT_DTYPE)
 
 
 def initial_state(problem: Problem, inputs: Inputs, start: Array, seed: Bits, replicate: Bits) -> State:
@@ -250,9 +264,11 @@ def _schedule(times: Sequence[float], bound_s: float) -> tuple[Interval, ...]:
     return intervals(starts, bound_s)
 
 
-def _check_call(seed: int | Bits, replicates: int) -> None:
-    if isinstance(seed, int) and not 0 <= seed < 2**32:
-        raise ConfigError("seed", f"{seed} is outside 0 ... 2^32 - 1; choose one inside")
+def _check_call(seed: int | Bits, replicates: int, time_step: float | None) -> None:
+    if not is_traced(seed) and (seed != np.floor(seed) or not 0 <= seed < 2**32):
+        raise ConfigError("seed", f"{seed} is not a whole number from 0 to 2^32 - 1; choose one")
+    if time_step is not None and not 0 < time_step < np.inf:
+        raise ConfigError("time_step", f"{time_step} s is not a step; give a positive number of seconds")
     if replicates < 1:
         raise ConfigError("replicates", f"{replicates} is not allowed; at least 1 is needed")
 

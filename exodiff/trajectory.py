@@ -47,6 +47,6 @@ class Trajectory(eqx.Module):
         return self.problem.network.index(name)
 
 
-def is_traced(array: Array) -> bool:
-    """Whether the numbers are not known yet, inside jit, vmap or grad."""
+def is_traced(array: object) -> bool:
+    """Whether its numbers are not known yet, inside jit, vmap or grad."""
     return isinstance(array, Tracer)

@@ -23,7 +23,7 @@ from exodiff.core.dimensions import (
 )
 from exodiff.core.equations import Term
 from exodiff.core.errors import ConfigError
-from exodiff.core.expressions import Expression, is_zero, to_text
+from exodiff.core.expressions import Expression, is_zero, names, to_text
 
 PARAMETERS = ("parameters",)
 STATE = ("parameters", "species", "cells")
@@ -219,6 +219,23 @@ class _Checker:
             allowed = (VOLUME ** (order - 1) * PER_TIME,) if order else (PER_TIME, PER_VOLUME * PER_TIME)
             self._dimension(expr, allowed, where, f" ({order} molecules react in '{reaction.equation}')")
         self._not_negative(expr, where)
+        if "t" in names(expr) and self.config.run.time_step == "auto":
+            raise ConfigError(
+                where,
+                f"{to_text(expr)!r} changes with the time t, how fast is not known; give run.time_step",
+            )
+        self._feeds_itself(reaction, expr, where)
+
+    def _feeds_itself(self, reaction: Reaction, rate: Expression, where: str) -> None:
+        equation = reaction.equation
+        read = names(rate) | {term.name for term in equation.reactants}
+        fed = [term.name for term in equation.products if term.burst is not None and term.name in read]
+        if fed:
+            raise ConfigError(
+                where,
+                f"'{equation}' makes a random number of {fed[0]!r}, on which its own rate depends, which is not yet "
+                "supported; make another species that turns into it",
+            )
 
     def observables(self) -> Iterator[ConfigError]:
         for name, observable in self.config.observables.items():

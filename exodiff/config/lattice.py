@@ -143,11 +143,6 @@ class LatticeSettings(Table):
         """The axes that the shape gives: a prefix of x, y, z."""
         return AXES[: len(self.shape)]
 
-    @property
-    def voxel_volume_um3(self) -> float:
-        """Whole volume of a voxel."""
-        return math.prod(self.spacing_um)
-
     @field_validator("shape")
     @classmethod
     def _not_too_many(cls, shape: tuple[int, ...]) -> tuple[int, ...]:

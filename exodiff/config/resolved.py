@@ -76,7 +76,8 @@ def _differing(old: Any, new: Any, path: str) -> list[str]:
     old, new = _by_name(old), _by_name(new)
     if not (isinstance(old, dict) and isinstance(new, dict)):
         return [] if old == new else [path]
-    found = []
+    reordered = path in ("species", "cells", "reactions", "place") and set(old) == set(new) and list(old) != list(new)
+    found = [f"the order of {path}"] if reordered else []
     for key in [*old, *(key for key in new if key not in old)]:
         inner = key if not path or key.startswith("[") else f".{key}"
         if key not in old or key not in new:

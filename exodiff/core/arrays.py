@@ -20,4 +20,3 @@ Bits = UInt32[Array, "*shape"]
 Mask = Bool[Array, "*shape"]
 Number = Real | Count  # counts in the discrete engines, reals in mean_field
 Field = Float[Array, "x y z"] | Int[Array, "x y z"]
-Scalar = Float[Array, ""]

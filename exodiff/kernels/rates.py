@@ -88,6 +88,15 @@ def rate_factor(voxels: Voxels, channel: Channel) -> Real:
         rate = rate * voxels.inputs.fields[f"region.{channel.region}"]
     if channel.needs_cell:
         rate = rate * voxels.occupancy()
+    in_cells = sum(
+        1 if species >= problem.network.first_type else order
+        for species, order in channel.reactants
+        if species >= problem.network.num_free
+    )
+    if problem.engine == "mean_field" and in_cells > 1 and not channel.is_propensity:
+        # reactants that share a cell meet there: occupancy times what a cell has of each
+        occupancy = voxels.occupancy()
+        rate = rate / jnp.where(occupancy > TINY_OCCUPANCY, occupancy, 1.0) ** (in_cells - 1)
     return rate
 
 
@@ -116,12 +125,15 @@ def mass_action(voxels: Voxels, reactants: tuple[tuple[int, int], ...]) -> Real:
 
 def propensity(voxels: Voxels, channel: Channel) -> Real:
     """Events per second in every voxel."""
-    factor = rate_factor(voxels, channel)
-    return (
-        factor * mass_action(voxels, channel.reactants)
-        if not channel.is_propensity
-        else _unless_short(voxels, factor, channel.reactants)
-    )
+    factor, network = rate_factor(voxels, channel), voxels.problem.network
+    if not channel.is_propensity:
+        return factor * mass_action(voxels, channel.reactants)
+    if voxels.problem.engine == "mean_field":
+        if channel.parent is not None:
+            factor = factor * voxels.real(channel.parent)
+        elif any(species >= network.num_free for species, _ in channel.reactants):
+            factor = factor * voxels.occupancy()
+    return _unless_short(voxels, factor, channel.reactants)
 
 
 def event_factor(voxels: Voxels, channel: Channel) -> Real:

@@ -102,7 +102,6 @@ class Network:
         motility: expression of each cell type, or None.
         channels: reactions, in the order in which a forward step visits them.
         by_cell: for each cell-dependent parameter, the cell types with a value of their own.
-        parameters: names of all plain parameters.
 
     """
 
@@ -114,7 +113,6 @@ class Network:
     motility: tuple[Expression | None, ...]
     channels: tuple[Channel, ...]
     by_cell: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    parameters: tuple[str, ...] = ()
 
     def index(self, name: str) -> int:
         """Place of a species on the first axis of the state."""

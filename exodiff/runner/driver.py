@@ -24,8 +24,8 @@ from exodiff.observe import Measured, measure
 from exodiff.problem import Inputs, Problem
 from exodiff.runner.directory import RunDirectory
 from exodiff.runner.recorder import Recorder, discard_after
-from exodiff.runner.schedule import Schedule, make_schedule
 from exodiff.runner.signals import StopRequest
+from exodiff.schedule import Schedule, make_schedule
 from exodiff.simulation import advance, initial_state, make_inputs, precision_context, start_array
 from exodiff.state import State
 from exodiff.viz.figures import make_figures
@@ -235,7 +235,7 @@ class _Driver:
         else:
             interval, _ = self.schedule.position(found[1])
             discard_after(self.directory.path, self.schedule.moments[interval].time_s)
-        return Recorder(self.directory.path, self.problem, self.model.parameters)
+        return Recorder(self.directory.path, self.problem, self.model.parameters, self.replicates)
 
     def _first_state(self) -> State:
         start = start_array(self.model, self.problem)

@@ -19,10 +19,11 @@ CELLS = "cells"
 class Recorder:
     """The tables and snapshots of one run directory; rows are durable after ``flush``."""
 
-    def __init__(self, run_dir: Path, problem: Problem, parameters: dict[str, float]) -> None:
+    def __init__(self, run_dir: Path, problem: Problem, parameters: dict[str, float], replicates: int) -> None:
         self.run_dir = run_dir
         self.problem = problem
         self.parameters = parameters
+        self.replicates = replicates
         arrays = [o for o in problem.observables if isinstance(o.quantity, Profile | Histogram)]
         names = [o.name for o in problem.observables if o not in arrays]
         self._edges = {o.name: _edges(o.quantity) for o in arrays if isinstance(o.quantity, Profile | Histogram)}
@@ -32,9 +33,8 @@ class Recorder:
     def observe(self, time_s: float, measured: Measured) -> None:
         """Append a row for each replicate; the arithmetic is in float64 on exact totals."""
         values = scalars(self.problem, measured, self.parameters, time_s, np)
-        replicates = _num_replicates(measured)
-        columns = [np.broadcast_to(np.asarray(value, np.float64), (replicates,)) for value in values.values()]
-        for replicate in range(replicates):
+        columns = [np.broadcast_to(np.asarray(value, np.float64), (self.replicates,)) for value in values.values()]
+        for replicate in range(self.replicates):
             self._observables.append((time_s, replicate, *(float(column[replicate]) for column in columns)))
         if self._profiles is not None:
             for name, edges in self._edges.items():
@@ -67,11 +67,6 @@ class Recorder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _num_replicates(measured: Measured) -> int:
-    arrays = (*measured.totals.values(), *measured.arrays.values())
-    return len(arrays[0]) if arrays else 0
 
 
 def _edges(quantity: Profile | Histogram) -> tuple[float, ...]:

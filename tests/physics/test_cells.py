@@ -311,7 +311,7 @@ def test_mean_field_occupancies_stay_between_0_and_1_and_conserve():
         [7, 6],
         boundary={"y": "periodic"},
         run={"engine": "mean_field", "precision": "float64"},
-        cells={"fast": {"motility": 0.5}, "slow": {"motility": 0.1}, "grower": {}},
+        cells={"fast": {"motility": "0.5 um^2/s"}, "slow": {"motility": 0.1}, "grower": {}},
         place=[
             {"cells": "fast", "layer": {"axis": "x", "from": 0, "to": 2}},
             {"cells": "slow", "layer": {"axis": "x", "from": 3, "to": 4}},
@@ -356,7 +356,7 @@ def test_a_model_may_consist_of_moving_cells_alone(engine):
         run={"engine": engine},
         cells={"a": {}},
         place=[{"cells": "a", "box": box_of(0)}],
-        reactions=[{"equation": "a -> 2 a", "rate": 1.0}],
+        reactions=[{"equation": "a -> 2 a", "rate": "1 /s"}],
     )
     assert np.all(simulate(model, [1.0], time_step=0.25).total("a") >= 1)
 
@@ -382,36 +382,86 @@ def test_a_division_may_use_up_counters():
     assert np.all(counts(found, "clock")[divided, 0] == 2)
 
 
-def test_a_dying_cell_leaves_no_molecules_of_the_kind_that_lives_in_cells():
-    tables = {
-        "cells": {"a": {}},
-        "place": [{"cells": "a", "everywhere": True}],
-        "species": {"g": {"in": "cell", "initial": 1}, "still": STILL},
-        "reactions": [{"equation": "a -> g", "rate": 1.0}],
-    }
-    try:
-        model = make_model([2], **tables)
-    except ex.ConfigError:
-        return  # refusing it is right as well
-    found = simulate(model, [3.0], seed=1, replicates=100, time_step=0.1)
-    assert np.all(counts(found, "g")[counts(found, "a") == 0] == 0)
+def test_a_reaction_that_makes_what_lives_in_a_cell_and_kills_it_is_refused():
+    reaction = {"equation": "a -> g", "rate": "1 /s"}
+    with pytest.raises(ex.ConfigError, match="lets the cell die and makes 'g'"):
+        make_model([2], cells={"a": {}}, species={"g": {"in": "cell"}}, reactions=[reaction])
+
+
+def test_a_death_that_uses_up_a_molecule_of_the_cell_takes_all_of_them():
+    model = make_model(
+        [50],
+        cells={"a": {}},
+        place=[{"cells": "a", "everywhere": True}],
+        species={"d": {"in": "cell", "initial": {"a": 3}}, "still": STILL},
+        reactions=[{"equation": "a + d ->", "rate": "1 /s"}],
+    )
+    for engine in ("leap", "mean_field"):
+        found = simulate(model, [0.5], seed=1, replicates=4 if engine == "leap" else 1, engine=engine)
+        np.testing.assert_allclose(counts(found, "d"), 3 * counts(found, "a"), rtol=1e-5)
+        # each of the 3 molecules kills at 1 /s: exp(-1.5) survive; 200 cells, 5 standard deviations
+        alive = np.exp(-1.5)
+        assert abs(np.mean(counts(found, "a")) - alive) < 5 * np.sqrt(alive * (1 - alive) / 200)
 
 
 def test_mean_field_never_overfills_a_voxel_at_an_allowed_step():
     model = make_model(
         [5, 5],
         run={"engine": "mean_field"},
-        cells={"a": {"motility": 0.5}},
+        cells={"a": {"motility": "0.5 um^2/s"}},
         place=[
             {"cells": "a", "layer": {"axis": "x", "from": 0, "to": 2}},
             {"cells": "a", "layer": {"axis": "x", "from": 3, "to": 5}},
         ],
         species={"still": STILL, "tag": {"in": "cell"}},
-        reactions=[{"equation": "a -> 2 a", "rate": 1.0}],
+        reactions=[{"equation": "a -> 2 a", "rate": "1 /s"}],
     )
-    try:
-        cells = counts(simulate(model, [0.5, 1.0, 2.0, 8.0], time_step=0.25), "a")
-    except ex.ConfigError:
-        return  # a step bound that forbids this is right as well
+    with pytest.raises(ex.ConfigError, match="the exit rate of a"):
+        simulate(model, [1.0], time_step=0.25)
+    cells = counts(simulate(model, [0.5, 1.0, 2.0, 8.0], time_step=0.125), "a")
     assert np.all(cells >= -1e-6)
     assert np.all(cells <= 1.0 + 1e-5)
+
+
+@pytest.mark.parametrize("engine", ["leap", "mean_field"])
+def test_a_division_sped_up_by_a_factor_bounds_the_step_as_the_division_does(engine):
+    """1000 molecules at 1e-3 /s each are a division rate of 1 /s a cell, and a propensity of 1 /s is one too."""
+    tables = {
+        "cells": {"a": {}},
+        "place": [{"cells": "a", "box": box_of(0)}],
+        "species": {"f": {"initial": 1000}, "still": STILL},
+    }
+    steps = []
+    for reaction in (
+        {"equation": "a -> 2 a", "rate": "1 /s"},
+        {"equation": "a + f -> 2 a + f", "rate": "1e-3 /s"},
+        {"equation": "a + f -> 2 a + f", "propensity": "1 /s"},
+    ):
+        model = make_model([8], run={"engine": engine}, reactions=[reaction], **tables)
+        steps.append(model.problem.step_bound_s)
+    np.testing.assert_allclose(steps, steps[0], rtol=1e-5)
+
+
+def test_means_over_dying_cells_are_per_cell_in_both_engines():
+    """A cell keeps its 1000 receptors until it dies, and a plain or by_cell rate per cell gives the same release."""
+    tables = {
+        "cells": {"a": {}},
+        "place": [{"cells": "a", "everywhere": True}],
+        "parameters": {"k": {"by_cell": {"a": "1 /s"}}},
+        "species": {"r": {"in": "cell", "initial": {"a": 1000}}, "EV": {}, "still": STILL},
+        "reactions": [
+            {"equation": "a ->", "rate": "0.1 /s"},
+            {"equation": "a -> a + EV", "rate": "k"},
+        ],
+        "observables": {"per_cell": {"value": "mean(r, a)"}, "released": {"value": "total(EV)"}},
+    }
+    model = make_model([100], **tables)
+    leap = simulate(model, [5.0], seed=1, replicates=20, time_step=0.25).observables
+    mean = simulate(model, [5.0], engine="mean_field", time_step=0.25).observables
+    np.testing.assert_allclose(leap["per_cell"], 1000)
+    np.testing.assert_allclose(mean["per_cell"], 1000, rtol=1e-4)
+    # 2000 cells, each releases for min(T, 5) s with T of mean 10 s: mean 10 (1 - e^-1/2) = 3.935, and the release of
+    # a cell has the variance var(min(T, 5)) + 3.935 < 3 + 4; 5 standard errors. The step adds (0.025)^2.
+    expected = 100 * 10 * -np.expm1(-0.5)
+    np.testing.assert_allclose(mean["released"], expected, rtol=0.025**2)
+    assert abs(np.mean(leap["released"]) - expected) < 5 * np.sqrt(100 * 7 / 20) + 0.025**2 * expected

@@ -15,6 +15,8 @@ from scipy import stats
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 
+import exodiff as ex
+
 V = 2.0
 REPLICATES = 20_000
 TIMES = [0.4, 1.2]
@@ -58,7 +60,7 @@ def _chemistry():
         parameters={"slope": "5 /s^2", "wait": "0.8 s", "per_s": "1 /s"},
         species=species,
         reactions=[{"equation": equation, **rate} for equation, rate in REACTIONS],
-        run={"precision": "float32"},
+        run={"precision": "float32", "time_step": "0.1 s"},
     )
 
 
@@ -314,3 +316,60 @@ def test_observables_read_the_same_molecules(tissue):
         assert np.array_equal(np.asarray(tissue.observables[name])[:, 0], regional)
     grown = counts(tissue, "grown")[:, 0, :3].mean((1, 2))
     assert np.allclose(np.asarray(tissue.observables["grown_in_tumour"])[:, 0], grown, rtol=1e-6)
+
+
+def test_growth_is_resolved_where_nothing_is_used_up():
+    """A self-made species and a loop of two grow as e^t; ``leap`` by its mean, sampled, ``mean_field`` to its order."""
+    model = make_model(
+        [1],
+        species={"y": {"initial": 100}, "a": {"initial": 100}, "b": {"initial": 100}},
+        reactions=[
+            {"equation": "y -> 2 y", "rate": "1 /s"},
+            {"equation": "a -> a + b", "rate": "1 /s"},
+            {"equation": "b -> b + a", "rate": "1 /s"},
+        ],
+    )
+    expected = 100 * np.exp(3.0)
+    mean = simulate(model, [3.0], engine="mean_field")
+    leap = simulate(model, [3.0], seed=3, replicates=400)
+    for name in "yab":
+        # second order: (0.1)^2 / 6 a step and unit of time at most
+        np.testing.assert_allclose(counts(mean, name).ravel(), expected, rtol=3 * 0.1**2 / 6)
+        # the variance of a Yule process is n0 e^t (e^t - 1); that of the loop is smaller
+        error = np.sqrt(100 * np.exp(3.0) * (np.exp(3.0) - 1) / 400)
+        assert abs(counts(leap, name).mean() - expected) < 5 * error + 3 * 0.1**2 / 6 * expected
+
+
+def test_two_bursts_of_one_species_are_independent():
+    model = make_model(
+        [1],
+        species={"x": {"initial": 1}, "v": {"initial": 0}},
+        reactions=[{"equation": "x -> poisson(20) v + poisson(20) v", "rate": "50 /s"}],
+    )
+    found = counts(simulate(model, [2.0], seed=1, replicates=20_000), "v").ravel()
+    assert gates.pmf_p(found, stats.poisson.pmf(np.arange(120), 40)) > ALPHA
+
+
+def test_counts_that_overflow_in_the_last_step_are_seen():
+    for first, rate in ((2_000_000_000, "2e8 /s"), (0, "4e9 /s")):
+        model = make_model([1], species={"a": {"initial": first}}, reactions=[{"equation": "-> a", "rate": rate}])
+        with pytest.raises(ex.SimulationError, match="overflow"):
+            simulate(model, [1.0])
+
+
+def test_mean_field_uses_up_the_last_parts_of_a_molecule():
+    """Constant consumption ends at zero; consumption k a / (1 + a) follows its equation below one molecule."""
+    model = make_model(
+        [1],
+        run={"engine": "mean_field", "time_step": "0.01 s"},
+        parameters={"k": "1 /s"},
+        species={"a": {"initial": 0.5}, "b": {"initial": 2}},
+        reactions=[
+            {"equation": "a ->", "propensity": "k * saturate(a, 1)"},
+            {"equation": "b ->", "propensity": "k"},
+        ],
+    )
+    found = simulate(model, [1.0, 3.0])
+    truth = solve_ivp(lambda t, a: -a / (1 + a), (0, 3), [0.5], t_eval=[1, 3], rtol=1e-9, atol=1e-12).y[0]
+    np.testing.assert_allclose(counts(found, "a").ravel(), truth, rtol=1e-4)
+    np.testing.assert_allclose(counts(found, "b").ravel(), [1, 0], atol=1e-5)

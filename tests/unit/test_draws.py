@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from scipy import linalg, stats
 
-from exodiff.kernels import clocks, draws, laws, random, rejection
+from exodiff.kernels import clocks, draws, lanes, laws, random, rejection
 
 _GATE = 1e-6 / 200
 _N = 1 << 19
@@ -129,12 +129,13 @@ def by_words():
         law = clocks.MassAction(full(factor), full(2), full(20), (_ONE, _ONE), (-_ONE, -_ONE))
         return clocks.mass_action_events(random.Stream(high, jnp.uint32(0)), low, law)
 
-    lanes = jnp.zeros(_CHUNK, jnp.uint32)
+    zeros = jnp.zeros(_CHUNK, jnp.uint32)
     given = [(binomial, (jnp.int32(1), jnp.float32(0))), (poisson, (jnp.float32(0),)), (uptake, (jnp.float32(0),))]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(draws, "word_pair", word_pair)
+        for module in (draws, clocks):
+            patch.setattr(module, "word_pair", word_pair)
         jax.clear_caches()
-        compiled = {f.__name__: jax.jit(f).lower(lanes, lanes, *arguments).compile() for f, arguments in given}
+        compiled = {f.__name__: jax.jit(f).lower(zeros, zeros, *arguments).compile() for f, arguments in given}
     jax.clear_caches()
     return compiled
 
@@ -360,7 +361,7 @@ def test_a_vmap_inside_a_vmap_keeps_every_lane():
 def test_counts_do_not_depend_on_the_block_size(block, monkeypatch):
     arguments = (_stream(2), random.voxel_index((_LANES,)), *_mixture())
     expected = jax.jit(_draw_all)(*arguments)
-    monkeypatch.setattr(draws, "_BLOCK", block)
+    monkeypatch.setattr(lanes, "_BLOCK", block)
     jax.clear_caches()
     try:
         assert (jax.jit(_draw_all)(*arguments) == expected).all()
@@ -369,13 +370,13 @@ def test_counts_do_not_depend_on_the_block_size(block, monkeypatch):
 
 
 def test_counts_do_not_depend_on_the_place_of_a_lane_in_the_array():
-    index, lanes = random.voxel_index((_LANES,)), _mixture()
-    expected = np.asarray(jax.jit(_draw_all)(_stream(2), index, *lanes))
+    index, mixture = random.voxel_index((_LANES,)), _mixture()
+    expected = np.asarray(jax.jit(_draw_all)(_stream(2), index, *mixture))
     order = np.random.default_rng(1).permutation(_LANES)
-    moved = jax.jit(_draw_all)(_stream(2), index[order], *(a[order] for a in lanes))
+    moved = jax.jit(_draw_all)(_stream(2), index[order], *(a[order] for a in mixture))
     assert (np.asarray(moved) == expected[:, order]).all()
     grid = jax.jit(_draw_all)(
-        _stream(2), index[:5000].reshape(10, 20, 25), *(a[:5000].reshape(10, 20, 25) for a in lanes)
+        _stream(2), index[:5000].reshape(10, 20, 25), *(a[:5000].reshape(10, 20, 25) for a in mixture)
     )
     assert (np.asarray(grid).reshape(3, -1) == expected[:, :5000]).all()
 
@@ -484,3 +485,11 @@ def test_uniform_and_exponential_have_their_laws():
     waits = np.asarray(draws.exponential(_stream(1), index, jnp.uint32(0)), float)
     assert (waits > 0).all()
     assert stats.kstest(waits, "expon").pvalue > _GATE
+
+
+@pytest.mark.parametrize("shape", [1, 2, 7, 300, 100_000])
+def test_gamma_numbers_are_sums_of_exponential_times(shape):
+    index = random.voxel_index((_LANES,))
+    found = np.asarray(draws.gamma(_stream(3), index, 0, jnp.full(index.shape, shape)), float)
+    assert stats.kstest(found, stats.gamma(shape).cdf).pvalue > _GATE
+    assert (draws.gamma(_stream(3), index, 0, jnp.zeros(index.shape, jnp.int32)) == 0).all()
