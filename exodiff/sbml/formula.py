@@ -28,7 +28,7 @@ class Formulas:
         self.kinds = {
             getattr(libsbml, name): name
             for name in dir(libsbml)
-            if name.startswith(("AST_", "AST_FUNCTION_")) and isinstance(getattr(libsbml, name), int)
+            if name.startswith("AST_") and isinstance(getattr(libsbml, name), int)
         }
         self._numbers = [libsbml.AST_INTEGER, libsbml.AST_REAL, libsbml.AST_REAL_E, libsbml.AST_RATIONAL]
 
@@ -146,7 +146,7 @@ def substitute(expr: Expression, values: Mapping[str, Expression]) -> Expression
             return expr
 
 
-def simplified(expr: Expression) -> Expression:
+def simplified(expr: Expression) -> Expression:  # noqa: PLR0911  (one return a kind of node)
     """The same value with numbers put together: sums of numbers, and one number in front of a product."""
     match expr:
         case Unary(op, operand):
@@ -185,6 +185,10 @@ def _product(expr: Expression) -> Expression:
     collect(expr, upward=True)
     if number == 0:
         return _ZERO
+    for part in [part for part in below if part in above]:
+        if part in above:
+            above.remove(part)
+            below.remove(part)
     factors = above if number == 1 and above else [Number(number), *above]
     top = reduce(lambda a, b: Binary("*", a, b), factors)
     return reduce(lambda a, b: Binary("/", a, b), below, top)
