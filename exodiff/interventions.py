@@ -59,7 +59,8 @@ def pull_triggers(problem: Problem, inputs: Inputs, state: State, time_s: Real, 
             state = _act_if(acts, problem, inputs, state, intervention, time_s, fold(stream, number))
             # What it did may have ended its own condition, so that it can become true again.
             after = _holds(problem, inputs, state, intervention, time_s)
-            state = _remember(state, place, jnp.where(acts, after, is_true), intervention)
+            kept = jnp.where(acts, after, is_true) if intervention.repeat else is_true | state.was_true[place]
+            state = replace(state, was_true=state.was_true.at[place].set(kept))
         return state
 
     if len(triggered) == 1:
@@ -70,12 +71,6 @@ def pull_triggers(problem: Problem, inputs: Inputs, state: State, time_s: Real, 
 def _holds(problem: Problem, inputs: Inputs, state: State, intervention: Intervention, time_s: Real) -> Mask:
     assert intervention.when is not None
     return read(Voxels(problem, current_inputs(problem, inputs, state), state.counts, time_s), state, intervention.when)
-
-
-def _remember(state: State, place: int, is_true: Mask, intervention: Intervention) -> State:
-    """Keep whether the condition held; for ever if it acts only once."""
-    kept = is_true if intervention.repeat else is_true | state.was_true[place]
-    return replace(state, was_true=state.was_true.at[place].set(kept))
 
 
 def _act_if(

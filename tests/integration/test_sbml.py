@@ -170,7 +170,8 @@ def test_a_known_time_becomes_a_schedule_and_all_else_a_condition(tmp_path):
 
 
 TWO = """<?xml version="1.0" encoding="UTF-8"?><sbml xmlns="http://www.sbml.org/sbml/level3/version1/core" level="3"
-version="1"><model><listOfCompartments><compartment id="a" constant="true"/><compartment id="b" constant="true"/></listOfCompartments>
+version="1"><model><listOfCompartments><compartment id="a" constant="true"/>
+<compartment id="b" constant="true"/></listOfCompartments>
 </model></sbml>"""
 
 
