@@ -114,7 +114,7 @@ def import_(
         raise ConfigError(str(out), "is there already; give another --out, or --overwrite")
     tables = import_sbml(source, duration)
     try:
-        out.write_text(f"# Imported from {source.name}\n{tomli_w.dumps(tables)}", encoding="utf-8")
+        out.write_text(f"# Imported from {source.name!r}\n{tomli_w.dumps(tables)}", encoding="utf-8")
     except OSError as error:
         raise ConfigError(str(out), f"cannot be written ({error.strerror}); give another --out") from None
     _out.print(str(out))

@@ -105,7 +105,8 @@ def _text(path: Path) -> str:
 
 def _prepare(libsbml: Any, document: Any, path: Path) -> None:
     """Let libsbml put functions in their place, make local parameters global, and evaluate initial assignments."""
-    for i in range(document.getNumPlugins()):
+    # before level 3 libsbml has plugins of its own for layouts, which it calls required
+    for i in range(document.getNumPlugins() if document.getLevel() >= 3 else 0):
         package = document.getPlugin(i).getPackageName()
         if document.getPackageRequired(package):
             raise ConfigError(str(path), f"needs the SBML package {package!r}, which is not supported")

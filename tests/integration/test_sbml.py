@@ -155,6 +155,28 @@ def test_names_that_mean_something_else_here_are_changed(tmp_path):
     assert model.problem.network.species == ("t_", "second")
 
 
+def test_a_level_2_file_has_the_units_that_it_defines(tmp_path):
+    libsbml = pytest.importorskip("libsbml")
+    document = libsbml.readSBMLFromString(from_case(dsmts.CASES["dsmts_00032"]))
+    assert document.setLevelAndVersion(2, 4, False)
+    units = "".join(
+        f'<unitDefinition id="{name}"><listOfUnits><unit kind="{kind}" {more}/></listOfUnits></unitDefinition>'
+        for name, kind, more in (
+            ("substance", "item", ""),
+            ("time", "second", 'multiplier="60"'),
+            ("volume", "litre", 'scale="-15"'),
+        )
+    )
+    text = libsbml.writeSBMLToString(document)
+    old = "<listOfCompartments>"
+    text = _edited(text, old, f"<listOfUnitDefinitions>{units}</listOfUnitDefinitions>{old}")
+    model = imported(tmp_path, _edited(text, '<compartment id="Cell"', '<compartment id="Cell" size="2"'))
+    assert model.parameters["second"] == 60.0
+    assert model.config.interventions[0].at == (25.0 * 60.0,)
+    assert model.problem.grid.fluid_volume_um3 == pytest.approx(2.0)  # 2 fL
+    assert reaction_of(model, "Dimerisation")["rate"] == "0.5 * k1 * voxel_volume / second"
+
+
 def test_a_known_time_becomes_a_schedule_and_all_else_a_condition(tmp_path):
     events = {
         "known": ("time >= start + 5", {"X": "50"}),
