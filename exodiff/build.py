@@ -15,6 +15,7 @@ from exodiff.config.species import Density, FromFile, PoissonCount, VoxelCount
 from exodiff.core.dimensions import PER_TIME
 from exodiff.core.errors import ConfigError
 from exodiff.core.expressions import Binary, Call, Compare, Expression, Name, Number, is_zero
+from exodiff.expand.interventions import interventions_of
 from exodiff.expand.reactions import all_reactions
 from exodiff.io.images import read_field, read_labels
 from exodiff.io.tables import read_cells_csv
@@ -82,7 +83,9 @@ class _Builder:
         self.grid = make_grid(config)
         free = tuple(name for name, species in config.species.items() if not species.in_cell)
         in_cell = tuple(name for name, species in config.species.items() if species.in_cell)
-        self.table = SpeciesTable((*free, *in_cell, *config.cells), len(free), len(free) + len(in_cell))
+        names = (*free, *in_cell, *config.cells)
+        constant = frozenset(names.index(name) for name, species in config.species.items() if species.constant)
+        self.table = SpeciesTable(names, len(free), len(free) + len(in_cell), constant)
 
     def model(self) -> ConfiguredModel:
         config = self.config
@@ -91,7 +94,9 @@ class _Builder:
         self.fields |= {f"region.{name}": mask.astype(np.float32) for name, mask in masks.items()}
         network = self._network()
         observables = tuple(self._observable(name) for name in config.observables) or self._totals()
-        values = tuple(o.quantity for o in observables if not isinstance(o.quantity, Profile | Histogram))
+        values = [o.quantity for o in observables if not isinstance(o.quantity, Profile | Histogram)]
+        interventions = interventions_of(config, self._leaf)
+        watched = [a.value for i in interventions for a in i.assignments] + [i.when for i in interventions if i.when]
         problem = Problem(
             grid=self.grid,
             network=network,
@@ -99,13 +104,14 @@ class _Builder:
             field_diffusion=tuple(i for i, n in enumerate(network.free) if f"diffusion.{n}" in self.fields),
             regions=tuple(config.regions),
             observables=observables,
-            event_counters=event_counters(values),
+            event_counters=event_counters((*values, *watched)),
             random_start=self._random_start(),
             engine=config.run.engine,
             precision=config.run.precision,
             step_bound_s=np.inf,
             exit_limit=np.inf,
             hop_limit=np.inf,
+            interventions=interventions,
         )
         step = None if config.run.time_step == "auto" else float(config.run.time_step)
         model = ConfiguredModel(

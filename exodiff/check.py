@@ -12,9 +12,11 @@ from exodiff.core.health import ADVICE, Health
 from exodiff.kernels.diffusion import AUTO_HOPS_PER_STEP, MAX_HOPS_PER_STEP
 from exodiff.kernels.rates import Voxels, rate_factor
 from exodiff.model.network import NewCell
-from exodiff.problem import Inputs, Problem
+from exodiff.observe import current_inputs
+from exodiff.problem import Inputs, Intervention, Problem
 from exodiff.schedule import make_schedule
-from exodiff.simulation import initial_state, make_inputs, precision_context, start_array
+from exodiff.simulation import begin, make_inputs, moments, precision_context, start_array
+from exodiff.state import State
 from exodiff.stepsize import (
     MAX_EXIT_PROBABILITY,
     Bound,
@@ -58,6 +60,15 @@ class ReactionReport:
 
 
 @dataclass(frozen=True)
+class InterventionReport:
+    """One intervention: its times or condition, and what it does."""
+
+    name: str
+    when: str
+    what: str
+
+
+@dataclass(frozen=True)
 class CheckReport:
     """All that ``exodiff check`` tells."""
 
@@ -67,6 +78,7 @@ class CheckReport:
     engine: str
     species: tuple[SpeciesReport, ...]
     reactions: tuple[ReactionReport, ...]
+    interventions: tuple[InterventionReport, ...]
     auto_bounds: tuple[Bound, ...]
     fixed_bounds: tuple[Bound, ...]
     step_s: float
@@ -81,15 +93,17 @@ def check_model(model: ConfiguredModel) -> CheckReport:
     with precision_context(problem.precision):
         inputs = make_inputs(model, None, problem.precision)
         nothing = jnp.zeros((), jnp.uint32)
-        state = initial_state(problem, inputs, start_array(model, problem), nothing, nothing)
+        state = begin(problem, inputs, start_array(model, problem), nothing, nothing)
+        inputs = current_inputs(problem, inputs, state)
         smooth = state.counts.astype(problem.precision)
         voxels = Voxels(problem, inputs, smooth, jnp.zeros((), problem.precision))
         species = _species(voxels, inputs)
-        automatic = step_bounds(problem, inputs, smooth, model.tolerance, AUTO_HOPS_PER_STEP)
-        fixed = step_bounds(problem, inputs, smooth, MAX_EXIT_PROBABILITY, MAX_HOPS_PER_STEP)
+        looked_at = moments(problem, model)
+        automatic = step_bounds(problem, looked_at, model.tolerance, AUTO_HOPS_PER_STEP)
+        fixed = step_bounds(problem, looked_at, MAX_EXIT_PROBABILITY, MAX_HOPS_PER_STEP)
         reactions = _reactions(voxels)
     run = model.config.run
-    schedule = make_schedule(run.duration_s, run.observe_every_s, run.snapshot_every_s, problem.step_bound_s)
+    schedule = make_schedule(run.duration_s, run.observe_every_s, run.snapshot_every_s, problem)
     return CheckReport(
         shape=problem.grid.user_shape,
         spacing_um=problem.grid.spacing_um,
@@ -97,12 +111,13 @@ def check_model(model: ConfiguredModel) -> CheckReport:
         engine=problem.engine,
         species=species,
         reactions=reactions,
+        interventions=tuple(_intervention(i) for i in problem.interventions),
         auto_bounds=tuple(automatic),
         fixed_bounds=tuple(fixed),
         step_s=max(interval.dt_s for interval in schedule.intervals),
         num_steps=2 * schedule.num_pairs,
         state_bytes=state.counts.nbytes * run.replicates,
-        warnings=_warnings(problem, species),
+        warnings=(*_warnings(problem, species), *_late(problem, run.duration_s)),
     )
 
 
@@ -134,6 +149,32 @@ def _reactions(voxels: Voxels) -> tuple[ReactionReport, ...]:
     return tuple(reports)
 
 
+def _intervention(intervention: Intervention) -> InterventionReport:
+    if intervention.when is not None:
+        when = f"{'each time' if intervention.repeat else 'once'} {to_text(intervention.when)}"
+    else:
+        shown = [f"{at:g} s" for at in intervention.at_s[:3]]
+        more = len(intervention.at_s) - len(shown)
+        when = "at " + ", ".join(shown) + (f" and {more} more times" if more else "")
+    what = [
+        f"{a.target} {'+=' if a.adds else '='} {to_text(a.value)}{' * V' if a.per_volume else ''}"
+        for a in intervention.assignments
+    ]
+    what += [f"remove {name}" for name in intervention.removes]
+    return InterventionReport(
+        intervention.name, when, "; ".join(what) + (f" in {intervention.region}" if intervention.region else "")
+    )
+
+
+def _late(problem: Problem, duration_s: float) -> tuple[str, ...]:
+    """Warnings of scheduled times that the run does not reach."""
+    return tuple(
+        f"interventions.{i.name}: {late} of its times are after the end of the run at {duration_s:g} s"
+        for i in problem.scheduled
+        if (late := sum(at > duration_s * (1.0 + 1e-9) for at in i.at_s))
+    )
+
+
 def _warnings(problem: Problem, species: tuple[SpeciesReport, ...]) -> tuple[str, ...]:
     """What is allowed but likely not meant."""
     axes = zip(problem.grid.spacing_um, problem.grid.shape, strict=True)
@@ -152,14 +193,16 @@ def _warnings(problem: Problem, species: tuple[SpeciesReport, ...]) -> tuple[str
         and not any(change > 0 for c in network.channels for s, change in c.changes if s == place)
         and not any(p.species == place for c in network.channels for p in c.bursts)
         and not any(wall.species == place for wall in problem.walls)
+        and not any(a.target == report.name for i in problem.interventions for a in i.assignments)
         and report.kind != "cell type"
     ]
     return tuple(warnings)
 
 
-def explain_failure(problem: Problem, inputs: Inputs, counts: Array, time_s: float, health: Health) -> str:
+def explain_failure(problem: Problem, inputs: Inputs, state: State, time_s: float, health: Health) -> str:
     """Say in one line why a state cannot advance: the species or reaction, the voxel, the advice."""
-    network = problem.network
+    network, counts = problem.network, state.counts
+    inputs = current_inputs(problem, inputs, state)
     voxels = Voxels(problem, inputs, counts, jnp.asarray(time_s, problem.precision))
     if health is Health.OVERFLOW:
         place, *voxel = _first(np.asarray(counts) < 0)

@@ -1,4 +1,4 @@
-"""The command line: ``exodiff run``, ``resume``, ``check``, ``plot``, ``info``. The only place that prints."""
+"""The command line: ``run``, ``resume``, ``check``, ``import``, ``plot``, ``info``. The only place that prints."""
 
 import sys
 import time
@@ -92,6 +92,32 @@ def check(config: Config, set_: Set = None, engine: Engine = None) -> None:
     from exodiff.report import render  # noqa: PLC0415
 
     render(check_model(build(settings)), settings, _out)
+
+
+@app.command(name="import")
+def import_(
+    source: Annotated[Path, typer.Argument(help="SBML file of a stochastic model.", show_default=False)],
+    out: Annotated[Path | None, typer.Option("--out", help="Model file; default: the same name with .toml.")] = None,
+    duration: Annotated[str, typer.Option("--duration", help="How long a run is; SBML does not say.")] = "100 s",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model file.")] = False,
+) -> None:
+    """Make a model file of an SBML file: one well-mixed voxel.
+
+    Example: exodiff import model.xml --out model.toml
+    """
+    import tomli_w  # noqa: PLC0415
+
+    from exodiff.sbml.convert import import_sbml  # noqa: PLC0415
+
+    out = out or source.with_suffix(".toml")
+    if out.exists() and not overwrite:
+        raise ConfigError(str(out), "is there already; give another --out, or --overwrite")
+    tables = import_sbml(source, duration)
+    try:
+        out.write_text(f"# Imported from {source.name!r}\n{tomli_w.dumps(tables)}", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(str(out), f"cannot be written ({error.strerror}); give another --out") from None
+    _out.print(str(out))
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """Observables: what is read off a state, exactly, and the arithmetic on it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array, lax
 
 from exodiff.core.arrays import COUNT_DTYPE, TINY_OCCUPANCY, Mask, Real
-from exodiff.core.expressions import Call, Expression, Name, evaluate, to_text, walk
+from exodiff.core.expressions import OBSERVABLE_FORMS, Call, Expression, Name, evaluate, to_text, walk
 from exodiff.kernels import totals
 from exodiff.kernels.rates import Voxels
 from exodiff.lattice.grid import Grid
@@ -17,21 +17,30 @@ from exodiff.state import State
 
 
 class Measured(NamedTuple):
-    """What a state gives: exact totals by their text, and arrays of profiles and histograms by observable."""
+    """What a state gives.
+
+    Attributes:
+        totals: exact totals by their text.
+        arrays: profiles and histograms by observable.
+        settings: values now of the parameters that interventions change, by name.
+
+    """
 
     totals: dict[str, Array]
     arrays: dict[str, Array]
+    settings: dict[str, Array]
 
 
-def measured_calls(problem: Problem) -> tuple[Call, ...]:
-    """The totals, means and event counts that the observables name, once each."""
-    calls = [
-        node
-        for observable in problem.observables
-        if not isinstance(observable.quantity, Profile | Histogram)
-        for node in walk(observable.quantity)
-        if isinstance(node, Call) and node.function in ("total", "mean", "events")
-    ]
+def scalar_expressions(problem: Problem) -> tuple[Expression, ...]:
+    """The expressions of the scalar observables."""
+    quantities = (observable.quantity for observable in problem.observables)
+    return tuple(q for q in quantities if not isinstance(q, Profile | Histogram))
+
+
+def measured_calls(expressions: Iterable[Expression]) -> tuple[Call, ...]:
+    """The totals, means and event counts that expressions name, once each."""
+    nodes = (node for expression in expressions for node in walk(expression))
+    calls = (n for n in nodes if isinstance(n, Call) and n.function in OBSERVABLE_FORMS)
     return tuple(dict.fromkeys(calls))
 
 
@@ -46,11 +55,38 @@ def _reaction_and_region(call: Call) -> tuple[str, str]:
     return reaction, region[0] if region else ""
 
 
+def current_inputs(problem: Problem, inputs: Inputs, state: State) -> Inputs:
+    """The inputs with the values that interventions gave to parameters."""
+    settings = {name: state.settings[i] for i, name in enumerate(problem.settings)}
+    return inputs._replace(parameters={**inputs.parameters, **settings})
+
+
 def measure(problem: Problem, inputs: Inputs, state: State, time_s: Real) -> Measured:
     """Read the observables off a state; totals are exact."""
+    inputs = current_inputs(problem, inputs, state)
     voxels = Voxels(problem, inputs, state.counts, time_s)
+    arrays = {}
+    for observable in problem.observables:
+        if isinstance(observable.quantity, Profile):
+            arrays[observable.name] = _profile(voxels, observable.quantity)
+        elif isinstance(observable.quantity, Histogram):
+            arrays[observable.name] = _histogram(voxels, observable.quantity)
+    sums = _sums(voxels, state, scalar_expressions(problem))
+    return Measured(sums, arrays, {name: inputs.parameters[name] for name in problem.settings})
+
+
+def read(voxels: Voxels, state: State, expression: Expression) -> Array:
+    """Value of one scalar expression of a state (for a condition, whether it holds), as inside ``simulate``."""
+    problem = voxels.problem
+    sums = _sums(voxels, state, (expression,))
+    found = evaluate(expression, _look_up(sums, voxels.inputs.parameters, voxels.time_s, problem.precision, jnp), jnp)
+    return jnp.asarray(found)
+
+
+def _sums(voxels: Voxels, state: State, expressions: Iterable[Expression]) -> dict[str, Array]:
+    problem = voxels.problem
     sums: dict[str, Array] = {}
-    for call in measured_calls(problem):
+    for call in measured_calls(expressions):
         key = to_text(call)
         if call.function == "events":
             sums[key] = state.events[problem.event_counters.index(_reaction_and_region(call))]
@@ -61,13 +97,7 @@ def measure(problem: Problem, inputs: Inputs, state: State, time_s: Real) -> Mea
         sums[key] = totals.total(counts * (_share_of_type(voxels, species, where[0]) if where else weight))
         if call.function == "mean":
             sums[f"size of {key}"] = totals.total(jnp.broadcast_to(weight, counts.shape))
-    arrays = {}
-    for observable in problem.observables:
-        if isinstance(observable.quantity, Profile):
-            arrays[observable.name] = _profile(voxels, observable.quantity)
-        elif isinstance(observable.quantity, Histogram):
-            arrays[observable.name] = _histogram(voxels, observable.quantity)
-    return Measured(sums, arrays)
+    return sums
 
 
 def _weight(voxels: Voxels, where: str) -> Array:
@@ -94,29 +124,38 @@ def scalars(
     Args:
         problem: its observables are evaluated.
         measured: totals as words, with any leading axes.
-        parameters: values of the parameters that the observables name.
+        parameters: values of the parameters that the observables name; those that interventions change are in
+            ``measured``.
         time_s: time of the state.
         xp: ``numpy`` (float64, totals exact to 2^48) or ``jax.numpy`` (the problem's precision).
 
     """
     dtype = "float64" if xp is np else problem.precision
-
-    def look_up(node: Name | Call) -> Any:
-        if isinstance(node, Name):
-            return time_s if node.name == "t" else parameters[node.name]
-        key = to_text(node)
-        value = _real(measured.totals[key], dtype, xp)
-        if node.function == "mean":
-            size = _real(measured.totals[f"size of {key}"], dtype, xp)
-            return xp.where(size > 0, value / xp.where(size > 0, size, 1.0), xp.nan)
-        return value
-
+    look_up = _look_up(measured.totals, {**parameters, **measured.settings}, time_s, dtype, xp)
     with np.errstate(divide="ignore", invalid="ignore"):
         return {
             observable.name: evaluate(observable.quantity, look_up, xp)
             for observable in problem.observables
             if not isinstance(observable.quantity, Profile | Histogram)
         }
+
+
+def _look_up(
+    sums: Mapping[str, Any], parameters: Mapping[str, Any], time_s: Any, dtype: str, xp: Any
+) -> Callable[[Name | Call], Any]:
+    """The meaning of the names and forms of a scalar expression."""
+
+    def look_up(node: Name | Call) -> Any:
+        if isinstance(node, Name):
+            return time_s if node.name == "t" else parameters[node.name]
+        key = to_text(node)
+        value = _real(sums[key], dtype, xp)
+        if node.function == "mean":
+            size = _real(sums[f"size of {key}"], dtype, xp)
+            return xp.where(size > 0, value / xp.where(size > 0, size, 1.0), xp.nan)
+        return value
+
+    return look_up
 
 
 def _real(words: Any, dtype: str, xp: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from exodiff.core.arrays import Precision
-from exodiff.core.expressions import Expression
+from exodiff.core.expressions import Compare, Expression
 from exodiff.lattice.grid import Grid
 from exodiff.model.network import Network
 
@@ -55,6 +55,48 @@ class Observable:
 
 
 @dataclass(frozen=True)
+class Assignment:
+    """What an intervention does to one species or parameter.
+
+    Args:
+        target: a species (a number in every voxel, for species in cells in every cell) or a parameter.
+        value: an expression; of the voxel for species, of the whole lattice for parameters.
+        adds: whether it is added to what is there.
+        per_volume: whether it is a concentration, to be multiplied by the fluid volume of a voxel.
+
+    """
+
+    target: str
+    value: Expression
+    adds: bool
+    per_volume: bool = False
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """Something done from outside, at given times or when a condition becomes true.
+
+    Args:
+        name: its address for random bits.
+        assignments: all with the values from before the intervention.
+        removes: cell types that are taken away afterwards, with what is in them.
+        region: name of the region it is limited to (parameters aside), or empty.
+        at_s: scheduled times, rising.
+        when: the condition, or None if it is scheduled.
+        repeat: whether it acts each time the condition becomes true, not only the first.
+
+    """
+
+    name: str
+    assignments: tuple[Assignment, ...]
+    removes: tuple[str, ...] = ()
+    region: str = ""
+    at_s: tuple[float, ...] = ()
+    when: Compare | None = None
+    repeat: bool = False
+
+
+@dataclass(frozen=True)
 class Problem:
     """Everything static: hashed by value, a key of the compilation cache.
 
@@ -72,6 +114,7 @@ class Problem:
         step_bound_s: the longest step; every interval is cut into an even number of equal ones.
         exit_limit: largest exit rate times step before a step is cut into substeps.
         hop_limit: largest D dt / h^2 before a step is cut into substeps.
+        interventions: in the order in which they act when they fall on one time.
 
     """
 
@@ -88,6 +131,23 @@ class Problem:
     step_bound_s: float
     exit_limit: float
     hop_limit: float
+    interventions: tuple[Intervention, ...] = ()
+
+    @property
+    def scheduled(self) -> tuple[Intervention, ...]:
+        """Interventions at given times."""
+        return tuple(i for i in self.interventions if i.when is None)
+
+    @property
+    def triggered(self) -> tuple[Intervention, ...]:
+        """Interventions on a condition."""
+        return tuple(i for i in self.interventions if i.when is not None)
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Parameters that interventions change: their values are part of the state."""
+        targets = (a.target for i in self.interventions for a in i.assignments)
+        return tuple(dict.fromkeys(t for t in targets if t not in self.network.species))
 
 
 class Inputs(NamedTuple):

@@ -19,6 +19,8 @@ def render(report: "CheckReport", config: RunConfig, console: Console) -> None:
     console.print(f"{config.title or 'untitled'}: {shape} voxels of {spacing} um, engine {report.engine}")
     console.print(_species_table(report))
     console.print(_reaction_table(report))
+    if report.interventions:
+        console.print(_intervention_table(report))
     console.print("longest automatic step by cause (the first binds):")
     _print_bounds(report.auto_bounds, console)
     console.print("longest step that run.time_step may give:")
@@ -49,6 +51,13 @@ def _species_table(report: "CheckReport") -> Table:
             "-" if high == 0 else f"{low:.3g} ... {high:.3g}" if low < high else f"{high:.3g}",
             "-" if species.range_um is None else f"{species.range_um:.3g}",
         )
+    return table
+
+
+def _intervention_table(report: "CheckReport") -> Table:
+    table = Table("intervention", "when", "what", box=None, pad_edge=False)
+    for intervention in report.interventions:
+        table.add_row(intervention.name, intervention.when, intervention.what)
     return table
 
 

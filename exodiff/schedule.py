@@ -1,20 +1,22 @@
 """The times of a run at which something is written, and the steps between them."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
-from exodiff.stepsize import Interval, intervals
+from exodiff.interventions import scheduled_now
+from exodiff.problem import Problem
+from exodiff.stepsize import Interval, intervals, merge_times
 
 
 @dataclass(frozen=True)
 class Moment:
-    """A scheduled time, and what is recorded at it."""
+    """A scheduled time, what is recorded at it, and which scheduled interventions act before that."""
 
     time_s: float
     observe: bool
     snapshot: int | None
+    fires: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,18 +53,21 @@ class Schedule:
         return self.intervals[interval].start_s + 2 * inside * self.intervals[interval].dt_s
 
 
-def make_schedule(duration_s: float, observe_every_s: float, snapshot_every_s: float, step_bound_s: float) -> Schedule:
-    """Cut a run into intervals: multiples of the two periods, and the end, where both are always recorded."""
+def make_schedule(duration_s: float, observe_every_s: float, snapshot_every_s: float, problem: Problem) -> Schedule:
+    """Cut a run at multiples of the two periods, at interventions, and at the end, where both are recorded."""
     observed = _multiples(observe_every_s, duration_s)
     pictured = _multiples(snapshot_every_s, duration_s)
-    times = _merge([*observed, *pictured], duration_s)
+    intervened = [at for intervention in problem.scheduled for at in intervention.at_s]
+    times = merge_times([*observed, *pictured, *intervened], duration_s)
     moments = []
     num_snapshots = 0
     for time in times:
         is_pictured = _is_in(time, pictured, duration_s)
-        moments.append(Moment(time, _is_in(time, observed, duration_s), num_snapshots if is_pictured else None))
+        is_observed = _is_in(time, observed, duration_s)
+        fires = scheduled_now(problem, time, 1e-9 * duration_s)
+        moments.append(Moment(time, is_observed, num_snapshots if is_pictured else None, fires))
         num_snapshots += is_pictured
-    cut = intervals(tuple(times), step_bound_s)
+    cut = intervals(tuple(times), problem.step_bound_s)
     before = np.concatenate(([0], np.cumsum([i.num_pairs for i in cut], dtype=np.int64)))
     return Schedule(tuple(moments), cut, tuple(int(n) for n in before))
 
@@ -70,17 +75,6 @@ def make_schedule(duration_s: float, observe_every_s: float, snapshot_every_s: f
 def _multiples(every_s: float, duration_s: float) -> list[float]:
     count = int(np.floor(duration_s / every_s * (1.0 + 1e-9)))
     return [i * every_s for i in range(count + 1) if i * every_s <= duration_s] + [duration_s]
-
-
-def _merge(times: list[float], duration_s: float) -> list[float]:
-    """Rising times, with those that differ by rounding only taken as one."""
-    ordered = sorted(times)
-    kept = [ordered[0]]
-    for earlier, later in pairwise(ordered):
-        if later - earlier > 1e-9 * duration_s:
-            kept.append(later)
-    kept[-1] = duration_s
-    return kept
 
 
 def _is_in(time_s: float, times: list[float], duration_s: float) -> bool:

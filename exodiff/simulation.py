@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,15 +14,16 @@ from jax import Array, lax
 from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, Bits, Precision
 from exodiff.core.errors import ConfigError, SimulationError
 from exodiff.core.health import ADVICE, Health
+from exodiff.interventions import intervene, scheduled_now, states_after_each
 from exodiff.kernels.cell_events import initial_contents
 from exodiff.kernels.policies import policy_of
 from exodiff.kernels.random import fold, make_stream, site_id, voxel_index
 from exodiff.kernels.rates import Voxels
-from exodiff.observe import measure, scalars
+from exodiff.observe import current_inputs, measure, scalars
 from exodiff.problem import Inputs, Model, Problem
 from exodiff.state import State
 from exodiff.step import advance_pair
-from exodiff.stepsize import Interval, intervals, with_step
+from exodiff.stepsize import Interval, Moments, intervals, merge_times, with_step
 from exodiff.trajectory import Trajectory, is_traced
 
 
@@ -57,16 +58,15 @@ def simulate(
     """
     _check_call(seed, replicates, time_step)
     problem = _problem(model, engine, time_step)
-    schedule = _schedule(times, problem.step_bound_s)
+    plan = _plan(times, problem)
     with precision_context(problem.precision):
         inputs = make_inputs(model, parameters, problem.precision)
         run = _trajectories(
             problem,
-            schedule,
+            plan,
             inputs,
             start_array(model, problem),
             jnp.asarray(seed, BITS_DTYPE),
-            record_start=times[0] == 0,
             replicates=replicates,
         )
         trajectory = Trajectory(np.asarray(times, float), *run, problem=problem)
@@ -131,8 +131,32 @@ def initial_state(problem: Problem, inputs: Inputs, start: Array, seed: Bits, re
             means = means * voxels.occupancy()
         counts = counts.at[species].add(policy_of(problem.engine).poisson(stream, index, 0, means).astype(counts.dtype))
     events_dtype = problem.precision if problem.engine == "mean_field" else BITS_DTYPE
-    events = jnp.zeros((len(problem.event_counters), 2), events_dtype)
-    return State(jnp.zeros((), BITS_DTYPE), counts, events, jnp.zeros((), COUNT_DTYPE))
+    settings = [inputs.parameters[name] for name in problem.settings]
+    return State(
+        pair=jnp.zeros((), BITS_DTYPE),
+        counts=counts,
+        events=jnp.zeros((len(problem.event_counters), 2), events_dtype),
+        settings=jnp.stack(settings) if settings else jnp.zeros((0,), problem.precision),
+        was_true=jnp.zeros((len(problem.triggered),), bool),
+        health=jnp.zeros((), COUNT_DTYPE),
+    )
+
+
+def begin(problem: Problem, inputs: Inputs, start: Array, seed: Bits, replicate: Bits) -> State:
+    """The state of one replicate at time zero, after the interventions of that time."""
+    state = initial_state(problem, inputs, start, seed, replicate)
+    fires = jnp.asarray(scheduled_now(problem, 0.0, 0.0), bool)
+    return intervene_at(problem, inputs, seed, replicate, state, fires, jnp.zeros((), problem.precision))
+
+
+def intervene_at(
+    problem: Problem, inputs: Inputs, seed: Bits, replicate: Bits, state: State, fires: Array, time_s: Array
+) -> State:
+    """Do scheduled interventions at the end of an interval, and what they trigger."""
+    if not problem.interventions:
+        return state
+    stream = fold(make_stream(seed, replicate), state.pair, site_id("interventions"))
+    return intervene(problem, inputs, state, fires, time_s, stream)
 
 
 def advance(
@@ -173,19 +197,33 @@ def _advance_differentiably(
     return scanned(state)
 
 
-@partial(jax.jit, static_argnames=("problem", "schedule", "record_start", "replicates"))
+class _Plan(NamedTuple):
+    """When what happens.
+
+    Attributes:
+        intervals: stretches up to each requested time or intervention.
+        fires: for each stretch, which of the scheduled interventions act at its end.
+        rows: the requested times among the start (0) and the ends of the stretches.
+
+    """
+
+    intervals: tuple[Interval, ...]
+    fires: tuple[tuple[bool, ...], ...]
+    rows: tuple[int, ...]
+
+
+@partial(jax.jit, static_argnames=("problem", "plan", "replicates"))
 def _trajectories(
     problem: Problem,
-    schedule: tuple[Interval, ...],
+    plan: _Plan,
     inputs: Inputs,
     start: Array,
     seed: Bits,
     *,
-    record_start: bool,
     replicates: int,
 ) -> tuple[Array, dict[str, Array], Array]:
     """Counts, observables and health of all replicates."""
-    one = partial(_trajectory, problem, schedule, inputs, start, seed, record_start=record_start)
+    one = partial(_trajectory, problem, plan, inputs, start, seed)
     if replicates == 1:
         return jax.tree.map(lambda a: a[None], one(jnp.zeros((), BITS_DTYPE)))
     return jax.vmap(one)(jnp.arange(replicates, dtype=BITS_DTYPE))
@@ -193,39 +231,45 @@ def _trajectories(
 
 def _trajectory(
     problem: Problem,
-    schedule: tuple[Interval, ...],
+    plan: _Plan,
     inputs: Inputs,
     start: Array,
     seed: Bits,
     replicate: Bits,
-    *,
-    record_start: bool,
 ) -> tuple[Array, dict[str, Array], Array]:
     real = problem.precision
-    first = initial_state(problem, inputs, start, seed, replicate)
-    longest = max((interval.num_pairs for interval in schedule), default=0)
+    first = begin(problem, inputs, start, seed, replicate)
+    longest = max((interval.num_pairs for interval in plan.intervals), default=0)
 
     def read(state: State, time_s: Array) -> tuple[Array, dict[str, Array]]:
         measured = measure(problem, inputs, state, time_s)
         values = scalars(problem, measured, inputs.parameters, time_s, jnp)
         return state.counts, {name: jnp.asarray(v, real) for name, v in {**values, **measured.arrays}.items()}
 
-    def stretch(state: State, interval: tuple[Array, Array, Array]) -> tuple[State, tuple[Array, dict[str, Array]]]:
+    def stretch(state: State, row: tuple[Array, Array, Array, Array]) -> tuple[State, tuple[Array, dict[str, Array]]]:
+        *interval, fires = row
         start_s, dt_s, num_pairs = interval
         if problem.engine == "mean_field":
-            state = _advance_differentiably(problem, inputs, state, interval, longest)
+            state = _advance_differentiably(problem, inputs, state, (start_s, dt_s, num_pairs), longest)
         else:
             state = advance(problem, inputs, seed, replicate, state, (start_s, dt_s), 0, num_pairs)
-        return state, read(state, start_s + 2.0 * dt_s * num_pairs.astype(real))
+        end_s = start_s + 2.0 * dt_s * num_pairs.astype(real)
+        if problem.scheduled:
+            state = intervene_at(problem, inputs, seed, replicate, state, fires, end_s)
+        return state, read(state, end_s)
 
     table = (
-        jnp.asarray([i.start_s for i in schedule], real),
-        jnp.asarray([i.dt_s for i in schedule], real),
-        jnp.asarray([i.num_pairs for i in schedule], COUNT_DTYPE),
+        jnp.asarray([i.start_s for i in plan.intervals], real),
+        jnp.asarray([i.dt_s for i in plan.intervals], real),
+        jnp.asarray([i.num_pairs for i in plan.intervals], COUNT_DTYPE),
+        jnp.asarray(plan.fires, bool),
     )
     last, records = lax.scan(stretch, first, table)
-    if record_start:
+    if plan.rows[0] == 0:
         records = jax.tree.map(lambda a, b: jnp.concatenate((a[None], b)), read(first, jnp.zeros((), real)), records)
+    if len(plan.rows) <= len(plan.intervals):
+        wanted = np.asarray(plan.rows) - (plan.rows[0] > 0)
+        records = jax.tree.map(lambda a: a[wanted], records)
     return records[0], records[1], last.health
 
 
@@ -243,25 +287,35 @@ def _problem(model: Model, engine: str | None, time_step: float | None) -> Probl
 
 def bounded(problem: Problem, model: Model, time_step_s: float | None) -> Problem:
     """The problem with the step that the model's own parameters allow."""
+    with precision_context(problem.precision):
+        return with_step(problem, moments(problem, model), time_step_s, model.tolerance)
+
+
+def moments(problem: Problem, model: Model) -> Moments:
+    """What bounds on the step look at: the start, with means for random numbers, and what interventions make of it."""
     with jax.ensure_compile_time_eval(), precision_context(problem.precision):
         inputs = make_inputs(model, None, problem.precision)
         smooth = replace(problem, engine="mean_field")
         nothing = jnp.zeros((), BITS_DTYPE)
         start = jnp.asarray(model.start, problem.precision)
-        counts = initial_state(smooth, inputs, start, nothing, nothing).counts
-        found = with_step(smooth, inputs, counts, time_step_s, model.tolerance)
-    return replace(found, engine=problem.engine)
+        first = initial_state(smooth, inputs, start, nothing, nothing)
+        states = states_after_each(smooth, inputs, first, make_stream(nothing, nothing))
+        return [(current_inputs(problem, inputs, state), state.counts) for state in states]
 
 
-def _schedule(times: Sequence[float], bound_s: float) -> tuple[Interval, ...]:
-    """Intervals up to each of the times."""
+def _plan(times: Sequence[float], problem: Problem) -> _Plan:
+    """Intervals up to each of the times and interventions."""
     given = np.asarray(times, float)
     if given.ndim != 1 or given.size == 0 or not np.all(np.isfinite(given)):
         raise ConfigError("times", "a non-empty list of finite numbers (seconds) is needed")
     if given[0] < 0 or np.any(np.diff(given) <= 0):
         raise ConfigError("times", "must rise, from 0 or later")
-    starts = tuple(given) if given[0] == 0 else (0.0, *given)
-    return intervals(starts, bound_s)
+    last = float(given[-1])
+    at = (at for intervention in problem.scheduled for at in intervention.at_s)
+    cuts = merge_times((0.0, *map(float, given), *at), last)
+    fires = tuple(scheduled_now(problem, cut, 1e-9 * last) for cut in cuts[1:])
+    rows = tuple(int(np.abs(np.asarray(cuts) - time).argmin()) for time in given)
+    return _Plan(intervals(tuple(cuts), problem.step_bound_s), fires, rows)
 
 
 def _check_call(seed: int | Bits, replicates: int, time_step: float | None) -> None:

@@ -7,7 +7,7 @@ unrolled, so that it can be differentiated.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from jax import Array, lax
 from exodiff.core.arrays import COUNT_DTYPE, Bits, Number, Real
 from exodiff.core.expressions import names
 from exodiff.core.health import Health
+from exodiff.interventions import pull_triggers
 from exodiff.kernels import totals
 from exodiff.kernels.cell_events import make_cells, move_cells
 from exodiff.kernels.diffusion import even_hop_flows, hop_flows, hop_rates, injection, net_gain, transition
@@ -35,6 +36,7 @@ from exodiff.kernels.reactions import (
     wipe_cells,
 )
 from exodiff.model.network import Channel, DrawKind, NewCell
+from exodiff.observe import current_inputs
 from exodiff.problem import FixedWall, Inputs, Problem
 from exodiff.state import State
 from exodiff.stepsize import MAX_EXIT_PROBABILITY, MAX_HOPS_PER_STEP, exit_and_hop_rates
@@ -425,12 +427,11 @@ def advance_pair(
     health is not good stays as it is.
     """
     root = fold(make_stream(seed, replicate), state.pair)
-    carry = _Carry(state.counts, state.events)
     if not is_discrete(policy_of(problem.engine)):
-        health = _mean_field_health(problem, inputs, state, time_s, dt_s)
-        carry = step_pair(problem, inputs, fold(root, 0), carry, time_s, dt_s)
-        return State(state.pair + jnp.uint32(1), carry.counts, carry.events, health)
-    limits = exit_and_hop_rates(problem, inputs, state.counts, time_s)
+        health = _mean_field_health(problem, current_inputs(problem, inputs, state), state, time_s, dt_s)
+        state = _advance_once(problem, inputs, replace(state, health=health), (root, 0, 0), time_s, dt_s)
+        return replace(state, pair=state.pair + jnp.uint32(1))
+    limits = exit_and_hop_rates(problem, current_inputs(problem, inputs, state), state.counts, time_s)
     excess = jnp.maximum(limits.exit_per_s * dt_s / problem.exit_limit, limits.hop_excess_per_s * dt_s)
     halvings = jnp.ceil(jnp.log2(jnp.maximum(excess, 1.0) * (1.0 - 1e-6))).astype(COUNT_DTYPE)
     health = jnp.where(state.health != Health.GOOD, state.health, limits.health)
@@ -440,14 +441,34 @@ def advance_pair(
     substeps = jnp.where(health == Health.GOOD, 1 << halvings, 0)
     dt_sub = dt_s / (1 << halvings).astype(dt_s.dtype)
 
-    def substep(k: Array, carry: _Carry) -> _Carry:
+    def substep(k: Array, state: State) -> State:
         start = time_s + 2.0 * dt_sub * k
-        return step_pair(problem, inputs, fold(root, k, halvings), carry, start, dt_sub)
+        return _advance_once(problem, inputs, state, (root, k, halvings), start, dt_sub)
 
-    carry = lax.fori_loop(0, substeps, substep, carry)
-    overflowed = (health == Health.GOOD) & (jnp.min(carry.counts) < 0)
-    health = jnp.where(overflowed, Health.OVERFLOW, health).astype(health.dtype)
-    return State(state.pair + jnp.uint32(1), carry.counts, carry.events, health)
+    state = lax.fori_loop(0, substeps, substep, replace(state, health=health))
+    overflowed = (state.health == Health.GOOD) & (jnp.min(state.counts) < 0)
+    health = jnp.where(overflowed, Health.OVERFLOW, state.health).astype(state.health.dtype)
+    return replace(state, health=health, pair=state.pair + jnp.uint32(1))
+
+
+def _advance_once(
+    problem: Problem,
+    inputs: Inputs,
+    state: State,
+    address: tuple[Stream, Array | int, Array | int],
+    time_s: Real,
+    dt_s: Real,
+) -> State:
+    """A pair of steps without looking at their length, and the interventions that it triggers.
+
+    The address is the stream of the pair, the substep and the number of halvings.
+    """
+    root, substep, halvings = address
+    carry = _Carry(state.counts, state.events)
+    current = current_inputs(problem, inputs, state)
+    carry = step_pair(problem, current, fold(root, substep, halvings), carry, time_s, dt_s)
+    state = replace(state, counts=carry.counts, events=carry.events)
+    return pull_triggers(problem, inputs, state, time_s + 2.0 * dt_s, fold(root, site_id("interventions"), substep))
 
 
 def _mean_field_health(problem: Problem, inputs: Inputs, state: State, time_s: Real, dt_s: Real) -> Array:

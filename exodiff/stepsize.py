@@ -1,5 +1,6 @@
 """How long a step may be: exit rates of molecules, growth by feedback, and hops."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
@@ -111,12 +112,24 @@ class Bound(NamedTuple):
     cause: str
 
 
-def step_bounds(problem: Problem, inputs: Inputs, counts: Array, tolerance: float, hops: float) -> list[Bound]:
-    """What bounds the step at the start, shortest first: exits of each species at the tolerance, hops of each.
+Moments = Sequence[tuple[Inputs, Array]]
+"""Inputs and counts, at the start and after what interventions do."""
+
+
+def step_bounds(problem: Problem, moments: Moments, tolerance: float, hops: float) -> list[Bound]:
+    """What bounds the step at some moments, shortest first: exits of each species at the tolerance, hops of each.
 
     Exit rates are those that a first molecule would meet anywhere on the lattice, so that a species which is not there
     yet counts too.
     """
+    shortest: dict[str, Bound] = {}
+    for inputs, counts in moments:
+        for bound in _bounds_now(problem, inputs, counts, tolerance, hops):
+            shortest[bound.cause] = min(bound, shortest.get(bound.cause, bound))
+    return sorted(shortest.values())
+
+
+def _bounds_now(problem: Problem, inputs: Inputs, counts: Array, tolerance: float, hops: float) -> list[Bound]:
     voxels = Voxels(problem, inputs, counts, jnp.zeros((), problem.precision))
     longest = -np.log1p(-tolerance)
     bounds = []
@@ -131,10 +144,10 @@ def step_bounds(problem: Problem, inputs: Inputs, counts: Array, tolerance: floa
         fastest = float(largest_hops(diffusivity, problem.grid))
         if fastest > 0:
             bounds.append(Bound(hops / fastest, f"the hop limit of species.{problem.network.species[species]}"))
-    return sorted(bounds)
+    return bounds
 
 
-def with_step(problem: Problem, inputs: Inputs, counts: Array, time_step_s: float | None, tolerance: float) -> Problem:
+def with_step(problem: Problem, moments: Moments, time_step_s: float | None, tolerance: float) -> Problem:
     """The problem with its step bound: a fixed step, or the longest within the tolerance.
 
     Raises:
@@ -142,11 +155,11 @@ def with_step(problem: Problem, inputs: Inputs, counts: Array, time_step_s: floa
 
     """
     if time_step_s is None:
-        bounds = step_bounds(problem, inputs, counts, tolerance, AUTO_HOPS_PER_STEP)
+        bounds = step_bounds(problem, moments, tolerance, AUTO_HOPS_PER_STEP)
         step = bounds[0].step_s if bounds else float("inf")
         exit_limit, hop_limit = -float(np.log1p(-tolerance)), AUTO_HOPS_PER_STEP
     else:
-        bounds = step_bounds(problem, inputs, counts, MAX_EXIT_PROBABILITY, MAX_HOPS_PER_STEP)
+        bounds = step_bounds(problem, moments, MAX_EXIT_PROBABILITY, MAX_HOPS_PER_STEP)
         if bounds and time_step_s > bounds[0].step_s * (1.0 + 1e-6):
             limit, cause = bounds[0]
             raise ConfigError(
@@ -164,6 +177,17 @@ class Interval(NamedTuple):
     start_s: float
     dt_s: float
     num_pairs: int
+
+
+def merge_times(times_s: Iterable[float], last_s: float) -> list[float]:
+    """Rising times up to the last, with those that differ by rounding only taken as one."""
+    ordered = sorted(time for time in times_s if time <= last_s * (1.0 + 1e-9))
+    kept = ordered[:1]
+    for time in ordered[1:]:
+        if time - kept[-1] > 1e-9 * last_s:
+            kept.append(time)
+    kept[-1] = last_s
+    return kept
 
 
 def intervals(times_s: tuple[float, ...], bound_s: float) -> tuple[Interval, ...]:

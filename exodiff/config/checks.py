@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 
 from exodiff.config.fields import EXAMPLES
+from exodiff.config.intervention_checks import check_interventions
 from exodiff.config.names import Namespace, gather, reaction_path
 from exodiff.config.place_checks import check_places, check_regions
 from exodiff.config.schema import Observable, Reaction, RunConfig
@@ -42,6 +43,7 @@ def check(config: RunConfig) -> list[ConfigError]:
         checker.reactions(),
         check_places(config, names_of),
         check_regions(config),
+        check_interventions(config, names_of),
         checker.observables(),
     ):
         errors += found

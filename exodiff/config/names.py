@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from exodiff.config.fields import nearest
+from exodiff.config.interventions import Intervention
 from exodiff.config.schema import Reaction, RunConfig
 from exodiff.config.units import nearest_unit
 from exodiff.core.dimensions import DIMENSIONLESS, PER_VOLUME, TIME, Dimension
@@ -157,6 +158,12 @@ def reaction_path(reaction: Reaction, index: int) -> str:
     """The key path of a reaction: by its name, by its index if it was named automatically."""
     is_automatic = reaction.name.rstrip("_") == f"r{index + 1}"
     return f"reactions[{index}]" if is_automatic else f"reactions.{reaction.name}"
+
+
+def intervention_path(intervention: Intervention, index: int) -> str:
+    """The key path of an intervention: by its name, by its index if it was named automatically."""
+    is_automatic = intervention.name.rstrip("_") == f"i{index + 1}"
+    return f"interventions[{index}]" if is_automatic else f"interventions.{intervention.name}"
 
 
 def gather(checks: list[Callable[[], None]]) -> Iterator[ConfigError]:

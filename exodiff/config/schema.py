@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -25,6 +26,7 @@ from exodiff.config.fields import (
     shown,
 )
 from exodiff.config.geometry import Place, Region
+from exodiff.config.interventions import Intervention
 from exodiff.config.lattice import LatticeSettings
 from exodiff.config.parameters import ParameterEntry
 from exodiff.config.species import Species
@@ -143,6 +145,20 @@ class Observable(Table):
         return self
 
 
+def _named(items: Sequence[Any], letter: str, taken: set[str]) -> list[Any]:
+    taken = taken | {str(item["name"]) for item in items if isinstance(item, dict) and "name" in item}
+    named = []
+    for position, item in enumerate(items, start=1):
+        if not isinstance(item, dict) or "name" in item:
+            named.append(item)
+            continue
+        name = f"{letter}{position}"
+        while name in taken:
+            name += "_"
+        named.append({"name": name, **item})
+    return named
+
+
 def _schema(value: Any) -> int:
     if value != 1 or isinstance(value, bool):
         raise problem(f"{shown(value)} is not a version that this program reads; write schema = 1")
@@ -153,7 +169,7 @@ class RunConfig(Table):
     """A whole model file."""
 
     not_yet: ClassVar[frozenset[str]] = frozenset(
-        {"exosomes", "cargo", "tags", "compartments", "vessels", "interventions", "flow", "fit"}
+        {"exosomes", "cargo", "tags", "compartments", "vessels", "flow", "fit"}
     )
     schema_: Annotated[int, BeforeValidator(_schema)] = Field(alias="schema")
     title: Text = ""
@@ -165,27 +181,23 @@ class RunConfig(Table):
     reactions: tuple[Reaction, ...] = ()
     place: tuple[Place, ...] = ()
     regions: dict[Text, Region] = Field(default_factory=dict)
+    interventions: tuple[Intervention, ...] = ()
     observables: dict[Text, Observable] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
-    def _name_reactions(cls, data: Any) -> Any:
-        """Call unnamed reactions r1, r2, ... by position, with _ added where that name is taken."""
-        if not isinstance(data, dict) or not isinstance(data.get("reactions"), list | tuple):
+    def _name_lists(cls, data: Any) -> Any:
+        """Call unnamed reactions r1, r2, ... and interventions i1, i2, ..., with _ added where that name is taken."""
+        if not isinstance(data, dict):
             return data
         tables = [data.get(key) for key in ("species", "cells", "parameters", "regions")]
         taken = {str(name) for table in tables if isinstance(table, dict) for name in table}
-        taken |= {str(item["name"]) for item in data["reactions"] if isinstance(item, dict) and "name" in item}
-        named = []
-        for position, item in enumerate(data["reactions"], start=1):
-            if not isinstance(item, dict) or "name" in item:
-                named.append(item)
-                continue
-            name = f"r{position}"
-            while name in taken:
-                name += "_"
-            named.append({"name": name, **item})
-        return {**data, "reactions": named}
+        named = {
+            key: _named(data[key], letter, taken)
+            for key, letter in (("reactions", "r"), ("interventions", "i"))
+            if isinstance(data.get(key), list | tuple)
+        }
+        return {**data, **named}
 
     @model_validator(mode="after")
     def _give_bare_rates_their_unit(self) -> RunConfig:

@@ -11,6 +11,7 @@ from exodiff.config.fields import (
     DensityExpression,
     DiffusivityExpression,
     ExistingFile,
+    Flag,
     PerTimeExpression,
     Table,
     Text,
@@ -21,7 +22,7 @@ from exodiff.config.fields import (
     problem,
     shown,
 )
-from exodiff.core.expressions import Expression
+from exodiff.core.expressions import Expression, is_zero
 
 
 class FromFile(Table):
@@ -112,6 +113,7 @@ class Species(Table):
     decay: PerTimeExpression | None = None
     half_life: TimeExpression | None = None
     initial: Annotated[Initial, PlainValidator(_initial), PlainSerializer(_write)] = 0.0
+    constant: Flag = False
     on_division: Annotated[Literal["split", "reset"] | None, choice("split", "reset")] = Field(
         default_factory=lambda data: "split" if data.get("in_") else None
     )
@@ -121,6 +123,11 @@ class Species(Table):
         """Whether it lives in the cell of a voxel."""
         return self.in_ == "cell"
 
+    @property
+    def _moves_or_decays(self) -> bool:
+        moves = not isinstance(self.diffusion, Expression) or not is_zero(self.diffusion)
+        return moves or self.decay is not None or self.half_life is not None
+
     @model_validator(mode="after")
     def _consistent(self) -> Species:
         if self.decay is not None and self.half_life is not None:
@@ -129,6 +136,8 @@ class Species(Table):
             raise problem("a species in cells cannot have diffusion; leave it out, or give the cell type a motility")
         if self.in_cell and isinstance(self.initial, VoxelCount | Density | FromFile):
             raise problem("initial of a species in cells is a number, { poisson = ... } or a table by cell type")
+        if self.constant and (self.in_cell or self._moves_or_decays):
+            raise problem("a constant species is free, without diffusion, decay and half_life; leave these out")
         if not self.in_cell and self.on_division is not None:
             raise problem('on_division is given for a free species; it needs in = "cell"')
         return self

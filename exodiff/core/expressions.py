@@ -55,6 +55,7 @@ __all__ = [
     "is_zero",
     "names",
     "parse",
+    "parse_condition",
     "to_text",
     "walk",
 ]
@@ -96,6 +97,11 @@ def parse(text: str, where: str, forms: AbstractSet[str] = RATE_FORMS) -> Expres
 
     """
     return _Parser(_cleaned(text, where), where, forms).expression()
+
+
+def parse_condition(text: str, where: str, forms: AbstractSet[str] = OBSERVABLE_FORMS) -> Compare:
+    """Read one comparison, such as ``total(EV) > 1000``; arguments and errors as of :func:`parse`."""
+    return _Parser(_cleaned(text, where), where, forms).comparison()
 
 
 def check_identifier(name: str, where: str) -> None:
@@ -140,19 +146,26 @@ class _Parser:
         self.num_nodes = 0
 
     def expression(self) -> Expression:
+        expr = self.convert(self.tree(), 0)
+        self.constant(expr)
+        return expr
+
+    def comparison(self) -> Compare:
+        expr = self.condition(self.tree(), 0)
+        self.constant(expr)
+        return expr
+
+    def tree(self) -> ast.expr:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                tree = ast.parse(self.text, mode="eval")
+                return ast.parse(self.text, mode="eval").body
         except (SyntaxError, RecursionError, MemoryError, ValueError):
             raise ConfigError(
                 self.where,
                 f"{_shown(self.text)} is not an expression; write arithmetic such as 'k * hill(EV, K, 2)', "
                 "or a quantity such as '3 /h'",
             ) from None
-        expr = self.convert(tree.body, 0)
-        self.constant(expr)
-        return expr
 
     def refuse(self, node: ast.AST, problem: str) -> ConfigError:
         piece = ast.get_source_segment(self.text, node) or self.text  # pyright: ignore[reportArgumentType]
@@ -242,7 +255,7 @@ class _Parser:
             case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _OPERATORS:
                 return Compare(_OPERATORS[type(op)], self.convert(left, depth + 1), self.convert(right, depth + 1))
             case _:
-                raise self.refuse(node, "is not a condition; where(...) starts with one comparison such as EV > 10")
+                raise self.refuse(node, "is not a condition; write one comparison such as EV > 10")
 
     def functions(self) -> str:
         return ", ".join([*FUNCTIONS, *sorted(self.forms)])

@@ -16,6 +16,7 @@ class SpeciesTable:
     species: tuple[str, ...]
     num_free: int
     first_type: int
+    constant: frozenset[int] = frozenset()  # no reaction changes their numbers
 
     def is_type(self, index: int) -> bool:
         """Whether a species is a cell type."""
@@ -60,11 +61,15 @@ def make_channel(
         table.is_type(at(term.name)) for term in equation.products
     )
     # what a dying cell holds goes with it, also what the reaction uses up
-    changes = tuple((s, change) for s, change in net.items() if change and not (kills and table.is_in_cell(s)))
+    changes = tuple(
+        (s, change)
+        for s, change in net.items()
+        if change and s not in table.constant and not (kills and table.is_in_cell(s))
+    )
     bursts = tuple(
         Product(at(term.name), Burst(term.burst.kind, term.burst.arguments))
         for term in equation.products
-        if term.burst is not None
+        if term.burst is not None and at(term.name) not in table.constant
     )
     molecules = sum(count for species, count in reactants if not table.is_type(species))
     power = 0 if is_propensity else (int(per_volume) if molecules == 0 else 1 - molecules)
@@ -73,6 +78,8 @@ def make_channel(
     made = [species for species, change in changes if change > 0] + [product.species for product in bursts]
     lives_in_cell = any(table.is_in_cell(species) for species in made)
     has_cell = any(not species < table.num_free for species, _ in reactants)
+    if is_propensity:  # a constant species is never short
+        reactants = tuple((species, count) for species, count in reactants if species not in table.constant)
     return Channel(
         name=name,
         equation=str(equation),

@@ -26,7 +26,7 @@ from exodiff.runner.directory import RunDirectory
 from exodiff.runner.recorder import Recorder, discard_after
 from exodiff.runner.signals import StopRequest
 from exodiff.schedule import Schedule, make_schedule
-from exodiff.simulation import advance, initial_state, make_inputs, precision_context, start_array
+from exodiff.simulation import advance, begin, intervene_at, make_inputs, precision_context, start_array
 from exodiff.state import State
 from exodiff.viz.figures import make_figures
 
@@ -164,10 +164,27 @@ def _measure_all(problem: Problem, inputs: Inputs, state: State, time_s: jax.Arr
     return _over_replicates(lambda state, _: measure(problem, inputs, state, time_s), state, replicates)
 
 
+@partial(jax.jit, static_argnames=("problem", "replicates"), donate_argnames=("state",))
+def _intervene_all(
+    problem: Problem,
+    inputs: Inputs,
+    seed: jax.Array,
+    state: State,
+    fires: jax.Array,
+    time_s: jax.Array,
+    *,
+    replicates: int,
+) -> State:
+    def one(state: State, replicate: jax.Array) -> State:
+        return intervene_at(problem, inputs, seed, replicate, state, fires, time_s)
+
+    return _over_replicates(one, state, replicates)
+
+
 @partial(jax.jit, static_argnames=("problem", "replicates"))
 def _begin_all(problem: Problem, inputs: Inputs, start: jax.Array, seed: jax.Array, *, replicates: int) -> State:
     def one(_: jax.Array, replicate: jax.Array) -> State:
-        return initial_state(problem, inputs, start, seed, replicate)
+        return begin(problem, inputs, start, seed, replicate)
 
     return _over_replicates(one, jnp.zeros((replicates,)), replicates)
 
@@ -196,7 +213,7 @@ class _Driver:
         self.replicates = config.replicates
         self.hash = config_hash(self.model.config)
         self.schedule: Schedule = make_schedule(
-            config.duration_s, config.observe_every_s, config.snapshot_every_s, self.problem.step_bound_s
+            config.duration_s, config.observe_every_s, config.snapshot_every_s, self.problem
         )
 
     def drive(self) -> RunResult:
@@ -257,8 +274,9 @@ class _Driver:
             else:
                 began, began_pairs = time.monotonic(), pairs + count
             pairs += count
-            self._raise_if_unhealthy(health, state, pairs)
+            self._raise_if_unhealthy(health, state, self.schedule.time_s(pairs))
             if inside + count == stretch.num_pairs:
+                state = self._intervene(interval + 1, state)
                 self._record(recorder, interval + 1, state)
             self._tell(pairs, began_pairs, time.monotonic() - began)
             if stop.received is not None or time.monotonic() - saved_at >= every_s:
@@ -290,6 +308,16 @@ class _Driver:
             replicates=self.replicates,
         )
 
+    def _intervene(self, moment: int, state: State) -> State:
+        planned = self.schedule.moments[moment]
+        if not any(planned.fires):
+            return state
+        time_s = jnp.asarray(planned.time_s, self.problem.precision)
+        fires = jnp.asarray(planned.fires)
+        state = _intervene_all(self.problem, self.inputs, self.seed, state, fires, time_s, replicates=self.replicates)
+        self._raise_if_unhealthy(np.array(state.health), state, planned.time_s)
+        return state
+
     def _record(self, recorder: Recorder, moment: int, state: State) -> None:
         planned = self.schedule.moments[moment]
         if planned.observe:
@@ -306,6 +334,8 @@ class _Driver:
             "counts": np.array(state.counts),
             "events": np.array(state.events),
             "pair": np.array(state.pair),
+            "settings": np.array(state.settings),
+            "was_true": np.array(state.was_true),
         }
         meta = {"config_hash": self.hash, "time_s": self.schedule.time_s(pairs), "seed": self.model.config.run.seed}
         checkpoint.write_checkpoint(self.directory.checkpoints, arrays, meta, pairs, KEPT_CHECKPOINTS)
@@ -331,16 +361,15 @@ class _Driver:
         checkpoint.discard_after(self.directory.checkpoints, found.step)
         arrays = {name: jnp.asarray(array) for name, array in found.arrays.items()}
         health = jnp.zeros((self.replicates,), jnp.int32)
-        return State(arrays["pair"], arrays["counts"], arrays["events"], health), found.step
+        return State(**arrays, health=health), found.step
 
-    def _raise_if_unhealthy(self, health: np.ndarray, state: State, pairs: int) -> None:
+    def _raise_if_unhealthy(self, health: np.ndarray, state: State, time_s: float) -> None:
         bad = np.flatnonzero(health != Health.GOOD)
         if not bad.size:
             return
         replicate = int(bad[0])
-        time_s = self.schedule.time_s(pairs)
-        counts = jnp.asarray(np.asarray(state.counts)[replicate])
-        problem = explain_failure(self.problem, self.inputs, counts, time_s, Health(int(health[replicate])))
+        one = jax.tree.map(lambda a: jnp.asarray(np.asarray(a)[replicate]), state)
+        problem = explain_failure(self.problem, self.inputs, one, time_s, Health(int(health[replicate])))
         raise SimulationError(
             f"{self.directory.path}",
             f"replicate {replicate} stopped before {time_s:g} s: {problem}; the last checkpoint is intact",

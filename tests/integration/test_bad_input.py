@@ -36,6 +36,10 @@ def reaction(**fields) -> dict:
     return {**changed(reactions=[{"name": "odd", **fields}]), "observables": {}}
 
 
+def intervention(**fields) -> dict:
+    return changed(interventions=[{"name": "odd", **fields}])
+
+
 BAD = {
     "unknown key": (changed(lattice={"spacng": 1}), r"lattice.spacng.*unknown.*spacing"),
     "wrong unit": (changed(run={"duration": "24 um"}), r"run.duration.*24 um"),
@@ -53,6 +57,67 @@ BAD = {
     "fixed step above the limit": (changed(run={"time_step": "500 s"}), r"run.time_step: 500 s exceeds .*species.EV"),
     "two cell types react": (reaction(equation="tumour + fibroblast -> tumour", rate="1 /s"), r"near\("),
     "engine of a later version": (changed(run={"engine": "exact"}), r"not yet supported"),
+    "intervention on nothing": (changed(interventions=[{"at": ["1 min"]}]), r"interventions\[0\].*add, set or remove"),
+    "intervention without a time": (
+        intervention(set={"EV": 1}),
+        r"interventions.odd: exactly one of at, from and when",
+    ),
+    "intervention at two kinds of time": (
+        intervention(at=["1 min"], when="t > 3", set={"EV": 1}),
+        r"interventions.odd: exactly one of at, from and when",
+    ),
+    "times that do not rise": (intervention(at=[60, 30], set={"EV": 1}), r"interventions.odd.at.*do not rise"),
+    "a time in um": (intervention(at=["3 um"], set={"EV": 1}), r"interventions.odd.at.*um"),
+    "a series without every": (
+        intervention(**{"from": "1 min", "to": "2 min"}, set={"EV": 1}),
+        r"interventions.odd: a series needs from and every",
+    ),
+    "repeat without when": (
+        intervention(at=[1], repeat=True, set={"EV": 1}),
+        r"interventions.odd: repeat belongs to when",
+    ),
+    "infusion": (intervention(at=[1], infuse={"EV": "1 /h"}), r"interventions.odd.infuse: .*not yet supported"),
+    "compartment": (
+        intervention(at=[1], add={"plasma": {"EV": 5}}),
+        r"interventions.odd.add.plasma: .*compartments.*not yet supported",
+    ),
+    "target that is not there": (
+        intervention(at=[1], add={"EVV": 5}),
+        r"interventions.odd.add.EVV: .*did you mean 'EV'",
+    ),
+    "cells set": (intervention(at=[1], set={"tumour": 5}), r"interventions.odd.set.tumour: .*is a cell type"),
+    "dimension of a number": (
+        intervention(at=[1], add={"EV": "5 um"}),
+        r"interventions.odd.add.EV: .*a number or 1/um",
+    ),
+    "dimension of a parameter": (
+        intervention(at=[1], set={"k_on": "2 * k_release"}),
+        r"interventions.odd.set.k_on: .*has dimension 1/s, but um\^3/s is needed",
+    ),
+    "half a molecule": (intervention(at=[1], set={"EV": 0.5}), r"interventions.odd.set.EV: 0.5 is not a whole number"),
+    "less than none": (
+        intervention(at=[1], set={"EV": -5}),
+        r"interventions.odd.set.EV: -5 molecules are less than none",
+    ),
+    "a condition that is none": (
+        intervention(when="total(EV)", set={"EV": 1}),
+        r"interventions.odd.when.*no.* a condition",
+    ),
+    "a condition by voxel": (
+        intervention(when="EV > 3", set={"EV": 1}),
+        r"interventions.odd.when: .*write total\(...\)",
+    ),
+    "a condition with code": (intervention(when="open('x') > 3", set={"EV": 1}), r"interventions.odd.when"),
+    "a parameter from a voxel": (
+        intervention(at=[1], set={"k_on": "k_on * conc(EV)"}),
+        r"interventions.odd.set.k_on: conc\(EV\) differs from voxel to voxel",
+    ),
+    "region that is not there": (intervention(at=[1], set={"EV": 1}, region="rim"), r"interventions.odd.region: 'rim'"),
+    "removal of molecules": (intervention(at=[1], remove=["EV"]), r"interventions.odd.remove: 'EV' is a species"),
+    "a constant that decays": (
+        changed(species={"EV": {"constant": True, "decay": "1 /h"}}, observables={}),
+        r"species.EV: a constant species is free, without diffusion",
+    ),
     "block of a later version": ({**MODEL, "vessels": {}}, r"vessels.*not yet supported"),
 }
 

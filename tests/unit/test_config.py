@@ -185,7 +185,7 @@ def test_the_resolved_dump_spells_out_defaults_and_units():
         "checkpoint_every": "600 s",
         "precision": "float32",
     }
-    assert resolved["species"]["EV"] == {"diffusion": "0 um^2/s", "initial": 0.0}
+    assert resolved["species"]["EV"] == {"diffusion": "0 um^2/s", "initial": 0.0, "constant": False}
     assert resolved["lattice"]["boundary"]["z_high"] == "reflecting"
     assert resolved["parameters"]["k"] == {"value": "0.0002777777777777778 1/s"}
 
@@ -454,7 +454,7 @@ BAD = [
     ("observables/a", {"histogram": {"of": "EV", "over": "CAF", "bins": [2, 1]}}, "observables.a.histogram.bins", "bins"),
 ] + [
     (key, {}, f"{key}: ", "not yet supported")
-    for key in ("exosomes", "cargo", "tags", "compartments", "vessels", "interventions", "flow", "fit")
+    for key in ("exosomes", "cargo", "tags", "compartments", "vessels", "flow", "fit")
 ]  # fmt: skip
 
 
