@@ -95,7 +95,7 @@ def _uptake(vesicles: int, receptors: int) -> dict[str, Any]:
 MODELS = (
     LeapModel(
         "first_order",
-        "source, conversion both ways, loss",
+        "source, conversion, loss",
         {
             "species": {"A": {"initial": 10}, "B": {}},
             "reactions": _equations(("-> A", "2 /s"), ("A -> B", 1.0), ("B -> A", 0.5), ("B ->", 0.7)),
@@ -106,7 +106,7 @@ MODELS = (
     ),
     LeapModel(
         "bimolecular",
-        "A + B <-> C, 12 and 9 copies",
+        "A + B ⇌ C, 12 and 9 copies",
         {
             "species": {"A": {"initial": 12}, "B": {"initial": 9}, "C": {}},
             "reactions": _equations(("A + B -> C", 0.1), ("C -> A + B", 0.8)),
@@ -116,7 +116,7 @@ MODELS = (
     ),
     LeapModel(
         "dimerisation",
-        "2 P <-> D, 51 copies",
+        "2 P ⇌ D, 51 copies",
         {
             "species": {"P": {"initial": 51}, "D": {}},
             "reactions": _equations(("2 P -> D", 0.01), ("D -> 2 P", 0.1)),
@@ -126,21 +126,21 @@ MODELS = (
     ),
     LeapModel(
         "uptake_3",
-        "receptor-limited uptake, 5 vesicles, 3 receptors",
+        "uptake, 5 vesicles, 3 receptors",
         _uptake(5, 3),
         end_s=2.0,
         watched=("E", "B", "I"),
     ),
     LeapModel(
         "uptake_20",
-        "receptor-limited uptake, 20 vesicles, 8 receptors",
+        "uptake, 20 vesicles, 8 receptors",
         _uptake(20, 8),
         end_s=1.0,
         watched=("E", "B", "I"),
     ),
     LeapModel(
         "hill_switch",
-        "Hill switch, self-activation with n = 4",
+        "Hill switch, n = 4",
         {
             "species": {"X": {"initial": 6}},
             "reactions": [
@@ -155,7 +155,7 @@ MODELS = (
     ),
     LeapModel(
         "burst",
-        "bursts of Poisson(4) from 3 bodies, loss, uptake",
+        "bursts of Poisson(4), uptake",
         {
             "species": {"M": {"initial": 3}, "E": {}, "I": {}},
             "reactions": _equations(("M -> poisson(4) E", 0.8), ("E -> I", 0.6), ("I ->", 0.4)),
@@ -166,7 +166,7 @@ MODELS = (
     ),
     LeapModel(
         "ring_uptake",
-        "hops on a ring of three and uptake in one voxel",
+        "hops on a ring of 3, uptake",
         {
             "cells": {"receiver": {}},
             "place": [{"cells": "receiver", "box": box_of(0)}],
@@ -186,7 +186,7 @@ MODELS = (
     ),
     LeapModel(
         "two_voxels",
-        "hops of two species and A + B -> in two voxels",
+        "hops in 2 voxels, A + B →",
         {
             "species": {"A": {"diffusion": 1.0}, "B": {"diffusion": 0.5}},
             "reactions": _equations(
