@@ -40,7 +40,7 @@ def box_of_bursts() -> Trajectory:
     """All three kinds of burst, each with its own species, after 12 relaxation times."""
     model = make_model(
         [1],
-        species=dict.fromkeys(BURSTS, {}),
+        species={name: {} for name in BURSTS},
         reactions=[
             row
             for name, (made, _, _) in BURSTS.items()
