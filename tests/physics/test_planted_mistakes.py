@@ -1,4 +1,4 @@
-"""Each check has been seen to fail: a mistake is planted in the package, and the check that passes without rejects it."""
+"""Every check can fail: a mistake is planted in the package, and the check that passes without it rejects it."""
 
 import mistakes
 import pytest

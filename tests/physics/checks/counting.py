@@ -110,13 +110,17 @@ def linear_uptake() -> float:
     return smallest(*(gates.pmf_p(found[:, i], stats.poisson.pmf(np.arange(60), m)) for i, m in enumerate((1, 4, 10))))
 
 
+def load_law(mean: float) -> np.ndarray:
+    """Law of the copies from Poisson(mean) vesicles, each loaded with probability 0.3 by Poisson(5)."""
+    return _from_generating_function(mean * 0.3 * (np.exp(5.0 * (CIRCLE - 1.0)) - 1.0))
+
+
 def delivered_copies() -> float:
     """V4c: mean m f mu, Fano 1 + mu, P0 = exp(-m f (1 - exp(-mu)))."""
     found = counts(uptake(), "dose")[..., 0]
     p = []
     for i, m in enumerate((0.5, 2.0, 5.0)):
-        law = _from_generating_function(m * 0.3 * (np.exp(5.0 * (CIRCLE - 1.0)) - 1.0))
-        n = np.arange(SIZE)
+        law, n = load_law(m), np.arange(SIZE)
         assert np.isclose(law[0], np.exp(-0.3 * m * -np.expm1(-5.0)))
         assert np.isclose(law @ n**2 - (law @ n) ** 2, 6.0 * law @ n)
         p += [gates.pmf_p(found[:, i], law), gates.mean_p(found[:, i], law @ n, [6.0 * law @ n])]
@@ -131,7 +135,7 @@ def hard_threshold(threshold: int = 5) -> float:
 
 
 def competing_receivers() -> float:
-    """V4e: captures split as w1 : w2; the step is symmetric, so the split is exact to (k dt)^2 / 12 = 8e-4 of a part."""
+    """V4e: captures split as w1 : w2; the step is symmetric, so the split is exact to (k dt)^2 / 12 = 8e-4."""
     first, second = (counts(uptake(), name)[..., 0] for name in ("first", "second"))
     left = stats.binom.pmf(np.arange(41), 40, np.exp(-2.0 * 1.0))
     together = 40 - first[:, 0] - second[:, 0]
@@ -153,15 +157,20 @@ def branching_law(time: float) -> np.ndarray:
     return np.where(n == 0, gone, (1.0 - gone) * (1.0 - ratio) * ratio ** np.maximum(n - 1, 0))
 
 
-def well_mixed_branching() -> float:
-    """V10 in one voxel, as molecules."""
+@cache
+def branching() -> Trajectory:
+    """One seed in one voxel, as a molecule."""
     model = make_model(
         [1],
         species={"seed": {"initial": 1}},
         reactions=[{"equation": "seed -> 2 seed", "rate": BIRTH}, {"equation": "seed ->", "rate": DEATH}],
     )
-    found = simulate(model, [UNTIL], seed=43, replicates=REPLICATES, time_step=0.02)
-    return gates.pmf_p(counts(found, "seed")[:, 0], branching_law(UNTIL))
+    return simulate(model, [UNTIL], seed=43, replicates=REPLICATES, time_step=0.02)
+
+
+def well_mixed_branching() -> float:
+    """V10 where there is room for all."""
+    return gates.pmf_p(counts(branching(), "seed")[:, 0], branching_law(UNTIL))
 
 
 def crowded_branching() -> float:
