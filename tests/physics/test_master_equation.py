@@ -17,139 +17,24 @@ import gates
 import numpy as np
 import pytest
 from gates import ALPHA
-from models import box_of, counts, make_model, simulate
+from models import counts, simulate
 from scipy import stats
 from scipy.linalg import expm
 
+from tests.physics.checks import fsp
+from tests.physics.checks.fsp import SOURCES, STEP, dimers_alone, one_voxel
+
 TRUTHS = gates.Path(__file__).parent / "truths"
-FSP = np.load(TRUTHS / "fsp.npz")
-REPLICATES = 10_000
-STEP = 0.02
-
-
-def _one_voxel():
-    """Five models in one voxel, with species of their own."""
-    species = {"X": {}, "L": {"initial": 12}, "P": {"initial": 51}, "P2": {}, "G_on": {}, "M": {}, "H": {}}
-    reactions = [
-        ("-> X", {"rate": "10 /s"}),
-        ("X ->", {"rate": 0.5}),
-        ("L -> 2 L", {"rate": 0.9}),
-        ("L ->", {"rate": 1.0}),
-        ("2 P -> P2", {"rate": 0.01}),
-        ("P2 -> 2 P", {"rate": 0.1}),
-        ("-> G_on", {"propensity": "k_on * (1 - G_on)"}),
-        ("G_on ->", {"rate": 0.7}),
-        ("G_on -> G_on + M", {"rate": 20.0}),
-        ("M ->", {"rate": 1.0}),
-        ("-> H", {"propensity": "v * hill_down(H, 10, 2)"}),
-        ("H ->", {"rate": 1.0}),
-    ]
-    return make_model(
-        [1],
-        parameters={"k_on": "0.3 /s", "v": "30 /s"},
-        species=species,
-        reactions=[{"equation": e, **rate} for e, rate in reactions],
-    )
-
-
-DIMERS = {"diffusion": 0.7, "initial": {"file": "homodimer.npy"}}
-DIMERISE = {"equation": "2 D ->", "rate": 0.25}
-
-
-def _two_voxels():
-    """Both models of two voxels; D starts with 13 in voxel 0 and 2 in voxel 1."""
-    return make_model(
-        [2],
-        species={
-            "A": {"diffusion": 1.0, "initial": {"voxel": [0], "count": 8}},
-            "B": {"diffusion": 0.5, "initial": {"voxel": [1], "count": 6}},
-            "D": DIMERS,
-        },
-        reactions=[{"equation": "A + B ->", "rate": 0.8}, DIMERISE],
-        folder=_folder({"homodimer.npy": [13, 2]}),
-    )
-
-
-def _dimers_alone():
-    """A and B allow no large step."""
-    return make_model([2], species={"D": DIMERS}, reactions=[DIMERISE], folder=_folder({"homodimer.npy": [13, 2]}))
-
-
-def _ring():
-    """Vesicles on a ring; the receptors in a cell at voxel 0."""
-    return make_model(
-        [3],
-        boundary="periodic",
-        cells={"receiver": {}},
-        place=[{"cells": "receiver", "box": box_of(0)}],
-        species={
-            "E": {"diffusion": 0.7, "initial": {"file": "ring.npy"}},
-            "R": {"in": "cell", "initial": {"receiver": 4}},
-            "B": {"in": "cell"},
-            "I": {"in": "cell"},
-        },
-        reactions=[{"equation": "E + R -> B", "rate": 0.5}, {"equation": "B -> I", "rate": 0.4}],
-        folder=_folder({"ring.npy": [0, 5, 5]}),
-    )
-
-
-def _folder(files):
-    """A folder with fields, which lives as long as the tests."""
-    import tempfile  # noqa: PLC0415
-
-    folder = gates.Path(tempfile.mkdtemp())
-    for name, values in files.items():
-        np.save(folder / name, np.asarray(values))
-    return folder
-
-
-SOURCES = {
-    "birth_death_from0": (_one_voxel, [("X", 0)]),
-    "linear_birth_death": (_one_voxel, [("L", 0)]),
-    "dimerisation": (_one_voxel, [("P", 0), ("P2", 0)]),
-    "telegraph": (_one_voxel, [("G_on", 0), ("M", 0)]),
-    "hill_repress": (_one_voxel, [("H", 0)]),
-    "two_voxel_annihilation": (_two_voxels, [("A", 0), ("A", 1), ("B", 0), ("B", 1)]),
-    "two_voxel_homodimer": (_two_voxels, [("D", 0), ("D", 1)]),
-    "ring3_uptake": (_ring, [("E", 0), ("E", 1), ("E", 2), ("R", 0), ("B", 0), ("I", 0)]),
-}
-LAST = 10.0  # only the telegraph has a later time, 40 s, where its law is that of 10 s
-
-
-@pytest.fixture(scope="module")
-def trajectories():
-    found = {}
-
-    def get(make):
-        if make not in found:
-            wanted = {float(t) for name, (m, _) in SOURCES.items() if m is make for t in FSP[f"{name}__times"]}
-            times = sorted(t for t in wanted if t <= LAST)
-            found[make] = times, simulate(make(), times, seed=2, replicates=REPLICATES, time_step=STEP)
-        return found[make]
-
-    return get
 
 
 def test_the_models_are_those_of_the_truths():
     assert {model["name"] for model in json.loads((TRUTHS / "fsp_models.json").read_text())} == set(SOURCES)
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_the_joint_law_is_that_of_the_master_equation(trajectories, name):
-    make, columns = SOURCES[name]
-    times, trajectory = trajectories(make)
-    truth = FSP[f"{name}__times"]
-    rows = np.flatnonzero(truth <= LAST)
-    places = [times.index(float(t)) for t in truth[rows]]
-    samples = np.stack([counts(trajectory, s)[:, places, voxel] for s, voxel in columns], -1)
-    found = gates.acceptance.fsp_tests(
-        samples,
-        FSP[f"{name}__states"],
-        FSP[f"{name}__pmf"][rows],
-        FSP[f"{name}__mean"][rows],
-        FSP[f"{name}__cov"][rows],
-    )
-    assert min(found.values()) > ALPHA, found
+@pytest.mark.parametrize("check", [pytest.param(c, id=c.name) for c in fsp.CHECKS])
+def test_the_joint_law_is_that_of_the_master_equation(check):
+    value = check.measure()
+    assert check.passes(value), (check.name, value)
 
 
 # ----- the step as a matrix
@@ -223,10 +108,10 @@ def _homodimer_law(dt, num_pairs):
 
 
 LARGE = {  # the law after 2 s in so many pairs of steps, at exit probabilities of 0.2 to 0.5 a step
-    "dimerisation": (_dimer_law, 4, _one_voxel),
-    "linear_birth_death": (_birth_death_law, 4, _one_voxel),
-    "hill_repress": (_repression_law, 4, _one_voxel),
-    "two_voxel_homodimer": (_homodimer_law, 10, _dimers_alone),
+    "dimerisation": (_dimer_law, 4, one_voxel),
+    "linear_birth_death": (_birth_death_law, 4, one_voxel),
+    "hill_repress": (_repression_law, 4, one_voxel),
+    "two_voxel_homodimer": (_homodimer_law, 10, dimers_alone),
 }
 END = 2.0
 

@@ -1,0 +1,193 @@
+"""Mistakes to plant in the package: each takes a monkeypatch and spoils one thing."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from exodiff import simulation
+from exodiff import step as stepping
+from exodiff.core import evaluation
+from exodiff.kernels import cell_events, diffusion, draws, policies
+from exodiff.kernels.neighbours import seen_from
+from exodiff.lattice.grid import Grid
+from exodiff.model.network import DrawKind
+from exodiff.state import State
+from tests.physics.checks import basics, continuum, counting, leap_error, leap_models, transport
+
+
+def forget() -> None:
+    """Forget everything that was compiled or kept before a mistake was planted or taken away."""
+    jax.clear_caches()
+    for module in (stepping, basics, continuum, counting, leap_error, leap_models, transport):
+        for value in vars(module).values():
+            if hasattr(value, "cache_clear"):
+                value.cache_clear()
+
+
+def pairs_as_squares(patch):
+    """x^2 in place of x (x - 1), as long as there are two."""
+    right = draws.MassAction.propensity
+
+    def squares(self, events, *, falling=True):
+        del falling
+        return jnp.where(events < self.capacity(), right(self, events, falling=False), 0.0)
+
+    patch.setattr(draws.MassAction, "propensity", squares)
+
+
+def missing_fluid_fraction(patch):
+    """The whole voxel as the volume of its fluid."""
+    volume = property(lambda self: self.spacing_um[0] * self.spacing_um[1] * self.spacing_um[2])
+    patch.setattr(Grid, "fluid_volume_um3", volume)
+
+
+def leaking_wall(patch):
+    """One in a thousand of those that meet the lower wall is lost."""
+    right = stepping.net_gain
+
+    def leaky(flows, grid, axis):
+        gain = right(flows, grid, axis)
+        wall = diffusion.at_wall(grid, axis, 0)
+        place = jnp.arange(gain.size, dtype=jnp.uint32).reshape(gain.shape)
+        chance = ((flows[1] + 3 * flows[2] + 7 * gain).astype(jnp.uint32) + place * 40503) * jnp.uint32(2654435761)
+        return gain - jnp.where(wall & (flows[1] > 0), (chance >> 8) % 1000 < flows[1], 0).astype(gain.dtype)
+
+    patch.setattr(stepping, "net_gain", leaky)
+
+
+def bits_shared_by_voxels(patch):
+    """All voxels at one address."""
+    patch.setattr(stepping, "voxel_index", lambda shape: jnp.zeros(shape, jnp.uint32))
+
+
+def _readdress(patch, change: Callable[..., tuple]) -> None:
+    """Let each pair draw at the (replicate, pair) that ``change`` gives."""
+    right = simulation.advance_pair
+
+    def rest(state: State) -> tuple:
+        return state.counts, state.events, state.health
+
+    def wrong(problem, inputs, seed, replicate, state, time_s, dt_s):
+        pair = state.pair
+        replicate, used = change(replicate, pair)
+        state = right(problem, inputs, seed, replicate, State(used, *rest(state)), time_s, dt_s)
+        return State(pair + jnp.uint32(1), *rest(state))
+
+    patch.setattr(simulation, "advance_pair", wrong)
+
+
+def bits_shared_by_steps(patch):
+    """Every pair of steps at the address of the first."""
+    _readdress(patch, lambda replicate, pair: (replicate, jnp.zeros_like(pair)))
+
+
+def bits_shared_by_replicates(patch):
+    """Every replicate at the address of the first."""
+    _readdress(patch, lambda replicate, pair: (jnp.zeros_like(replicate), pair))
+
+
+def bits_shared_by_reactions(patch):
+    """All reactions and hops at one site."""
+    patch.setattr(stepping, "site_id", lambda name: 7)
+
+
+def output_one_pair_early(patch):
+    """Each stretch ends a pair of steps too soon."""
+    right = simulation.advance
+    patch.setattr(simulation, "advance", lambda *a: right(*a[:-1], a[-1] - 1))
+
+
+def clipped_poisson(patch):
+    """Poisson numbers of events, no more than there are molecules."""
+
+    def clipped(self, stream, index, number, n, p):
+        return jnp.minimum(draws.poisson(stream, index, number, n * p), n)
+
+    patch.setattr(policies.Discrete, "binomial", clipped)
+
+
+def linear_probability(patch):
+    """k dt in place of 1 - exp(-k dt)."""
+    right = stepping.draw_inputs
+
+    def wrong(voxels, channel, dt_s):
+        inputs = right(voxels, channel, dt_s)
+        if channel.kind is not DrawKind.BINOMIAL:
+            return inputs
+        return inputs._replace(real=jnp.minimum(-jnp.log1p(-inputs.real), 1.0))
+
+    patch.setattr(stepping, "draw_inputs", wrong)
+
+
+def rounded_halves(patch):
+    """The larger half always goes up."""
+    patch.setattr(policies.halving, "half", lambda stream, index, number, n: (n + 1) // 2)
+
+
+def single_hops(patch):
+    """Hops to the next voxel only."""
+
+    def flows(policy, stream, index, n, hops):
+        movers = policy.binomial(stream, index, 0, n, jnp.broadcast_to(2.0 * hops, n.shape))
+        up = policy.half(stream, index, 2, movers)
+        return jnp.zeros_like(n), movers - up, up, jnp.zeros_like(n)
+
+    patch.setattr(stepping, "even_hop_flows", flows)
+
+
+def never_backwards(patch):
+    """Hops first in every step."""
+    patch.setattr(stepping, "_backward_order", lambda problem: tuple(range(len(stepping.operations(problem)))))
+
+
+def arithmetic_face_mean(patch):
+    """The mean of D across a face between unlike voxels."""
+
+    def rates(diffusivity, grid, axis):
+        d = jnp.broadcast_to(diffusivity, grid.shape)
+        found = []
+        for side, step in enumerate((-1, 1)):
+            inner = 0.5 * (d + seen_from(d, grid, axis, step)) / grid.spacing_um[axis] ** 2
+            found.append(jnp.where(diffusion.at_wall(grid, axis, side), 0.0, inner))
+        return diffusion.HopRates(*found)
+
+    patch.setattr(stepping, "hop_rates", rates)
+
+
+def wall_at_the_next_centre(patch):
+    """D / h^2 through an absorbing wall in place of 2 D / h^2."""
+    right = stepping.hop_rates
+
+    def rates(diffusivity, grid, axis):
+        both = right(diffusivity, grid, axis)
+        walls = [diffusion.at_wall(grid, axis, side) for side in (0, 1)]
+        return diffusion.HopRates(*(jnp.where(w, 0.5 * r, r) for r, w in zip(both, walls, strict=True)))
+
+    patch.setattr(stepping, "hop_rates", rates)
+
+
+def division_loses_a_molecule(patch):
+    """A daughter arrives with one molecule less."""
+    right = cell_events.carried
+
+    def wrong(*arguments):
+        leaving, entering = right(*arguments)
+        return leaving, jnp.maximum(entering - 1, 0)
+
+    patch.setattr(cell_events, "carried", wrong)
+
+
+def hill_without_power(patch):
+    """x / (K + x) whatever n."""
+    right = evaluation.hill
+    patch.setitem(evaluation._FUNCTIONS, "hill", lambda xp, x, half, n: right(xp, x, half, 1.0))
+
+
+def bursts_of_one_size(patch):
+    """The mean in place of a random burst."""
+
+    def wrong(policy, stream, index, voxels, product, events):
+        return (events * voxels.evaluate(product.burst.arguments[-1])).astype(events.dtype)
+
+    patch.setattr(stepping, "burst_size", wrong)
