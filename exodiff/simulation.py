@@ -287,8 +287,9 @@ def _problem(model: Model, engine: str | None, time_step: float | None) -> Probl
 
 def bounded(problem: Problem, model: Model, time_step_s: float | None) -> Problem:
     """The problem with the step that the model's own parameters allow."""
-    with precision_context(problem.precision):
-        return with_step(problem, moments(problem, model), time_step_s, model.tolerance)
+    with jax.ensure_compile_time_eval(), precision_context(problem.precision):
+        found = with_step(replace(problem, engine="mean_field"), moments(problem, model), time_step_s, model.tolerance)
+    return replace(found, engine=problem.engine)
 
 
 def moments(problem: Problem, model: Model) -> Moments:
