@@ -91,15 +91,17 @@ def run(quick: bool) -> list[Result]:
     return results
 
 
-def page(results: list[Result]) -> str:
+def page(results: list[Result], measured: str) -> str:
     """The text of docs/validation.md."""
     device = jax.devices()[0]
+    left_out = sum(len(checks) for _, checks in GROUPS) - len(results)
     failed = sum(not r.check.passes(r.value) for r in results)
-    where = f"commit {commit()}, {time.strftime('%Y-%m-%d')}, JAX {jax.__version__}, {device.platform}"
+    where = f"commit {measured}, {time.strftime('%Y-%m-%d')}, JAX {jax.__version__}, {device.platform}"
     lines = [
         "# Validation",
         "",
-        f"Written by `python -m bench.validation`: {where}. {len(results)} checks, {failed} failed.",
+        f"Written by `python -m bench.validation`: {where}. {len(results)} checks, {failed} failed"
+        + (f"; {left_out} slow ones were left out (`--quick`)." if left_out else "."),
         "",
         *_HOW_TO_READ,
         "",
@@ -153,10 +155,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="leave out the slow checks")
     parser.add_argument("--out", type=Path, default=Path("docs"))
     options = parser.parse_args()
+    began_at = commit()  # before this writes into the tree
     results = run(options.quick)
     images = options.out / "images"
     images.mkdir(parents=True, exist_ok=True)
-    (options.out / "validation.md").write_text(page(results), encoding="utf-8")
+    (options.out / "validation.md").write_text(page(results, began_at), encoding="utf-8")
     rows = [r for m in MODELS for r in (*leap_error.enumerated_rows(m), *leap_error.sampled_rows(m, 100_000))]
     with mpl.rc_context(RC):
         for (name, _), figure in zip(FIGURES, (leap_error.figure(rows), histograms(), profiles()), strict=True):
