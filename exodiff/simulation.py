@@ -14,6 +14,8 @@ from jax import Array, lax
 from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, Bits, Precision
 from exodiff.core.errors import ConfigError, SimulationError
 from exodiff.core.health import ADVICE, Health
+from exodiff.exact import engine as exact
+from exodiff.exact.clock import split_time
 from exodiff.kernels.cell_events import initial_contents
 from exodiff.kernels.policies import policy_of
 from exodiff.kernels.random import fold, make_stream, site_id, voxel_index
@@ -46,7 +48,7 @@ def simulate(
         times: seconds, rising, the first at least 0; the simulation starts at 0.
         parameters: values to use instead of the model's, by name; internal units (um, s, molecules).
         seed: 0 to 2^32 - 1; replicates of one seed are independent.
-        engine: ``leap`` or ``mean_field``; None takes the model's.
+        engine: ``exact``, ``leap`` or ``mean_field``; None takes the model's.
         replicates: independent trajectories.
         time_step: longest step in seconds; None takes the model's.
 
@@ -118,7 +120,8 @@ def initial_state(problem: Problem, inputs: Inputs, start: Array, seed: Bits, re
         counts = counts.at[species].add(policy_of(problem.engine).poisson(stream, index, 0, means).astype(counts.dtype))
     events_dtype = problem.precision if problem.engine == "mean_field" else BITS_DTYPE
     events = jnp.zeros((len(problem.event_counters), 2), events_dtype)
-    return State(jnp.zeros((), BITS_DTYPE), counts, events, jnp.zeros((), COUNT_DTYPE))
+    state = State(jnp.zeros((), BITS_DTYPE), counts, events, jnp.zeros((), COUNT_DTYPE))
+    return exact.start_clock(problem, inputs, state) if problem.engine == "exact" else state
 
 
 def advance(
@@ -172,6 +175,10 @@ def _trajectories(
 ) -> tuple[Array, dict[str, Array], Array]:
     """Counts, observables and health of all replicates."""
     one = partial(_trajectory, problem, schedule, inputs, start, seed, record_start=record_start)
+    if problem.engine == "exact":
+        return _exact_trajectories(
+            problem, schedule, inputs, start, seed, record_start=record_start, replicates=replicates
+        )
     if replicates == 1:
         return jax.tree.map(lambda a: a[None], one(jnp.zeros((), BITS_DTYPE)))
     return jax.vmap(one)(jnp.arange(replicates, dtype=BITS_DTYPE))
@@ -191,10 +198,7 @@ def _trajectory(
     first = initial_state(problem, inputs, start, seed, replicate)
     longest = max((interval.num_pairs for interval in schedule), default=0)
 
-    def read(state: State, time_s: Array) -> tuple[Array, dict[str, Array]]:
-        measured = measure(problem, inputs, state, time_s)
-        values = scalars(problem, measured, inputs.parameters, time_s, jnp)
-        return state.counts, {name: jnp.asarray(v, real) for name, v in {**values, **measured.arrays}.items()}
+    read = partial(_read, problem, inputs)
 
     def stretch(state: State, interval: tuple[Array, Array, Array]) -> tuple[State, tuple[Array, dict[str, Array]]]:
         start_s, dt_s, num_pairs = interval
@@ -215,11 +219,48 @@ def _trajectory(
     return records[0], records[1], last.health
 
 
+def _read(problem: Problem, inputs: Inputs, state: State, time_s: Array) -> tuple[Array, dict[str, Array]]:
+    """Counts and observables of a state."""
+    measured = measure(problem, inputs, state, time_s)
+    values = scalars(problem, measured, inputs.parameters, time_s, jnp)
+    return state.counts, {name: jnp.asarray(v, problem.precision) for name, v in {**values, **measured.arrays}.items()}
+
+
+def _exact_trajectories(
+    problem: Problem,
+    schedule: tuple[Interval, ...],
+    inputs: Inputs,
+    start: Array,
+    seed: Bits,
+    *,
+    record_start: bool,
+    replicates: int,
+) -> tuple[Array, dict[str, Array], Array]:
+    """As :func:`_trajectories`: all replicates go together, each with a clock of its own."""
+    numbers = jnp.arange(replicates, dtype=BITS_DTYPE)
+    first = jax.vmap(partial(initial_state, problem, inputs, start, seed))(numbers)
+    ends_s = np.asarray([i.start_s + 2 * i.num_pairs * i.dt_s for i in schedule])
+    last, records = exact.trajectories(problem, inputs, seed, numbers, first, split_time(ends_s, problem.precision))
+    if record_start:
+        begun = (first.counts, first.events)
+        records = jax.tree.map(lambda a, b: jnp.concatenate((a[:, None], b), 1), begun, records)
+        ends_s = np.concatenate(([0.0], ends_s))
+
+    def read(counts: Array, events: Array, time_s: Array) -> tuple[Array, dict[str, Array]]:
+        return _read(problem, inputs, State(first.pair[0], counts, events, first.health[0]), time_s)
+
+    over_times = jax.vmap(read, in_axes=(0, 0, 0))
+    read_all = jax.vmap(over_times, in_axes=(0, 0, None))
+    counts, observables = read_all(records[0], records[1], jnp.asarray(ends_s, problem.precision))
+    return counts, observables, last.health
+
+
 def _problem(model: Model, engine: str | None, time_step: float | None) -> Problem:
     """The model's problem, with another engine or step if the call asks for it."""
-    if engine not in (None, "leap", "mean_field"):
-        hint = " is not yet supported" if engine == "exact" else " is no engine"
-        raise ConfigError("engine", f"{engine!r}{hint}; choose leap or mean_field")
+    if engine not in (None, "exact", "leap", "mean_field"):
+        raise ConfigError("engine", f"{engine!r} is no engine; choose exact, leap or mean_field")
+    if time_step is not None and (engine or model.problem.engine) == "exact":
+        raise ConfigError("time_step", "engine exact takes no steps; leave it out, or choose leap")
     if engine in (None, model.problem.engine) and time_step is None:
         return model.problem
     problem = replace(model.problem, engine=engine or model.problem.engine)
@@ -228,7 +269,10 @@ def _problem(model: Model, engine: str | None, time_step: float | None) -> Probl
 
 
 def bounded(problem: Problem, model: Model, time_step_s: float | None) -> Problem:
-    """The problem with the step that the model's own parameters allow."""
+    """The problem with the step that the model's own parameters allow; ``exact`` takes none."""
+    if problem.engine == "exact":
+        exact.refuse_unsupported(problem)
+        return replace(problem, step_bound_s=np.inf, exit_limit=np.inf, hop_limit=np.inf)
     with jax.ensure_compile_time_eval(), precision_context(problem.precision):
         inputs = make_inputs(model, None, problem.precision)
         smooth = replace(problem, engine="mean_field")

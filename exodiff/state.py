@@ -4,6 +4,21 @@ import equinox as eqx
 from jaxtyping import Array, Float, Int, UInt32
 
 
+class Clock(eqx.Module):
+    """What the engine ``exact`` carries beside the counts.
+
+    Attributes:
+        time_s: time of the last event, as a sum and its remainder.
+        number: events done, (low, high) words; the address of the next event's random bits.
+        rates: tree of the total rates of the voxels, per second; empty where rates are computed anew for each event.
+
+    """
+
+    time_s: Float[Array, "2"]
+    number: UInt32[Array, "2"]
+    rates: Float[Array, " nodes"]
+
+
 class State(eqx.Module):
     """What a checkpoint holds; time follows from the step number and the schedule.
 
@@ -13,6 +28,7 @@ class State(eqx.Module):
         events: cumulative events of the counted reactions: two words an entry (value = high 2^16 + low), or sum and
             compensation in ``mean_field``.
         health: 0, or the code of the first failure.
+        clock: of the engine ``exact``, which has no steps.
 
     """
 
@@ -20,3 +36,4 @@ class State(eqx.Module):
     counts: Int[Array, "species x y z"] | Float[Array, "species x y z"]
     events: UInt32[Array, "counters 2"] | Float[Array, "counters 2"]
     health: Int[Array, ""]
+    clock: Clock | None = None

@@ -52,7 +52,10 @@ BAD = {
     "shape of zero": (changed(lattice={"shape": [8, 0, 4]}), r"lattice.shape"),
     "fixed step above the limit": (changed(run={"time_step": "500 s"}), r"run.time_step: 500 s exceeds .*species.EV"),
     "two cell types react": (reaction(equation="tumour + fibroblast -> tumour", rate="1 /s"), r"near\("),
-    "engine of a later version": (changed(run={"engine": "exact"}), r"not yet supported"),
+    "rate that depends on time in exact": (
+        {**reaction(equation="EV ->", rate="k_release * k_release * t"), "run": {**MODEL["run"], "engine": "exact"}},
+        r"reactions.odd: its rate depends on t.*not yet supported",
+    ),
     "block of a later version": ({**MODEL, "vessels": {}}, r"vessels.*not yet supported"),
 }
 
