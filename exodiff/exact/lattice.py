@@ -134,14 +134,20 @@ def _rates_in(lattice: _Lattice, counts: Count, voxel: Count) -> Real:
 def _refresh(lattice: _Lattice, carry: _Carry, touched: Array, number: Count) -> _Carry:
     """Compute the rates of some voxels anew: the first ``number`` of ``touched``."""
 
-    def one(i: Count, carry: _Carry) -> _Carry:
+    def one(i: Count | int, found: tuple[Array, Count]) -> tuple[Array, Count]:
+        nodes, worst = found
         voxel = touched[i]
         total, health = _total(_rates_in(lattice, carry.counts, voxel))
-        nodes = tree.update(carry.nodes, lattice.grid.num_voxels, voxel, total)
-        health = jnp.where(carry.health == Health.GOOD, health, carry.health)
-        return carry._replace(nodes=nodes, health=health)
+        nodes = tree.update(nodes, lattice.grid.num_voxels, voxel, total)
+        return nodes, jnp.where(worst == Health.GOOD, health, worst)
 
-    return lax.fori_loop(0, number, one, carry)
+    found = (carry.nodes, carry.health)
+    if touched.shape[0] == 2:
+        # a loop that reads the counts makes XLA copy all of them for every event
+        nodes, health = one(1, one(0, found))
+    else:
+        nodes, health = lax.fori_loop(0, number, one, found)
+    return carry._replace(nodes=nodes, health=health)
 
 
 def _touched(lattice: _Lattice, here: Count, there: Count) -> Array:
@@ -164,6 +170,7 @@ def _event(lattice: _Lattice, target: Time, carry: _Carry) -> _Carry:
     goes_on = ~is_after(time, target) & (carry.health == Health.GOOD)
 
     clocks = standard_wait(words[0][from_tree:], words[1][from_tree:]).astype(problem.precision)
+    words, here, goes_on = lax.optimization_barrier((words, here, goes_on))
     kind = tree.first(clocks / _rates_in(lattice, carry.counts, here))
     faces = np.asarray([event.face or (0, 0) for event in events], np.int32)
     face = jnp.asarray(faces)[kind]
@@ -175,8 +182,12 @@ def _event(lattice: _Lattice, target: Time, carry: _Carry) -> _Carry:
     new_here, new_there = apply_event(problem, local, old_there, fold(stream, _OUTCOME), kind)
     there = jnp.where(exists & goes_on, there, here)
     new_here = jnp.where(goes_on, new_here, old_here)
-    counts = carry.counts.at[:, there].set(new_there).at[:, here].set(new_here)
-    overflows = (jnp.min(new_here) < 0) | (jnp.min(counts[:, there]) < 0)
+    # as a loop, for XLA would fuse the writing with what reads the old counts, and copy them all for every event
+    columns, places = jnp.stack((new_there, new_here)), jnp.stack((there, here))
+    counts = lax.fori_loop(
+        0, 2, lambda i, c: lax.dynamic_update_index_in_dim(c, columns[i], places[i], 1), carry.counts
+    )
+    overflows = (jnp.min(new_here) < 0) | ((there != here) & (jnp.min(new_there) < 0))
     health = jnp.where(goes_on & overflows, Health.OVERFLOW, carry.health).astype(COUNT_DTYPE)
 
     step = goes_on.astype(BITS_DTYPE)
