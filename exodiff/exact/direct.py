@@ -49,6 +49,7 @@ class _Lanes(NamedTuple):
     health: Count
     time: Time
     number: tuple[Bits, Bits]
+    chosen: Count  # place among the rates of an event that is still to be applied, or -1
     record: Count  # the next record that it comes to
     target: Time  # its time; minus infinity after the last
     waits: Mask  # whether it has come to it
@@ -72,7 +73,9 @@ def choose(rates: list[Real], word: Bits, fine: Real) -> Count:
     for _ in range(depth):
         left, right = sums.pop()
         total = left + right
-        part = width.astype(jnp.float32) * (jnp.minimum(left, right) / jnp.where(total > 0, total, 1.0))
+        share = jnp.minimum(left, right) / jnp.where(total > 0, total, 1.0)
+        # the maximum keeps the product from being fused, and rounded otherwise, into the difference below
+        part = jnp.maximum(width.astype(jnp.float32) * share, 0.0)
         whole = jnp.floor(part)
         rest = part - whole
         is_up = fine < rest
@@ -140,36 +143,46 @@ def next_door(place_of: np.ndarray, voxel: int, face: tuple[int, int], grid: Gri
     return int(place_of[tuple(at)])
 
 
+def _apply(block: _Block, lanes: _Lanes) -> _Lanes:
+    """Let the chosen events happen."""
+    counts = list(lanes.counts.reshape(-1, lanes.counts.shape[-1]))
+    for species, voxel, place, change in _changes(block.problem):
+        row = species * block.problem.grid.num_voxels + voxel
+        counts[row] = counts[row] + jnp.where(lanes.chosen == place, change, 0)
+    return lanes._replace(
+        counts=jnp.stack(counts).reshape(lanes.counts.shape),
+        events=_count(block, lanes.events, lanes.chosen),
+        chosen=jnp.full_like(lanes.chosen, -1),
+    )
+
+
 def _event(block: _Block, lanes: _Lanes) -> _Lanes:
-    """One event in each lane that does not wait."""
-    problem = block.problem
-    rates = block.rates(lanes.counts)
-    # without the barriers XLA copies what is above each of them into all that follows: minutes of compilation
-    words, rates = lax.optimization_barrier((word_pair(block.stream, *lanes.number), rates))
-    total, lowest = rates[0], rates[0]
-    for rate in rates[1:]:
-        total, lowest = total + rate, jnp.minimum(lowest, rate)
+    """Apply the event of each lane and choose its next one.
+
+    In this order the choice is the end of an iteration, where XLA has to write it down. Chosen and applied in one go it
+    is computed anew for each count that it changes, which is slow, and wrong: with other roundings, hence now and then
+    with another outcome for one count than for the next.
+    """
+    lanes = _apply(block, lanes)
+    raw = block.rates(lanes.counts)
+    # besides dropping the sign of errors, a maximum keeps products from being fused, and rounded otherwise, into sums
+    rates = [jnp.maximum(rate, 0.0) for rate in raw]
+    words = word_pair(block.stream, *lanes.number)
+    total, lowest = rates[0], raw[0]
+    for rate, signed in zip(rates[1:], raw[1:], strict=True):
+        total, lowest = total + rate, jnp.minimum(lowest, signed)
     health = jnp.where(lowest < 0, Health.NEGATIVE_RATE, Health.GOOD)
-    health = jnp.where(total < jnp.inf, health, Health.NOT_A_NUMBER).astype(COUNT_DTYPE)
-    health = jnp.where(lanes.health == Health.GOOD, health, lanes.health)
+    health = jnp.where(total < jnp.inf, health, Health.NOT_A_NUMBER)
+    health = jnp.where(jnp.min(lanes.counts, (0, 1)) < 0, Health.OVERFLOW, health)
+    health = jnp.where(lanes.health == Health.GOOD, health, lanes.health).astype(COUNT_DTYPE)
     time = later(lanes.time, standard_wait(words[0]).astype(total.dtype) / total)
     waits = is_after(time, lanes.target) | (health != Health.GOOD)
     turned = (words[0] << 16) | (words[0] >> 16)
-    time, waits = lax.optimization_barrier((time, waits))
-    chosen = jnp.where(waits, -1, choose(rates, words[1], to_unit_interval(turned)))
-    chosen = lax.optimization_barrier(chosen)
-    counts = list(lanes.counts.reshape(-1, lanes.counts.shape[-1]))
-    for species, voxel, place, change in _changes(problem):
-        row = species * problem.grid.num_voxels + voxel
-        counts[row] = counts[row] + jnp.where(chosen == place, change, 0)
-    counts = jnp.stack(counts).reshape(lanes.counts.shape)
-    low, high = next_number(lanes.number, (~waits).astype(BITS_DTYPE))
     return lanes._replace(
-        counts=counts,
-        events=_count(block, lanes.events, chosen),
-        health=jnp.where(jnp.min(counts, (0, 1)) < 0, Health.OVERFLOW, health).astype(COUNT_DTYPE),
+        health=health,
         time=Time(*(jnp.where(waits, old, new) for old, new in zip(lanes.time, time, strict=True))),
-        number=(low, high),
+        number=next_number(lanes.number, (~waits).astype(BITS_DTYPE)),
+        chosen=jnp.where(waits, -1, choose(rates, words[1], to_unit_interval(turned))),
         waits=waits,
     )
 
@@ -228,14 +241,13 @@ def _run_block(problem: Problem, inputs: Inputs, stream: Stream, lanes: _Lanes, 
 
     def advance(carry: tuple[_Lanes, Array]) -> tuple[_Lanes, Array]:
         lanes, left = carry
-        for _ in range(_EVENTS_PER_CHECK):
-            lanes = lax.optimization_barrier(_event(block, lanes))
+        lanes = lax.fori_loop(0, _EVENTS_PER_CHECK, lambda _, lanes: _event(block, lanes), lanes)
         return lanes, spend(left, 1)
 
     def stretch(carry: tuple[_Lanes, Any, Array]) -> tuple[_Lanes, Any, Array]:
         lanes, out, left = carry
         lanes, left = lax.while_loop(few_wait, advance, (lanes, left))
-        lanes, out = _flush(block, lanes, out)
+        lanes, out = _flush(block, _apply(block, lanes), out)
         return lanes._replace(waits=jnp.zeros_like(lanes.waits)), out, left
 
     def goes_on(carry: tuple[_Lanes, Any, Array]) -> Array:
@@ -286,6 +298,7 @@ def run(
         health=states.health,
         time=Time(clock.time_s[:, 0], clock.time_s[:, 1]),
         number=(clock.number[:, 0], clock.number[:, 1]),
+        chosen=nothing - 1,
         record=nothing,
         target=Time(*(jnp.zeros((num,), problem.precision),) * 2),
         waits=nothing > 0,

@@ -177,6 +177,14 @@ def is_plain(event: Event, problem: Problem) -> bool:
     return not (event.channel.bursts or dies or event.channel.new_cell is not NewCell.NONE)
 
 
+def changes_cells(event: Event, problem: Problem) -> bool:
+    """Whether an event makes, takes away, moves or converts a cell."""
+    if event.channel is None:
+        return event.mover is not None
+    types = range(problem.network.first_type, len(problem.network.species))
+    return any(species in types for species, _ in event.channel.changes)
+
+
 def sees_neighbours(problem: Problem) -> bool:
     """Whether the rates of a voxel depend on the cells in its neighbours."""
     return problem.network.moves_cells or any(_near(c.rate) for c in problem.network.channels)

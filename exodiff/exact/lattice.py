@@ -16,7 +16,7 @@ from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, Bits, Count, Mask, Real
 from exodiff.core.health import Health
 from exodiff.exact import tree
 from exodiff.exact.clock import Time, event_stream, is_after, later, next_number, spend, standard_wait
-from exodiff.exact.events import constant_rates, event_rates, events_of, sees_neighbours
+from exodiff.exact.events import changes_cells, constant_rates, event_rates, events_of, sees_neighbours
 from exodiff.exact.outcomes import apply_event
 from exodiff.kernels import totals
 from exodiff.kernels.cells import faces_of
@@ -187,7 +187,8 @@ def _event(lattice: _Lattice, target: Time, carry: _Carry) -> _Carry:
     counts = lax.fori_loop(
         0, 2, lambda i, c: lax.dynamic_update_index_in_dim(c, columns[i], places[i], 1), carry.counts
     )
-    overflows = (jnp.min(new_here) < 0) | ((there != here) & (jnp.min(new_there) < 0))
+    # read again: what XLA computes anew from the old counts keeps them, and they are copied
+    overflows = (jnp.min(counts[:, here]) < 0) | (jnp.min(counts[:, there]) < 0)
     health = jnp.where(goes_on & overflows, Health.OVERFLOW, carry.health).astype(COUNT_DTYPE)
 
     step = goes_on.astype(BITS_DTYPE)
@@ -203,8 +204,7 @@ def _event(lattice: _Lattice, target: Time, carry: _Carry) -> _Carry:
         left=spend(carry.left, step),
     )
     touched = _touched(lattice, here, there)
-    first_type = problem.network.first_type
-    cells_change = jnp.any(new_here[first_type:] != old_here[first_type:])
+    cells_change = jnp.asarray([changes_cells(event, problem) for event in events])[kind] & goes_on
     number = jnp.where(cells_change, touched.shape[0], jnp.where(there == here, 1, 2))
     return _refresh(lattice, after, touched, number)
 

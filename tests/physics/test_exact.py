@@ -25,7 +25,9 @@ def trajectories():
 
     def get(make):
         if make not in found:
-            wanted = {float(t) for name, (m, _) in master.SOURCES.items() if m is make for t in master.FSP[f"{name}__times"]}
+            wanted = {
+                float(t) for name, (m, _) in master.SOURCES.items() if m is make for t in master.FSP[f"{name}__times"]
+            }
             times = sorted(t for t in wanted if t <= master.LAST)
             found[make] = times, simulate(make(), times, seed=3, replicates=10_000, engine="exact")
         return found[make]
