@@ -109,7 +109,7 @@ class Problem:
         observables: what is recorded.
         event_counters: (reaction, region) pairs whose events are counted.
         random_start: (species, mean) pairs drawn for each replicate in every voxel (in-cell species: in every cell).
-        engine: ``leap`` or ``mean_field``.
+        engine: ``exact``, ``leap`` or ``mean_field``.
         precision: dtype of the reals.
         step_bound_s: the longest step; every interval is cut into an even number of equal ones.
         exit_limit: largest exit rate times step before a step is cut into substeps.

@@ -14,6 +14,8 @@ from jax import Array, lax
 from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, Bits, Precision
 from exodiff.core.errors import ConfigError, SimulationError
 from exodiff.core.health import ADVICE, Health
+from exodiff.exact import engine as exact
+from exodiff.exact.clock import UNLIMITED, Time, split_time
 from exodiff.interventions import intervene, scheduled_now, states_after_each
 from exodiff.kernels.cell_events import initial_contents
 from exodiff.kernels.policies import policy_of
@@ -47,7 +49,7 @@ def simulate(
         times: seconds, rising, the first at least 0; the simulation starts at 0.
         parameters: values to use instead of the model's, by name; internal units (um, s, molecules).
         seed: 0 to 2^32 - 1; replicates of one seed are independent.
-        engine: ``leap`` or ``mean_field``; None takes the model's.
+        engine: ``exact``, ``leap`` or ``mean_field``; None takes the model's.
         replicates: independent trajectories.
         time_step: longest step in seconds; None takes the model's.
 
@@ -132,7 +134,7 @@ def initial_state(problem: Problem, inputs: Inputs, start: Array, seed: Bits, re
         counts = counts.at[species].add(policy_of(problem.engine).poisson(stream, index, 0, means).astype(counts.dtype))
     events_dtype = problem.precision if problem.engine == "mean_field" else BITS_DTYPE
     settings = [inputs.parameters[name] for name in problem.settings]
-    return State(
+    state = State(
         pair=jnp.zeros((), BITS_DTYPE),
         counts=counts,
         events=jnp.zeros((len(problem.event_counters), 2), events_dtype),
@@ -140,6 +142,7 @@ def initial_state(problem: Problem, inputs: Inputs, start: Array, seed: Bits, re
         was_true=jnp.zeros((len(problem.triggered),), bool),
         health=jnp.zeros((), COUNT_DTYPE),
     )
+    return exact.start_clock(problem, inputs, state) if problem.engine == "exact" else state
 
 
 def begin(problem: Problem, inputs: Inputs, start: Array, seed: Bits, replicate: Bits) -> State:
@@ -155,8 +158,10 @@ def intervene_at(
     """Do scheduled interventions at the end of an interval, and what they trigger."""
     if not problem.interventions:
         return state
-    stream = fold(make_stream(seed, replicate), state.pair, site_id("interventions"))
-    return intervene(problem, inputs, state, fires, time_s, stream)
+    moment = state.pair if state.clock is None else state.clock.number[0]
+    stream = fold(make_stream(seed, replicate), moment, site_id("interventions"))
+    state = intervene(problem, inputs, state, fires, time_s, stream)
+    return exact.after_intervention(problem, inputs, state, time_s) if problem.engine == "exact" else state
 
 
 def advance(
@@ -223,6 +228,8 @@ def _trajectories(
     replicates: int,
 ) -> tuple[Array, dict[str, Array], Array]:
     """Counts, observables and health of all replicates."""
+    if problem.engine == "exact":
+        return _exact_trajectories(problem, plan, inputs, start, seed, replicates=replicates)
     one = partial(_trajectory, problem, plan, inputs, start, seed)
     if replicates == 1:
         return jax.tree.map(lambda a: a[None], one(jnp.zeros((), BITS_DTYPE)))
@@ -241,10 +248,7 @@ def _trajectory(
     first = begin(problem, inputs, start, seed, replicate)
     longest = max((interval.num_pairs for interval in plan.intervals), default=0)
 
-    def read(state: State, time_s: Array) -> tuple[Array, dict[str, Array]]:
-        measured = measure(problem, inputs, state, time_s)
-        values = scalars(problem, measured, inputs.parameters, time_s, jnp)
-        return state.counts, {name: jnp.asarray(v, real) for name, v in {**values, **measured.arrays}.items()}
+    read = partial(_read, problem, inputs)
 
     def stretch(state: State, row: tuple[Array, Array, Array, Array]) -> tuple[State, tuple[Array, dict[str, Array]]]:
         *interval, fires = row
@@ -273,11 +277,73 @@ def _trajectory(
     return records[0], records[1], last.health
 
 
+def _read(problem: Problem, inputs: Inputs, state: State, time_s: Array) -> tuple[Array, dict[str, Array]]:
+    """Counts and observables of a state."""
+    measured = measure(problem, inputs, state, time_s)
+    values = scalars(problem, measured, inputs.parameters, time_s, jnp)
+    return state.counts, {name: jnp.asarray(v, problem.precision) for name, v in {**values, **measured.arrays}.items()}
+
+
+def _exact_trajectories(
+    problem: Problem, plan: _Plan, inputs: Inputs, start: Array, seed: Bits, *, replicates: int
+) -> tuple[Array, dict[str, Array], Array]:
+    """As :func:`_trajectories`: all replicates go together, each with a clock of its own."""
+    numbers = jnp.arange(replicates, dtype=BITS_DTYPE)
+    first = jax.vmap(partial(begin, problem, inputs, start, seed))(numbers)
+    cuts_s = np.asarray([0.0, *(i.start_s + 2 * i.num_pairs * i.dt_s for i in plan.intervals)])
+    ends = split_time(cuts_s[1:], problem.precision)
+    if problem.interventions:
+        last, records = _exact_with_interventions(problem, plan, inputs, seed, numbers, first, ends)
+    else:
+        last, (counts, events) = exact.trajectories(problem, inputs, seed, numbers, first, ends)
+        settings = jnp.broadcast_to(first.settings[:, None], (*counts.shape[:2], 0))
+        records = (counts, events, settings)
+    rows = np.asarray(plan.rows)
+    begun = (first.counts, first.events, first.settings)
+    counts, events, settings = (
+        jnp.concatenate((a[:, None], b), 1)[:, rows] for a, b in zip(begun, records, strict=True)
+    )
+
+    def read(counts: Array, events: Array, settings: Array, time_s: Array) -> tuple[Array, dict[str, Array]]:
+        state = State(first.pair[0], counts, events, settings, first.was_true[0], first.health[0])
+        return _read(problem, inputs, state, time_s)
+
+    read_all = jax.vmap(jax.vmap(read), in_axes=(0, 0, 0, None))
+    times = jnp.asarray(cuts_s[rows], problem.precision)
+    counts, observables = read_all(counts, events, settings, times)
+    return counts, observables, last.health
+
+
+def _exact_with_interventions(
+    problem: Problem, plan: _Plan, inputs: Inputs, seed: Bits, numbers: Bits, first: State, ends: Time
+) -> tuple[State, tuple[Array, ...]]:
+    """States at the last of some times, and counts, event counters and settings at each, (replicates, times, ...)."""
+
+    def stretch(states: State, row: tuple[Time, Array]) -> tuple[State, tuple[Array, ...]]:
+        end, fires = row
+        states, _ = exact.advance(problem, inputs, seed, numbers, states, end, jnp.asarray(UNLIMITED, BITS_DTYPE))
+
+        def intervened(states: State) -> State:
+            def one(number: Bits, state: State) -> State:
+                return intervene_at(problem, inputs, seed, number, state, fires, end.high)
+
+            return jax.vmap(one)(numbers, states)
+
+        if problem.scheduled:
+            states = lax.cond(jnp.any(fires), intervened, lambda s: s, states)
+        return states, (states.counts, states.events, states.settings)
+
+    fires = jnp.asarray(plan.fires, bool).reshape(len(plan.intervals), -1)
+    states, records = lax.scan(stretch, first, (ends, fires))
+    return states, jax.tree.map(lambda a: jnp.moveaxis(a, 0, 1), records)
+
+
 def _problem(model: Model, engine: str | None, time_step: float | None) -> Problem:
     """The model's problem, with another engine or step if the call asks for it."""
-    if engine not in (None, "leap", "mean_field"):
-        hint = " is not yet supported" if engine == "exact" else " is no engine"
-        raise ConfigError("engine", f"{engine!r}{hint}; choose leap or mean_field")
+    if engine not in (None, "exact", "leap", "mean_field"):
+        raise ConfigError("engine", f"{engine!r} is no engine; choose exact, leap or mean_field")
+    if time_step is not None and (engine or model.problem.engine) == "exact":
+        raise ConfigError("time_step", "engine exact takes no steps; leave it out, or choose leap")
     if engine in (None, model.problem.engine) and time_step is None:
         return model.problem
     problem = replace(model.problem, engine=engine or model.problem.engine)
@@ -286,7 +352,10 @@ def _problem(model: Model, engine: str | None, time_step: float | None) -> Probl
 
 
 def bounded(problem: Problem, model: Model, time_step_s: float | None) -> Problem:
-    """The problem with the step that the model's own parameters allow."""
+    """The problem with the step that the model's own parameters allow; ``exact`` takes none."""
+    if problem.engine == "exact":
+        exact.refuse_unsupported(problem)
+        return replace(problem, step_bound_s=np.inf, exit_limit=np.inf, hop_limit=np.inf)
     with jax.ensure_compile_time_eval(), precision_context(problem.precision):
         found = with_step(replace(problem, engine="mean_field"), moments(problem, model), time_step_s, model.tolerance)
     return replace(found, engine=problem.engine)

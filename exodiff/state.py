@@ -4,6 +4,21 @@ import equinox as eqx
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 
+class Clock(eqx.Module):
+    """What the engine ``exact`` carries beside the counts.
+
+    Attributes:
+        time_s: time of the last event, as a sum and its remainder.
+        number: events done, (low, high) words; the address of the next event's random bits.
+        rates: tree of the total rates of the voxels, per second; empty where rates are computed anew for each event.
+
+    """
+
+    time_s: Float[Array, "2"]
+    number: UInt32[Array, "2"]
+    rates: Float[Array, " nodes"]
+
+
 class State(eqx.Module):
     """What a checkpoint holds; time follows from the step number and the schedule.
 
@@ -16,6 +31,7 @@ class State(eqx.Module):
         was_true: for each triggered intervention, whether its condition held when last tested (or ever, if it acts
             only once).
         health: 0, or the code of the first failure.
+        clock: of the engine ``exact``, which has no steps.
 
     """
 
@@ -25,3 +41,4 @@ class State(eqx.Module):
     settings: Float[Array, " settings"]
     was_true: Bool[Array, " triggered"]
     health: Int[Array, ""]
+    clock: Clock | None = None

@@ -42,7 +42,7 @@ class RunSettings(Table):
     """The [run] table, times in seconds."""
 
     duration_s: PositiveTime = Field(alias="duration")
-    engine: Annotated[Literal["leap", "mean_field"], choice("leap", "mean_field", later=("exact",))] = "leap"
+    engine: Annotated[Literal["exact", "leap", "mean_field"], choice("exact", "leap", "mean_field")] = "leap"
     time_step: TimeStep = "auto"
     tolerance: Annotated[float, Field(gt=0, le=0.5, strict=True)] = 0.1
     seed: Annotated[Whole, Field(ge=0, le=2**32 - 1)] = 0

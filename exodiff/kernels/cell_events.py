@@ -113,12 +113,12 @@ def _divide(
     if network.num_in_cell:
         new = lax.fori_loop(0, network.num_in_cell, share_out, new)
     # the parent becomes the first product; the child appears next door
-    kept = _kept_type(channel, network.first_type)
+    kept = kept_type(channel, network.first_type)
     new = new.at[channel.parent].add(-events).at[kept].add(events)
     return new.at[channel.child].add(born), events
 
 
-def _kept_type(channel: Channel, first_type: int) -> int:
+def kept_type(channel: Channel, first_type: int) -> int:
     """The type of the cell that stays: the parent's, or the one it turns into."""
     assert channel.parent is not None
     net = {s: c for s, c in channel.changes if s >= first_type}

@@ -127,7 +127,7 @@ Policy = Discrete | Mean
 
 def policy_of(engine: str) -> Policy:
     """The policy of an engine."""
-    return {"leap": Discrete(), "mean_field": Mean()}[engine]
+    return {"leap": Discrete(), "exact": Discrete(), "mean_field": Mean()}[engine]
 
 
 def is_discrete(policy: Policy) -> bool:

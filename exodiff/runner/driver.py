@@ -17,6 +17,8 @@ from exodiff.config.load import config_hash
 from exodiff.core.arrays import BITS_DTYPE
 from exodiff.core.errors import CheckpointError, ConfigError, SimulationError
 from exodiff.core.health import Health
+from exodiff.exact import engine as exact
+from exodiff.exact.clock import Time, split_time
 from exodiff.io import checkpoint
 from exodiff.io.lock import RunLock
 from exodiff.io.provenance import append_provenance, provenance
@@ -27,10 +29,11 @@ from exodiff.runner.recorder import Recorder, discard_after
 from exodiff.runner.signals import StopRequest
 from exodiff.schedule import Schedule, make_schedule
 from exodiff.simulation import advance, begin, intervene_at, make_inputs, precision_context, start_array
-from exodiff.state import State
+from exodiff.state import Clock, State
 from exodiff.viz.figures import make_figures
 
 KEPT_CHECKPOINTS = 3
+_CLOCK = ("time_s", "number", "rates")
 _CHUNK_S = 0.5  # wall-clock time of one call of the device, so that signals and progress are not kept waiting
 
 
@@ -159,6 +162,21 @@ def _advance_all(
     return _over_replicates(one, state, replicates)
 
 
+@partial(jax.jit, static_argnames=("problem", "replicates"), donate_argnames=("state",))
+def _advance_exactly(
+    problem: Problem,
+    inputs: Inputs,
+    seed: jax.Array,
+    state: State,
+    target: Time,
+    budget: jax.Array,
+    *,
+    replicates: int,
+) -> tuple[State, jax.Array]:
+    numbers = jnp.arange(replicates, dtype=BITS_DTYPE)
+    return exact.advance(problem, inputs, seed, numbers, state, target, budget)
+
+
 @partial(jax.jit, static_argnames=("problem", "replicates"))
 def _measure_all(problem: Problem, inputs: Inputs, state: State, time_s: jax.Array, *, replicates: int) -> Measured:
     return _over_replicates(lambda state, _: measure(problem, inputs, state, time_s), state, replicates)
@@ -261,24 +279,23 @@ class _Driver:
     def _advance_to_end(self, recorder: Recorder, state: State, pairs: int, stop: StopRequest) -> int:
         every_s = self.model.config.run.checkpoint_every_s
         saved_at, saved_pairs = time.monotonic(), pairs
-        chunk, began, began_pairs = 1, time.monotonic(), pairs
+        chunk, is_compiled, began, began_s = 1, False, time.monotonic(), 0.0
         while pairs < self.schedule.num_pairs:
             interval, inside = self.schedule.position(pairs)
             stretch = self.schedule.intervals[interval]
-            count = min(chunk, stretch.num_pairs - inside)
             started = time.monotonic()
-            state = self._advance(state, interval, inside, count)
+            state, done, work = self._advance(state, interval, inside, chunk)
             health = np.array(state.health)
-            if pairs > began_pairs:
-                chunk = _next_chunk(count, time.monotonic() - started)
+            if is_compiled:
+                chunk = _next_chunk(chunk, work, time.monotonic() - started)
             else:
-                began, began_pairs = time.monotonic(), pairs + count
-            pairs += count
+                is_compiled, began, began_s = True, time.monotonic(), self._time_s(state, pairs + done)
+            pairs += done
             self._raise_if_unhealthy(health, state, self.schedule.time_s(pairs))
-            if inside + count == stretch.num_pairs:
+            if done > 0 and inside + done == stretch.num_pairs:
                 state = self._intervene(interval + 1, state)
                 self._record(recorder, interval + 1, state)
-            self._tell(pairs, began_pairs, time.monotonic() - began)
+            self._tell(self._time_s(state, pairs), began_s, time.monotonic() - began)
             if stop.received is not None or time.monotonic() - saved_at >= every_s:
                 self._save(recorder, state, pairs)
                 saved_at, saved_pairs = time.monotonic(), pairs
@@ -288,16 +305,35 @@ class _Driver:
             self._save(recorder, state, pairs)
         return pairs
 
-    def _tell(self, pairs: int, began_pairs: int, elapsed_s: float) -> None:
-        time_s = self.schedule.time_s(pairs)
-        covered_s = time_s - self.schedule.time_s(began_pairs)
+    def _time_s(self, state: State, pairs: int) -> float:
+        """Simulated time reached by all replicates."""
+        reached_s = self.schedule.time_s(pairs)
+        return reached_s if state.clock is None else max(reached_s, float(jnp.min(state.clock.time_s[:, 0])))
+
+    def _tell(self, time_s: float, began_s: float, elapsed_s: float) -> None:
+        covered_s = time_s - began_s
         speed = covered_s / elapsed_s if elapsed_s > 0 and covered_s > 0 else 0.0
         self.report(Progress("running", time_s, self.schedule.duration_s, speed))
 
-    def _advance(self, state: State, interval: int, inside: int, count: int) -> State:
+    def _advance(self, state: State, interval: int, inside: int, chunk: int) -> tuple[State, int, int]:
+        """Advance by at most a chunk: the state, the pairs that are done by it, and how much work it was.
+
+        Work is counted in pairs of steps, or in events in ``exact``, where an interval is one pair and counts as done
+        when all replicates are at its end.
+        """
         stretch, real = self.schedule.intervals[interval], self.problem.precision
+        if state.clock is not None:
+            before = np.array(state.clock.number[:, 0])
+            end = split_time(self.schedule.moments[interval + 1].time_s, real)
+            budget = jnp.asarray(chunk, BITS_DTYPE)
+            state, reached = _advance_exactly(
+                self.problem, self.inputs, self.seed, state, end, budget, replicates=self.replicates
+            )
+            assert state.clock is not None
+            return state, int(jnp.all(reached)), int(np.max(np.array(state.clock.number[:, 0]) - before))
+        count = min(chunk, stretch.num_pairs - inside)
         numbers = (jnp.asarray(stretch.start_s, real), jnp.asarray(stretch.dt_s, real))
-        return _advance_all(
+        state = _advance_all(
             self.problem,
             self.inputs,
             self.seed,
@@ -307,6 +343,7 @@ class _Driver:
             jnp.asarray(count, jnp.int32),
             replicates=self.replicates,
         )
+        return state, count, count
 
     def _intervene(self, moment: int, state: State) -> State:
         planned = self.schedule.moments[moment]
@@ -337,6 +374,8 @@ class _Driver:
             "settings": np.array(state.settings),
             "was_true": np.array(state.was_true),
         }
+        if state.clock is not None:
+            arrays |= {f"clock.{name}": np.array(getattr(state.clock, name)) for name in _CLOCK}
         meta = {"config_hash": self.hash, "time_s": self.schedule.time_s(pairs), "seed": self.model.config.run.seed}
         checkpoint.write_checkpoint(self.directory.checkpoints, arrays, meta, pairs, KEPT_CHECKPOINTS)
 
@@ -361,7 +400,8 @@ class _Driver:
         checkpoint.discard_after(self.directory.checkpoints, found.step)
         arrays = {name: jnp.asarray(array) for name, array in found.arrays.items()}
         health = jnp.zeros((self.replicates,), jnp.int32)
-        return State(**arrays, health=health), found.step
+        clock = Clock(*(arrays.pop(f"clock.{name}") for name in _CLOCK)) if self.problem.engine == "exact" else None
+        return State(**arrays, health=health, clock=clock), found.step
 
     def _raise_if_unhealthy(self, health: np.ndarray, state: State, time_s: float) -> None:
         bad = np.flatnonzero(health != Health.GOOD)
@@ -376,6 +416,6 @@ class _Driver:
         )
 
 
-def _next_chunk(count: int, elapsed_s: float) -> int:
-    """Pairs for the next call, from how long these took; grows at most fourfold."""
-    return max(1, min(4 * count, int(count * _CHUNK_S / max(elapsed_s, 1e-6))))
+def _next_chunk(chunk: int, work: int, elapsed_s: float) -> int:
+    """Pairs (or events) for the next call, from how long the work of this one took; grows at most fourfold."""
+    return max(1, min(4 * chunk, int(max(work, 1) * _CHUNK_S / max(elapsed_s, 1e-6)), 2**31 - 1))

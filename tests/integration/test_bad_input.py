@@ -56,7 +56,6 @@ BAD = {
     "shape of zero": (changed(lattice={"shape": [8, 0, 4]}), r"lattice.shape"),
     "fixed step above the limit": (changed(run={"time_step": "500 s"}), r"run.time_step: 500 s exceeds .*species.EV"),
     "two cell types react": (reaction(equation="tumour + fibroblast -> tumour", rate="1 /s"), r"near\("),
-    "engine of a later version": (changed(run={"engine": "exact"}), r"not yet supported"),
     "intervention on nothing": (changed(interventions=[{"at": ["1 min"]}]), r"interventions\[0\].*add, set or remove"),
     "intervention without a time": (
         intervention(set={"EV": 1}),
@@ -117,6 +116,10 @@ BAD = {
     "a constant that decays": (
         changed(species={"EV": {"constant": True, "decay": "1 /h"}}, observables={}),
         r"species.EV: a constant species is free, without diffusion",
+    ),
+    "rate that depends on time in exact": (
+        {**reaction(equation="EV ->", rate="k_release * k_release * t"), "run": {**MODEL["run"], "engine": "exact"}},
+        r"reactions.odd: its rate depends on t.*not yet supported",
     ),
     "block of a later version": ({**MODEL, "vessels": {}}, r"vessels.*not yet supported"),
 }

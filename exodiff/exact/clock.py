@@ -1,0 +1,86 @@
+"""The time and the number of the next event.
+
+Time is a pair of reals, (sum, remainder), so that short waits still count after many events: in float32 the pair holds
+48 bits. The number of the event is the address of its random bits. Nothing else is remembered: if the next event lies
+beyond the time asked for, it is drawn again from the same address when the simulation goes on, so that chunks, records
+and a resume change no bit.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from exodiff.core.arrays import BITS_DTYPE, Bits, Mask, Precision, Real
+from exodiff.kernels.random import Stream, fold, make_stream, site_id
+
+UNLIMITED = 0xFFFF_FFFF  # a budget of events that is not used up
+_HALF = 0x8000_0000
+
+
+class Time(NamedTuple):
+    """Seconds as a sum and what rounding took from it."""
+
+    high: Real
+    low: Real
+
+
+def split_time(time_s: float | np.ndarray, precision: Precision) -> Time:
+    """A time known in float64 as a pair of reals."""
+    high = np.asarray(time_s, precision)
+    return Time(jnp.asarray(high), jnp.asarray(np.asarray(time_s, np.float64) - high.astype(np.float64), precision))
+
+
+def later(time: Time, wait_s: Real) -> Time:
+    """The time after a wait, by the error-free sum of D. E. Knuth (The Art of Computer Programming 2, 4.2.2)."""
+    total = time.high + wait_s
+    back = total - time.high
+    error = (time.high - (total - back)) + (wait_s - back)
+    low = time.low + error
+    high = total + low
+    # an endless wait has no remainder
+    return Time(high, jnp.where(jnp.isfinite(high), low - (high - total), 0.0))
+
+
+def is_after(time: Time, other: Time) -> Mask:
+    """Whether a time lies beyond another."""
+    return jnp.where(time.high == other.high, time.low > other.low, time.high > other.high)
+
+
+def next_number(number: tuple[Bits, Bits], step: Bits) -> tuple[Bits, Bits]:
+    """The number (low, high) of the event after this one; ``step`` is 1, or 0 where nothing happened."""
+    low = number[0] + step
+    return low, number[1] + (low < step).astype(BITS_DTYPE)
+
+
+def spend(budget: Bits, used: Bits | int) -> Bits:
+    """What is left of a budget of events."""
+    return jnp.where(budget == jnp.asarray(UNLIMITED, BITS_DTYPE), budget, budget - jnp.asarray(used, BITS_DTYPE))
+
+
+def event_stream(seed: Bits, replicate: Bits) -> Stream:
+    """Root of the random bits of a replicate's events."""
+    return fold(make_stream(seed, replicate), site_id("exact"))
+
+
+def standard_wait(word: Bits, fine_word: Bits | None = None) -> Real:
+    """Standard exponential time from one random word or two, with full relative precision at short and long waits.
+
+    With u the uniform in (0, 1), -log1p(-u) below 1/2 and -log(1 - u) above, where 1 - u comes from the complement of
+    the bits. One logarithm serves both: log1p(-u) = log(y) u / (1 - y) with y = 1 - u as rounded (W. Kahan).
+    """
+    is_short = word < jnp.asarray(_HALF, BITS_DTYPE)
+    u = _fraction(word, fine_word)
+    rest = _fraction(~word, None if fine_word is None else ~fine_word)
+    y = jnp.where(is_short, 1.0 - u, rest)
+    log, gap = -jnp.log(y), 1.0 - y
+    return jnp.where(is_short, jnp.where(gap == 0.0, u, log * (u / jnp.where(gap == 0.0, 1.0, gap))), log)
+
+
+def _fraction(word: Bits, fine_word: Bits | None) -> Array:
+    """A float32 in (0, 1) from random bits, which keeps its relative precision near 0."""
+    fine = jnp.float32(0.5)
+    if fine_word is not None:
+        fine = (fine_word.astype(jnp.float32) + fine) * jnp.float32(2.0**-32)
+    return (word.astype(jnp.float32) + fine) * jnp.float32(2.0**-32)

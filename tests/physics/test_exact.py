@@ -1,0 +1,249 @@
+"""`exact` against the master equation, the lattice generator and closed forms: there is no step, so no bias is allowed.
+
+About 40 families at p < 2e-6: a false-alarm rate below 1e-4 for the file.
+"""
+
+import gates
+import jax
+import numpy as np
+import pytest
+import test_cells
+import test_diffusion_lattice as lattice
+import test_master_equation as master
+from gates import ALPHA
+from models import counts, make_model, simulate
+from scipy import stats
+
+import exodiff as ex
+
+# ----- one voxel, and a few: the direct method
+
+
+@pytest.fixture(scope="module")
+def trajectories():
+    found = {}
+
+    def get(make):
+        if make not in found:
+            wanted = {
+                float(t) for name, (m, _) in master.SOURCES.items() if m is make for t in master.FSP[f"{name}__times"]
+            }
+            times = sorted(t for t in wanted if t <= master.LAST)
+            found[make] = times, simulate(make(), times, seed=3, replicates=10_000, engine="exact")
+        return found[make]
+
+    return get
+
+
+@pytest.mark.parametrize("name", master.SOURCES)
+def test_the_joint_law_is_that_of_the_master_equation(trajectories, name):
+    make, columns = master.SOURCES[name]
+    times, trajectory = trajectories(make)
+    rows = np.flatnonzero(master.FSP[f"{name}__times"] <= master.LAST)
+    places = [times.index(float(t)) for t in master.FSP[f"{name}__times"][rows]]
+    samples = np.stack([counts(trajectory, s)[:, places, voxel] for s, voxel in columns], -1)
+    found = gates.acceptance.fsp_tests(
+        samples,
+        master.FSP[f"{name}__states"],
+        master.FSP[f"{name}__pmf"][rows],
+        master.FSP[f"{name}__mean"][rows],
+        master.FSP[f"{name}__cov"][rows],
+    )
+    assert min(found.values()) > ALPHA, found
+
+
+def _rare(num_channels, place):
+    """Busy channels that change nothing but a count, and one with a relative rate of 1e-7."""
+    busy = [f"busy{i}" for i in range(num_channels)]
+    names = [*busy[:place], "rare", *busy[place:]]
+    rates = {name: {"equation": f"-> {name}", "rate": "1e4 /s"} for name in busy}
+    rates["rare"] = {"equation": "-> rare", "rate": f"{1e-3 * num_channels:g} /s"}
+    return make_model([1], species={name: {} for name in names}, reactions=[rates[name] for name in names])
+
+
+@pytest.mark.parametrize("place", [0, 2, 3])
+def test_a_channel_of_relative_rate_1e_7_fires_as_often_as_it_should(place):
+    # 3 channels of 1e4 /s and one of 3e-3 /s for 0.5 s: 8192 lanes make 1.2e8 events, and Poisson(12.3) rare ones
+    found = simulate(_rare(3, place), [0.5], seed=5, replicates=8192, engine="exact")
+    assert gates.poisson_p(found.total("rare").sum(), 8192 * 3e-3 * 0.5) > ALPHA
+    busy = np.array([found.total(f"busy{i}").sum() for i in range(3)])
+    assert gates.poisson_p(busy, 8192 * 5e3) > ALPHA
+
+
+# ----- the lattice: the tree
+
+WALKERS, REPLICATES = 40, 25
+
+
+@pytest.fixture(scope="module")
+def walks():
+    found = {}
+
+    def get(case):
+        if case not in found:
+            given = lattice._model(case)
+            start = {"voxel": [2, 3, 1], "count": WALKERS}
+            diffusion = 0.6 if case == "aniso_reflect" else 1.0
+            boundary = {"hom_periodic": "periodic", "hom_absorb_face": "absorbing"}.get(case, "reflecting")
+            model = make_model(
+                list(lattice.SHAPE),
+                spacing=list(given.problem.grid.spacing_um),
+                boundary=boundary,
+                species={"W": {"diffusion": diffusion, "initial": start}},
+            )
+            found[case] = simulate(model, lattice.TIMES[:3], seed=11, replicates=REPLICATES, engine="exact")
+        return counts(found[case], "W")
+
+    return get
+
+
+@pytest.mark.parametrize("case", lattice.CASES)
+def test_walkers_follow_the_exact_probabilities_of_the_lattice(walks, case):
+    walkers = walks(case)
+    sets = lattice._sets()
+    for at in range(3):
+        p = np.clip(lattice.TRUTH[case][at].ravel(), 0.0, 1.0)
+        seen = walkers[:, at].reshape(REPLICATES, -1)
+        # 1,000 independent walkers: exact binomial tails in each voxel and in 51 sets of voxels
+        assert gates.binomial_p(seen.sum(0), WALKERS * REPLICATES, p) > ALPHA
+        assert gates.binomial_p(sets @ seen.sum(0), WALKERS * REPLICATES, sets @ p) > ALPHA
+    if case in lattice.CLOSED:
+        assert np.all(walkers.sum((2, 3, 4)) == WALKERS)
+
+
+def test_a_box_between_fixed_walls_keeps_its_poisson_law():
+    model = make_model(
+        [6, 8],
+        boundary={"y": "periodic", "x_low": {"fixed": {"A": 4.0, "B": 1.0}}, "x_high": {"fixed": {"A": 4.0, "B": 7.0}}},
+        species={
+            "A": {"diffusion": 1.0, "initial": {"poisson": 4.0}},
+            "B": {"diffusion": 1.0},
+        },
+    )
+    # the slowest mode of B dies as exp(-(pi/6)^2 t): 5e-4 of 4 molecules after 28 s, 1/30 of the noise of a mean
+    found = simulate(model, [28.0], seed=2, replicates=40, engine="exact")
+    assert gates.pmf_p(counts(found, "A"), stats.poisson.pmf(np.arange(60), 4.0)) > ALPHA
+    profile = 1.0 + np.arange(6) + 0.5
+    assert gates.poisson_p(counts(found, "B").sum((0, 1, 3)), 40 * 8 * profile) > ALPHA
+
+
+# ----- cells, without a step
+
+
+@pytest.fixture(scope="module")
+def row():
+    model = test_cells._row()
+    return simulate(model, [0.0, test_cells.END], seed=31, replicates=1000, engine="exact")
+
+
+def test_cells_divide_spawn_convert_die_and_fill_after_exponential_times(row):
+    at_end = {
+        "splits": test_cells.DIVISION + 1,
+        "child": test_cells.SPAWN + 1,
+        "parent": test_cells.RESET + 1,
+        "old": test_cells.CONVERT,
+        "filler": test_cells.FILL,
+        "left": test_cells.DIE,
+    }
+    happened = [counts(row, name)[:, 1, voxel].sum() for name, voxel in at_end.items()]
+    assert gates.binomial_p(happened, 1000, test_cells.HAPPENED) > ALPHA
+    assert np.array_equal(counts(row, "left")[:, 1, test_cells.DIE], 1 - counts(row, "mortal")[:, 1, test_cells.DIE])
+    for name, voxels in {"divide": (1, 13), "spawn": (4,), "convert": (19,), "die": (), "fill": (23,)}.items():
+        cell = {"divide": "splits", "spawn": "child", "convert": "old", "fill": "filler"}.get(name)
+        if cell:
+            born = sum(counts(row, cell)[:, 1, voxel] for voxel in voxels)
+            assert np.array_equal(np.asarray(row.observables[name])[:, 1], born)
+
+
+def test_daughters_share_contents_and_the_dead_keep_none(row):
+    start, voxel = test_cells.SPLIT_START, test_cells.DIVISION
+    here, there = counts(row, "shared")[:, 1, voxel], counts(row, "shared")[:, 1, voxel + 1]
+    divided = counts(row, "splits")[:, 1, voxel + 1] == 1
+    assert np.all(here + there == start)
+    assert gates.pmf_p(there[divided], stats.binom.pmf(np.arange(start + 1), start, 0.5)) > ALPHA
+    cells = sum(counts(row, name) for name in row.problem.network.cell_types)
+    assert cells.max() == 1
+    for name in row.problem.network.in_cell:
+        assert np.all(counts(row, name)[cells == 0] == 0)
+    assert np.array_equal(counts(row, "shared")[:, 1, 4], 3 * counts(row, "child")[:, 1, 4])
+
+
+def test_two_rivals_fill_the_hole_between_them_at_the_exact_rate(row):
+    hole = test_cells.RIVALS + 1
+    taken = counts(row, "splits")[:, 1, hole] == 1
+    assert gates.binomial_p(taken.sum(), 1000, -np.expm1(-1.4 * test_cells.END)) > ALPHA
+
+
+def test_a_lone_cell_walks_as_a_molecule_does_and_takes_its_counters_along():
+    model = make_model(
+        [5, 4],
+        boundary={"x": "periodic"},
+        cells={"walker": {"motility": 0.5}},
+        place=[{"cells": "walker", "box": {"low": [1.0, 1.0, 0.0], "high": [2.0, 2.0, 1.0]}}],
+        species={"counter": {"in": "cell", "initial": 5}},
+    )
+    found = simulate(model, [1.5], seed=17, replicates=1000, engine="exact")
+    p = 1.0
+    for size, start, periodic in ((5, 1, True), (4, 1, False)):
+        generator = np.zeros((size, size))
+        for i in range(size):
+            for j in (i - 1, i + 1):
+                if periodic or 0 <= j < size:
+                    generator[i, j % size] += 0.5
+                    generator[i, i] -= 0.5
+        p = np.multiply.outer(p, master.expm(1.5 * generator)[start])
+    assert gates.binomial_p(counts(found, "walker").sum((0, 1)), 1000, p) > ALPHA
+    assert np.array_equal(counts(found, "counter"), 5 * counts(found, "walker"))
+
+
+def test_bursts_have_the_mean_and_variance_of_their_law():
+    laws = {"poisson": "poisson(6)", "geometric": "geometric(6)"}
+    model = make_model(
+        [1],
+        species={name: {} for name in laws},
+        reactions=[{"equation": f"-> {law} {name}", "rate": "2 /s"} for name, law in laws.items()],
+    )
+    found = simulate(model, [2.0], seed=8, replicates=1000, engine="exact")
+    # compound Poisson with 4 events: variance 4 E[b^2], fourth cumulant 4 E[b^4]; b geometric on 0, 1, ...
+    for name, second, fourth in (("poisson", 42.0, 2850.0), ("geometric", 78.0, 39_390.0)):
+        numbers = found.total(name)
+        assert gates.mean_p(numbers, 24.0, 4 * second) > ALPHA
+        assert gates.variance_p(numbers, 24.0, 4 * second, 3.0 + fourth / (4 * second**2)) > ALPHA
+
+
+# ----- what bits may depend on
+
+
+def _busy():
+    return make_model(
+        [4, 3],
+        cells={"source": {"motility": 0.3}},
+        place=[{"cells": "source", "everywhere": True, "fill": 0.3}],
+        species={"EV": {"diffusion": 1.0, "initial": {"poisson": 2.0}}, "load": {"in": "cell", "initial": 3}},
+        reactions=[
+            {"name": "release", "equation": "source -> source + EV", "rate": "5 /s"},
+            {"name": "loss", "equation": "2 EV ->", "rate": 0.02},
+        ],
+        observables={"lost": {"value": "events(loss)"}},
+    )
+
+
+@pytest.mark.parametrize("make", [_busy, master._two_voxels])
+def test_bits_depend_neither_on_records_nor_on_replicates(make):
+    model = make()
+    many = simulate(model, [0.5, 1.0, 2.0], seed=4, replicates=3, engine="exact")
+    alone = simulate(model, [2.0], seed=4, engine="exact")
+    for name in model.problem.network.species:
+        assert np.array_equal(counts(many, name)[0, -1], counts(alone, name)[0, -1])
+    assert not np.array_equal(np.asarray(many.counts[0]), np.asarray(many.counts[1]))
+    vmapped = jax.jit(jax.vmap(lambda seed: simulate(model, [2.0], seed=seed, engine="exact").counts))
+    assert np.array_equal(np.asarray(vmapped(np.asarray([9, 4], np.uint32)))[1], np.asarray(alone.counts))
+
+
+@pytest.mark.parametrize("make", [_busy, master._one_voxel])
+def test_a_negative_rate_or_a_nan_is_an_error(make):
+    model = make()
+    name = next(n for n in model.parameters if n.startswith("reactions."))
+    for value, said in ((-1.0, "negative"), (np.nan, "not a number")):
+        with pytest.raises(ex.SimulationError, match=said):
+            simulate(model, [1.0], parameters={name: value}, engine="exact")
