@@ -2,8 +2,8 @@
 
 python -m bench.exact [--rounds 5] [--size 8 16 32]
 
-Other simulators are measured if they can be imported: gillespy2, rebop. Their pairs react at k n (n - 1), as ours do (the
-mean number of dimers at the end agrees). Times are those of whole calls: of rebop one call a trajectory.
+Other simulators are measured if they can be imported: gillespy2, rebop. Their pairs react at k n (n - 1), as ours do
+(the mean number of dimers at the end agrees). Times are those of whole calls: of rebop one call a trajectory.
 """
 
 import argparse
@@ -66,7 +66,7 @@ def _rebop(start: dict[str, int], reactions: Reactions) -> tuple[Callable[[int],
     few = TRAJECTORIES // 50
     model = rebop.Gillespie()
     for before, after, k in reactions.values():
-            listed = [[name for name, n in side.items() for _ in range(n)] for side in (before, after)]
+        listed = [[name for name, n in side.items() for _ in range(n)] for side in (before, after)]
         model.add_reaction(k, *listed)
 
     def run(seed: int) -> None:
