@@ -2,7 +2,8 @@
 
 python -m bench.exact [--rounds 5] [--size 8 16 32]
 
-Other simulators are measured if they can be imported: gillespy2, rebop.
+Other simulators are measured if they can be imported: gillespy2, rebop. Their pairs react at k n (n - 1), as ours do
+(the mean number of dimers at the end agrees). Times are those of whole calls: of rebop one call a trajectory.
 """
 
 import argparse
@@ -65,7 +66,6 @@ def _rebop(start: dict[str, int], reactions: Reactions) -> tuple[Callable[[int],
     few = TRAJECTORIES // 50
     model = rebop.Gillespie()
     for before, after, k in reactions.values():
-        # rebop's mass action is n (n - 1), as ours
         listed = [[name for name, n in side.items() for _ in range(n)] for side in (before, after)]
         model.add_reaction(k, *listed)
 
@@ -86,7 +86,6 @@ def _gillespy2(start: dict[str, int], reactions: Reactions) -> tuple[Callable[[i
     for name, (before, after, k) in reactions.items():
         rate = gillespy2.Parameter(f"k_{name}", expression=k)
         model.add_parameter(rate)
-        # gillespy2 writes a pair as c x (x - 1) / 2 of a rate 2 c
         sides = [{species[s]: n for s, n in side.items()} for side in (before, after)]
         model.add_reaction(gillespy2.Reaction(name=name, reactants=sides[0], products=sides[1], rate=rate))
     model.timespan(np.linspace(0.0, END_S, RECORDS))

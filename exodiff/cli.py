@@ -33,7 +33,9 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", help='Change a key: --set run.seed=3 --set parameters.k_on="2e-4 um^3/s". Repeatable.'),
 ]
-Engine = Annotated[str | None, typer.Option("--engine", help="leap (stochastic) or mean_field (no noise).")]
+Engine = Annotated[
+    str | None, typer.Option("--engine", help="leap (stochastic), exact (every event) or mean_field (no noise).")
+]
 
 
 @app.command()

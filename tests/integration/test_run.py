@@ -147,6 +147,21 @@ def test_mean_field_runs_and_resumes_bit_for_bit(tmp_path, monkeypatch):
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
+@pytest.mark.parametrize("looks", [2, 9])
+def test_exact_runs_and_resumes_bit_for_bit_also_within_an_interval(tmp_path, monkeypatch, looks):
+    settings = ['run.engine="exact"', 'run.duration="2 min"', 'run.observe_every="20 s"', 'run.snapshot_every="1 min"']
+    model = ex.Model.from_dict(MODEL, settings)
+    assert ex.run(model, tmp_path / "whole").finished
+    monkeypatch.setattr(driver, "StopRequest", StopAfter(looks))
+    assert not ex.run(model, tmp_path / "parts").finished
+    monkeypatch.undo()
+    ex.resume(tmp_path / "parts")
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    table = records.read_table(tmp_path / "whole" / "observables.csv")
+    trajectory = ex.simulate(model, table["time_s"], seed=5)
+    np.testing.assert_array_equal(table["free"], trajectory.total("EV")[0])
+
+
 def test_a_damaged_newest_checkpoint_is_refused_with_the_last_good_one_named(model, whole, tmp_path, monkeypatch):
     out = tmp_path / "run"
     monkeypatch.setattr(driver, "StopRequest", StopAfter(4))
