@@ -26,17 +26,24 @@ def render(report: "CheckReport", config: RunConfig, console: Console) -> None:
     console.print(_reaction_table(report))
     if report.interventions:
         console.print(_intervention_table(report))
-    console.print("longest automatic step by cause (the first binds):")
-    _print_bounds(report.auto_bounds, console)
-    if report.engine == "leap":
-        console.print(_promise(config), markup=False)
-    console.print("longest step that run.time_step may give:")
-    _print_bounds(report.fixed_bounds[:1], console)
-    console.print(f"this run: {report.num_steps} steps of at most {report.step_s:.3g} s in {config.run.duration_s:g} s")
+    if report.engine == "exact":
+        console.print(f"this run: every event at its own time, no steps, in {config.run.duration_s:g} s")
+    else:
+        _print_steps(report, config, console)
     copies = f" ({config.run.replicates} replicates)" if config.run.replicates > 1 else ""
     console.print(f"size of the state: {report.state_bytes / 2**20:.3g} MiB{copies}; a run needs several times that")
     for warning in report.warnings:
         console.print(f"warning: {warning}")
+
+
+def _print_steps(report: "CheckReport", config: RunConfig, console: Console) -> None:
+    console.print("longest automatic step by cause (the first binds):")
+    _print_bounds(report.auto_bounds, console)
+    if report.engine == "leap" and config.run.time_step == "auto":
+        console.print(_promise(config))
+    console.print("longest step that run.time_step may give:")
+    _print_bounds(report.fixed_bounds[:1], console)
+    console.print(f"this run: {report.num_steps} steps of at most {report.step_s:.3g} s in {config.run.duration_s:g} s")
 
 
 def _promise(config: RunConfig) -> str:

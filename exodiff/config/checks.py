@@ -221,7 +221,7 @@ class _Checker:
             allowed = (VOLUME ** (order - 1) * PER_TIME,) if order else (PER_TIME, PER_VOLUME * PER_TIME)
             self._dimension(expr, allowed, where, f" ({order} molecules react in '{reaction.equation}')")
         self._not_negative(expr, where)
-        if "t" in names(expr) and self.config.run.time_step == "auto":
+        if "t" in names(expr) and self.config.run.time_step == "auto" and self.config.run.engine != "exact":
             raise ConfigError(
                 where,
                 f"{to_text(expr)!r} changes with the time t, how fast is not known; give run.time_step",
