@@ -23,6 +23,7 @@ from exodiff.interventions import pull_triggers
 from exodiff.kernels import totals
 from exodiff.kernels.cell_events import make_cells, move_cells
 from exodiff.kernels.diffusion import even_hop_flows, hop_flows, hop_rates, injection, net_gain, transition
+from exodiff.kernels.laws import MAX_MEAN
 from exodiff.kernels.policies import Policy, is_discrete, policy_of
 from exodiff.kernels.random import Stream, fold, make_stream, site_id, voxel_index
 from exodiff.kernels.rates import Voxels
@@ -435,6 +436,9 @@ def advance_pair(
     excess = jnp.maximum(limits.exit_per_s * dt_s / problem.exit_limit, limits.hop_excess_per_s * dt_s)
     halvings = jnp.ceil(jnp.log2(jnp.maximum(excess, 1.0) * (1.0 - 1e-6))).astype(COUNT_DTYPE)
     health = jnp.where(state.health != Health.GOOD, state.health, limits.health)
+    # means of Poisson numbers are cut at MAX_MEAN
+    too_many = (health == Health.GOOD) & (limits.source_per_s * dt_s > MAX_MEAN)
+    health = jnp.where(too_many, Health.OVERFLOW, health)
     too_long = (health == Health.GOOD) & (halvings > MAX_HALVINGS)
     health = jnp.where(too_long, Health.STEP_TOO_LONG, health).astype(state.health.dtype)
     halvings = jnp.clip(halvings, 0, MAX_HALVINGS)

@@ -15,8 +15,8 @@ from exodiff.core.expressions import Expression
 from exodiff.core.health import Health
 from exodiff.growth import growth_rate
 from exodiff.kernels.diffusion import AUTO_HOPS_PER_STEP, MAX_HOPS_PER_STEP, largest_hops
-from exodiff.kernels.rates import Voxels, event_factor, exit_rate, rate_factor
-from exodiff.model.network import Channel, NewCell
+from exodiff.kernels.rates import Voxels, event_factor, exit_rate, propensity, rate_factor
+from exodiff.model.network import Channel, DrawKind, NewCell
 from exodiff.problem import Inputs, Problem
 
 MAX_EXIT_PROBABILITY = 0.5
@@ -29,12 +29,14 @@ class Limits(NamedTuple):
     Attributes:
         exit_per_s: largest exit rate of any molecule or cell that is there, or growth rate by feedback.
         hop_excess_per_s: hop rate over the most hops that a step may have.
+        source_per_s: largest rate of a channel that none of its reactants limits.
         health: a failure seen in the rates or counts.
 
     """
 
     exit_per_s: Real
     hop_excess_per_s: Real
+    source_per_s: Real
     health: Array
 
 
@@ -102,7 +104,13 @@ def exit_and_hop_rates(problem: Problem, inputs: Inputs, counts: Array, time_s: 
     bad = jnp.isnan(exit_per_s) | jnp.isnan(lowest) | jnp.isinf(exit_per_s)
     health = jnp.where(lowest < 0, Health.NEGATIVE_RATE, Health.GOOD)
     health = jnp.where(jnp.min(counts) < 0, Health.OVERFLOW, health)
-    return Limits(exit_per_s, jnp.max(jnp.stack([zero, *hops])), jnp.where(bad, Health.NOT_A_NUMBER, health))
+    sources = [jnp.max(propensity(voxels, c)) for c in problem.network.channels if c.kind is DrawKind.POISSON]
+    return Limits(
+        exit_per_s,
+        jnp.max(jnp.stack([zero, *hops])),
+        jnp.max(jnp.stack([zero, *sources])),
+        jnp.where(bad, Health.NOT_A_NUMBER, health),
+    )
 
 
 class Bound(NamedTuple):

@@ -39,8 +39,9 @@ def later(time: Time, wait_s: Real) -> Time:
     error = (time.high - (total - back)) + (wait_s - back)
     low = time.low + error
     high = total + low
-    # an endless wait has no remainder
-    return Time(high, jnp.where(jnp.isfinite(high), low - (high - total), 0.0))
+    # an endless wait has no remainder, and its error terms are no numbers
+    is_endless = ~jnp.isfinite(total)
+    return Time(jnp.where(is_endless, total, high), jnp.where(is_endless, 0.0, low - (high - total)))
 
 
 def is_after(time: Time, other: Time) -> Mask:

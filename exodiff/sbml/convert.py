@@ -56,6 +56,7 @@ class _Converter:
         self.second = self._free("second")
         self.volume = self._free("voxel_volume")
         self.uses_volume = False
+        self.reads_time = False
         used = [model.compartment, *model.species, *model.parameters, *(r.name for r in model.reactions)]
         self.names = {name: self._free(name) if name in RESERVED or name.startswith("__") else name for name in used}
 
@@ -93,10 +94,12 @@ class _Converter:
             parameters[self.volume] = f"{number_text(model.volume_um3)} um^3"
         parameters[self.names[model.compartment]] = model.size
         parameters |= {self.names[name]: value for name, value in model.parameters.items()}
+        # the automatic step cannot see how fast a law changes with the time
+        step = {"time_step": f"{number_text(0.01 * model.time_unit_s)} s"} if self.reads_time else {}
         return {
             "schema": 1,
             "title": model.name,
-            "run": {"duration": duration},
+            "run": {"duration": duration, **step},
             "lattice": {"shape": [1], "spacing": f"{number_text(model.volume_um3 ** (1.0 / 3.0))} um"},
             "parameters": parameters,
             "species": {
@@ -118,6 +121,7 @@ class _Converter:
         return simplified(substitute(substitute(expr, self.rules), numbers))
 
     def _renamed(self, expr: Expression, species: Mapping[str, Expression] | None = None) -> Expression:
+        self.reads_time |= TIME.name in names(expr)
         time = {TIME.name: Binary("/", Name("t"), Name(self.second))}
         new = {name: Name(to) for name, to in self.names.items()}
         return substitute(expr, {**new, **time, **(species or {})})

@@ -471,7 +471,8 @@ def test_the_small_model_itself_is_fine():
 def test_an_observable_may_divide_counts_that_are_zero_now_and_a_rate_may_read_time_and_cells():
     model = small(observables={"a": {"value": "total(EV) / total(CAF, rim)"}}, regions={"rim": {"everywhere": True}})
     model["reactions"][0]["rate"] = "k * exp(-t * k) * (1 + CAF) * near(tumour)"
-    from_mapping(model)
+    from_mapping(changed(model, "run/time_step", "1 s"))
+    assert "changes with the time t" in refusal(model)
 
 
 def test_all_further_errors_are_listed_one_line_each():
