@@ -121,6 +121,7 @@ def checks(engine: str) -> tuple[Check, ...]:
             lambda: stationary_lattice(engine),
             alpha,
             "p",
+            slow=engine == "exact",
         ),
         *(
             Check(
