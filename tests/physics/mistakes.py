@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from exodiff import simulation
 from exodiff import step as stepping
 from exodiff.core import evaluation
-from exodiff.kernels import cell_events, diffusion, draws, policies
+from exodiff.kernels import cell_events, clocks, diffusion, draws, policies
 from exodiff.kernels.neighbours import seen_from
 from exodiff.lattice.grid import Grid
 from exodiff.model.network import DrawKind
@@ -27,13 +27,13 @@ def forget() -> None:
 
 def pairs_as_squares(patch):
     """x^2 in place of x (x - 1), as long as there are two."""
-    right = draws.MassAction.propensity
+    right = clocks.MassAction.propensity
 
     def squares(self, events, *, falling=True):
         del falling
         return jnp.where(events < self.capacity(), right(self, events, falling=False), 0.0)
 
-    patch.setattr(draws.MassAction, "propensity", squares)
+    patch.setattr(clocks.MassAction, "propensity", squares)
 
 
 def missing_fluid_fraction(patch):
@@ -187,7 +187,7 @@ def hill_without_power(patch):
 def bursts_of_one_size(patch):
     """The mean in place of a random burst."""
 
-    def wrong(policy, stream, index, voxels, product, events):
-        return (events * voxels.evaluate(product.burst.arguments[-1])).astype(events.dtype)
+    def wrong(policy, stream, index, voxels, channel, place, events):
+        return (events * voxels.evaluate(channel.bursts[place].burst.arguments[-1])).astype(events.dtype)
 
     patch.setattr(stepping, "burst_size", wrong)

@@ -19,7 +19,7 @@ from scipy.linalg import expm
 
 from exodiff import step as stepping
 from exodiff.core.arrays import COUNT_DTYPE
-from exodiff.kernels.draws import MassAction
+from exodiff.kernels.clocks import MassAction
 from exodiff.kernels.policies import Mean
 from exodiff.kernels.random import make_stream, voxel_index
 from exodiff.kernels.rates import Voxels, propensity_after
