@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from exodiff import simulation
+from exodiff import operations, passes, simulation
 from exodiff import step as stepping
 from exodiff.core import evaluation
 from exodiff.kernels import cell_events, clocks, diffusion, draws, policies
@@ -13,13 +13,13 @@ from exodiff.kernels.neighbours import seen_from
 from exodiff.lattice.grid import Grid
 from exodiff.model.network import DrawKind
 from exodiff.state import State
-from tests.physics.checks import basics, continuum, counting, leap_error, leap_models, transport
+from tests.physics.checks import basics, continuum, counting, leap_error, leap_models, step_matrix, transport
 
 
 def forget() -> None:
     """Forget everything that was compiled or kept before a mistake was planted or taken away."""
     jax.clear_caches()
-    for module in (stepping, basics, continuum, counting, leap_error, leap_models, transport):
+    for module in (operations, passes, basics, continuum, counting, leap_error, leap_models, step_matrix, transport):
         for value in vars(module).values():
             if hasattr(value, "cache_clear"):
                 value.cache_clear()
@@ -44,7 +44,7 @@ def missing_fluid_fraction(patch):
 
 def leaking_wall(patch):
     """One in a thousand of those that meet the lower wall is lost."""
-    right = stepping.net_gain
+    right = passes.net_gain
 
     def leaky(flows, grid, axis):
         gain = right(flows, grid, axis)
@@ -53,7 +53,7 @@ def leaking_wall(patch):
         chance = ((flows[1] + 3 * flows[2] + 7 * gain).astype(jnp.uint32) + place * 40503) * jnp.uint32(2654435761)
         return gain - jnp.where(wall & (flows[1] > 0), (chance >> 8) % 1000 < flows[1], 0).astype(gain.dtype)
 
-    patch.setattr(stepping, "net_gain", leaky)
+    patch.setattr(passes, "net_gain", leaky)
 
 
 def bits_shared_by_voxels(patch):
@@ -89,7 +89,7 @@ def bits_shared_by_replicates(patch):
 
 def bits_shared_by_reactions(patch):
     """All reactions and hops at one site."""
-    patch.setattr(stepping, "site_id", lambda name: 7)
+    patch.setattr(passes, "site_id", lambda name: 7)
 
 
 def output_one_pair_early(patch):
@@ -109,7 +109,7 @@ def clipped_poisson(patch):
 
 def linear_probability(patch):
     """k dt in place of 1 - exp(-k dt)."""
-    right = stepping.draw_inputs
+    right = passes.draw_inputs
 
     def wrong(voxels, channel, dt_s):
         inputs = right(voxels, channel, dt_s)
@@ -117,7 +117,7 @@ def linear_probability(patch):
             return inputs
         return inputs._replace(real=jnp.minimum(-jnp.log1p(-inputs.real), 1.0))
 
-    patch.setattr(stepping, "draw_inputs", wrong)
+    patch.setattr(passes, "draw_inputs", wrong)
 
 
 def rounded_halves(patch):
@@ -133,12 +133,13 @@ def single_hops(patch):
         up = policy.half(stream, index, 2, movers)
         return jnp.zeros_like(n), movers - up, up, jnp.zeros_like(n)
 
-    patch.setattr(stepping, "even_hop_flows", flows)
+    patch.setattr(passes, "even_hop_flows", flows)
 
 
 def never_backwards(patch):
     """Hops first in every step."""
-    patch.setattr(stepping, "_backward_order", lambda problem: tuple(range(len(stepping.operations(problem)))))
+    patch.setattr(passes, "backward_order", lambda problem: tuple(range(len(operations.operations(problem)))))
+    patch.setattr(step_matrix, "backward_order", lambda problem: tuple(range(len(operations.operations(problem)))))
 
 
 def arithmetic_face_mean(patch):
@@ -152,19 +153,19 @@ def arithmetic_face_mean(patch):
             found.append(jnp.where(diffusion.at_wall(grid, axis, side), 0.0, inner))
         return diffusion.HopRates(*found)
 
-    patch.setattr(stepping, "hop_rates", rates)
+    patch.setattr(passes, "hop_rates", rates)
 
 
 def wall_at_the_next_centre(patch):
     """D / h^2 through an absorbing wall in place of 2 D / h^2."""
-    right = stepping.hop_rates
+    right = passes.hop_rates
 
     def rates(diffusivity, grid, axis):
         both = right(diffusivity, grid, axis)
         walls = [diffusion.at_wall(grid, axis, side) for side in (0, 1)]
         return diffusion.HopRates(*(jnp.where(w, 0.5 * r, r) for r, w in zip(both, walls, strict=True)))
 
-    patch.setattr(stepping, "hop_rates", rates)
+    patch.setattr(passes, "hop_rates", rates)
 
 
 def division_loses_a_molecule(patch):
@@ -190,4 +191,4 @@ def bursts_of_one_size(patch):
     def wrong(policy, stream, index, voxels, channel, place, events):
         return (events * voxels.evaluate(channel.bursts[place].burst.arguments[-1])).astype(events.dtype)
 
-    patch.setattr(stepping, "burst_size", wrong)
+    patch.setattr(passes, "burst_size", wrong)

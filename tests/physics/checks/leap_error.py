@@ -12,7 +12,7 @@ import numpy as np
 from scipy.linalg import expm
 from scipy.sparse.linalg import expm_multiply
 
-from exodiff import step as stepping
+from exodiff.operations import operations
 from tests.physics.checks.leap_models import LeapModel
 from tests.physics.checks.states import Space, generator, reaction_generator
 from tests.physics.checks.step_matrix import StepLaw, advance
@@ -79,7 +79,7 @@ def always_forwards(space: Space, dt_s: float, num_pairs: int) -> Law:
 
 def _hops_and_ssa(space: Space, dt_s: float, num_pairs: int, *, alternating: bool) -> Law:
     step, law = StepLaw(space, dt_s), space.start()
-    hops = [m for op, ms in zip(stepping.operations(space.problem), step.matrices, strict=True) if op.hop for m in ms]
+    hops = [m for op, ms in zip(operations(space.problem), step.matrices, strict=True) if op.hop for m in ms]
     react = expm(reaction_generator(space).toarray() * dt_s)
     for half in range(2 * num_pairs):
         first = alternating and half % 2 == 1

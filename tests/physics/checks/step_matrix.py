@@ -1,7 +1,7 @@
 """The transition law of a pair of steps, enumerated from exodiff's own list of operations.
 
 The order of the operations, their backward order, their kinds of draw and every number that a draw gets (probability,
-mean, factor, propensity after so many events) are taken from :mod:`exodiff.step`; here each number is only turned into
+mean, factor, propensity after so many events) are taken from :mod:`exodiff.passes`; here each is only turned into
 the law of its draw: a binomial, a Poisson, a chain of exponential clocks, or a molecule's displacement in a hop. A
 mistake in the step's order, rates or hop probabilities is therefore also in this law, and shows in its error against
 the master equation. A change of order for comparison is a change of the visiting order alone.
@@ -17,17 +17,17 @@ from jax import Array
 from scipy import sparse, stats
 from scipy.linalg import expm
 
-from exodiff import step as stepping
 from exodiff.core.arrays import COUNT_DTYPE
 from exodiff.kernels.clocks import MassAction
-from exodiff.kernels.policies import Mean
+from exodiff.kernels.policies import Discrete, Mean
 from exodiff.kernels.random import make_stream, voxel_index
 from exodiff.kernels.rates import Voxels, propensity_after
 from exodiff.kernels.reactions import mass_action_table
 from exodiff.model.network import DrawKind
+from exodiff.operations import EVEN_HOP, Operation, backward_order, operations
+from exodiff.passes import Step, hop_gain, inputs_of
 from exodiff.problem import Inputs
 from exodiff.simulation import precision_context
-from exodiff.step import Operation
 from exodiff.stepsize import exit_and_hop_rates
 from tests.physics.checks.states import Space, burst_pmf
 
@@ -50,12 +50,12 @@ class StepLaw:
     @cached_property
     def matrices(self) -> tuple[tuple[sparse.csr_array, ...], ...]:
         """Of each operation of the forward list: factors that act one after the other."""
-        return tuple(self._operation(op) for op in stepping.operations(self.space.problem))
+        return tuple(self._operation(op) for op in operations(self.space.problem))
 
     @property
     def backward_order(self) -> tuple[int, ...]:
         """Places in the list of a backward step."""
-        return stepping._backward_order(self.space.problem)
+        return backward_order(self.space.problem)
 
     def visit(self, law: np.ndarray, order: tuple[int, ...] | range) -> np.ndarray:
         """The law after the operations in this order."""
@@ -75,16 +75,16 @@ class StepLaw:
 
     def _operation(self, op: Operation) -> tuple[sparse.csr_array, ...]:
         if op.hop is not None:
-            return (self._hop(*op.hop),)
+            return (self._hop(op),)
         weights = self._events(op)
         return tuple(self._in_voxel(op, voxel, weights[:, voxel]) for voxel in range(weights.shape[1]))
 
-    def _step(self, inputs: Inputs, dt_s: Array, *, mean: bool = False) -> stepping._Step:
+    def _step(self, inputs: Inputs, dt_s: Array, *, mean: bool = False) -> Step:
         problem = self.space.problem
         places = voxel_index(problem.grid.shape)
         time = jnp.zeros((), problem.precision)
-        policy = Mean() if mean else stepping.policy_of("leap")
-        return stepping._Step(problem, inputs, policy, make_stream(0, 0), places, time, dt_s)
+        policy = Mean() if mean else Discrete()
+        return Step(problem, inputs, policy, make_stream(0, 0), places, time, dt_s)
 
     def _events(self, op: Operation) -> np.ndarray:
         """Probability of 0, 1, ... events in each voxel, (state, voxel, events)."""
@@ -99,11 +99,11 @@ class StepLaw:
                 chain = jax.vmap(after)(jnp.asarray(most, COUNT_DTYPE)) * step.dt_s
             elif op.channel is not None and op.channel.kind is DrawKind.CHAIN:
                 table = mass_action_table(op.channel)
-                inputs = stepping._inputs_of(step, counts, op)
+                inputs = inputs_of(step, counts, op)
                 law = MassAction(inputs.real, inputs.first, inputs.second, table[:2], table[2:])
                 chain = jax.vmap(law.propensity)(jnp.asarray(most, COUNT_DTYPE))
             else:
-                inputs = stepping._inputs_of(step, counts, op)
+                inputs = inputs_of(step, counts, op)
                 chain = jnp.stack([inputs.real, inputs.first.astype(inputs.real.dtype)])
             return chain.reshape(len(chain), -1).T
 
@@ -136,17 +136,19 @@ class StepLaw:
                 total += space.transitions(np.arange(len(after)), after, weights[:, events] * chance)
         return sparse.csr_array(total)
 
-    def _hop(self, species: int, axis: int) -> sparse.csr_array:
+    def _hop(self, op: Operation) -> sparse.csr_array:
         """Matrix of a hop of one species along one axis: molecules move independently, each by the kernel's law."""
+        assert op.hop is not None
+        species, axis = op.hop
         space = self.space
-        grid = space.problem.grid
+        grid, even = space.problem.grid, op.kind(space.problem) == EVEN_HOP
         with precision_context(space.problem.precision):
             step = self._step(space.inputs, jnp.asarray(self.dt_s, space.problem.precision), mean=True)
             units = jnp.eye(grid.num_voxels, dtype=space.problem.precision).reshape(-1, *grid.shape)
 
             def moved(unit: Array) -> Array:
                 counts = jnp.zeros((len(space.problem.network.species), *grid.shape), unit.dtype).at[species].set(unit)
-                return unit + stepping._hop_gain(step, step.stream, counts, species, axis)
+                return unit + hop_gain(step, step.stream, inputs_of(step, counts, op), axis, even=even)
 
             kernel = np.asarray(jax.vmap(moved)(units)).reshape(grid.num_voxels, -1)
         rows, targets, weights = [], [], []

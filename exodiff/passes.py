@@ -1,0 +1,284 @@
+"""One pass over the operations of a step, and the pass that moves cells.
+
+In the discrete engines the list is a loop whose place is known only when it runs: operations of one kind share a
+compiled draw. In ``mean_field`` it is unrolled, so that it can be differentiated. Both visit an operation by the same
+function; :func:`_choose` and :func:`_only_at` take a place of either sort.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from exodiff.core.arrays import COUNT_DTYPE, Bits, Mask, Number, Real
+from exodiff.kernels import totals
+from exodiff.kernels.cell_events import make_cells, move_cells
+from exodiff.kernels.diffusion import even_hop_flows, hop_flows, hop_rates, injection, net_gain, transition
+from exodiff.kernels.policies import Policy
+from exodiff.kernels.random import Stream, fold, site_id
+from exodiff.kernels.rates import Voxels
+from exodiff.kernels.reactions import (
+    DrawInputs,
+    burst_size,
+    draw_inputs,
+    mass_action_events,
+    mass_action_table,
+    modulated_events,
+    wipe_cells,
+)
+from exodiff.model.network import Channel, DrawKind, NewCell
+from exodiff.operations import EVEN_HOP, HOP, MODULATED, Operation, backward_order, operations
+from exodiff.problem import Inputs, Problem
+
+Place = Array | int
+"""Where in the list: known when compiled, or only when it runs."""
+
+
+class Amounts(NamedTuple):
+    """What a pass changes: counts (species, x, y, z) and event counters (counters, 2)."""
+
+    counts: Array
+    events: Array
+
+
+class Step(NamedTuple):
+    """What the operations of one step share."""
+
+    problem: Problem
+    inputs: Inputs
+    policy: Policy
+    stream: Stream
+    places: Bits
+    time_s: Real
+    dt_s: Real
+
+    def voxels(self, counts: Array) -> Voxels:
+        """The state as rate laws see it."""
+        return Voxels(self.problem, self.inputs, counts, self.time_s)
+
+
+def looped_pass(step: Step, amounts: Amounts, *, backwards: Array) -> Amounts:
+    """Visit all operations in a loop that compiles each kind of draw once."""
+    listed = operations(step.problem)
+    if not listed:
+        return amounts
+    tables = jax.tree.map(jnp.asarray, _tables(step.problem))
+    order = jnp.asarray(backward_order(step.problem))
+
+    def visit(i: Array, amounts: Amounts) -> Amounts:
+        return _visit(step, tables, jnp.where(backwards, order[i], i), amounts)
+
+    return lax.fori_loop(0, len(listed), visit, amounts)
+
+
+def unrolled_pass(step: Step, amounts: Amounts, *, backwards: bool) -> Amounts:
+    """Visit all operations one by one, each compiled for itself: differentiable, and fast where draws cost nothing."""
+    tables = _tables(step.problem)
+    for place in backward_order(step.problem) if backwards else range(len(operations(step.problem))):
+        amounts = _visit(step, tables, place, amounts)
+    return amounts
+
+
+def cell_pass(step: Step, amounts: Amounts) -> Amounts:
+    """Divisions, spawning, filling and motility, over both steps of a pair."""
+    network = step.problem.network
+    counts, counters = amounts
+    dt_s = 2.0 * step.dt_s
+    for channel in network.channels:
+        if channel.new_cell is NewCell.NONE:
+            continue
+        stream = fold(step.stream, site_id(f"reaction:{channel.name}"))
+        counts, events = make_cells(step.policy, stream, step.places, step.voxels(counts), channel, dt_s)
+        counters = _count_events(step, counters, events, {channel.name: 0}, 0)
+    for place, motility in enumerate(network.motility):
+        if motility is not None:
+            cell_type = network.first_type + place
+            stream = fold(step.stream, site_id(f"motility:{network.species[cell_type]}"))
+            counts = move_cells(step.policy, stream, step.places, step.voxels(counts), cell_type, dt_s)
+    return Amounts(counts, counters)
+
+
+class _Tables(NamedTuple):
+    """The list as arrays, one row an operation: what a visit looks up."""
+
+    site: Any
+    branch: Any
+    axis: Any
+    mass_action: Any  # (operations, 4)
+    changes: Any  # (operations, most changes, 2)
+    num_changes: Any
+    kills: Any
+
+
+def _kinds(problem: Problem) -> tuple[tuple[str, ...], tuple[Operation, ...]]:
+    """The kinds of draw that occur, and the operations with a draw of their own."""
+    listed = operations(problem)
+    kinds = sorted({op.kind(problem) for op in listed} - {MODULATED})
+    return tuple(kinds), tuple(op for op in listed if op.kind(problem) == MODULATED)
+
+
+@lru_cache(maxsize=64)
+def _tables(problem: Problem) -> _Tables:
+    listed = operations(problem)
+    kinds, own = _kinds(problem)
+    changes = np.zeros((len(listed), max((len(op.changes) for op in listed), default=0), 2), np.int32)
+    for row, op in zip(changes, listed, strict=True):
+        row[: len(op.changes)] = np.reshape(op.changes, (-1, 2))
+    nothing = (0,) * 4
+    return _Tables(
+        site=np.asarray([site_id(op.site) for op in listed], np.uint32),
+        branch=np.asarray(
+            [len(kinds) + own.index(op) if op in own else kinds.index(op.kind(problem)) for op in listed]
+        ),
+        axis=np.asarray([0 if op.hop is None else op.hop[1] for op in listed]),
+        mass_action=np.asarray([nothing if op.channel is None else mass_action_table(op.channel) for op in listed]),
+        changes=changes,
+        num_changes=np.asarray([len(op.changes) for op in listed]),
+        kills=np.asarray([op.channel is not None and op.channel.kills for op in listed]),
+    )
+
+
+def _choose(place: Place, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
+    """The result of the branch at a place."""
+    return lax.switch(place, branches, *operands) if isinstance(place, Array) else branches[place](*operands)
+
+
+def _repeat(times: Place, change: Callable[[Any, Array], Array], array: Array) -> Array:
+    """Change an array so many times."""
+    if isinstance(times, Array):
+        return lax.fori_loop(0, times, change, array)
+    for i in range(times):
+        array = change(i, array)
+    return array
+
+
+def _only_at(wanted: int, place: Place, change: Callable[[Array], Array], array: Array) -> Array:
+    """An array changed if the place is the wanted one."""
+    if isinstance(place, Array):
+        return lax.cond(place == wanted, change, lambda same: same, array)
+    return change(array) if place == wanted else array
+
+
+def _visit(step: Step, tables: _Tables, place: Place, amounts: Amounts) -> Amounts:
+    """Draw the events of one operation, and let them happen."""
+    before, listed = amounts.counts, operations(step.problem)
+    stream = fold(step.stream, tables.site[place])
+    inputs = _choose(place, [lambda counts, op=op: inputs_of(step, counts, op) for op in listed], before)
+    row = tables.axis[place], tables.mass_action[place]
+    events = _choose(tables.branch[place], _draws(step), stream, inputs, before, *row)
+    place_of = {op.channel.name: j for j, op in enumerate(listed) if op.channel is not None}
+    counters = _count_events(step, amounts.events, events, place_of, place)
+    counts = _wipe_cells(step, before, events, tables.kills[place])
+    for j, op in enumerate(listed):
+        for i, product in enumerate(op.channel.bursts if op.channel is not None else ()):
+
+            def burst(
+                counts: Array, channel: Channel | None = op.channel, i: int = i, to: int = product.species
+            ) -> Array:
+                assert channel is not None
+                made = burst_size(step.policy, stream, step.places, step.voxels(before), channel, i, events)
+                return counts.at[to].add(made)
+
+            counts = _only_at(j, place, burst, counts)
+
+    def change(c: Place, counts: Array) -> Array:
+        species, amount = tables.changes[place, c, 0], tables.changes[place, c, 1]
+        return counts.at[species].add(amount * events)
+
+    return Amounts(_repeat(tables.num_changes[place], change, counts), counters)
+
+
+def inputs_of(step: Step, counts: Array, operation: Operation) -> DrawInputs:
+    """Inputs of an operation's draw."""
+    if operation.channel is not None:
+        return draw_inputs(step.voxels(counts), operation.channel, step.dt_s)
+    grid = step.problem.grid
+    nothing = jnp.zeros(grid.shape, counts.dtype)
+    if operation.hop is not None:
+        species = operation.hop[0]
+        return DrawInputs(counts[species], nothing, jnp.broadcast_to(_diffusivity(step, counts, species), grid.shape))
+    wall = operation.wall
+    assert wall is not None
+    rates = hop_rates(_diffusivity(step, counts, wall.species), grid, wall.axis)
+    outside = step.voxels(counts).evaluate(wall.concentration) * grid.fluid_volume_um3
+    entering = injection(rates, outside, step.dt_s, grid, wall.axis, wall.side)
+    return DrawInputs(nothing, nothing, jnp.broadcast_to(entering, grid.shape))
+
+
+def _diffusivity(step: Step, counts: Array, species: int) -> Real:
+    """One value, or a field of them."""
+    expression = step.problem.network.diffusivity[species]
+    assert expression is not None
+    field = step.inputs.fields.get(f"diffusion.{step.problem.network.species[species]}")
+    return step.voxels(counts).evaluate(expression) if field is None else field
+
+
+def _draws(step: Step) -> list[Callable[..., Number]]:
+    """One function a kind of draw that occurs, then one a modulated channel."""
+    policy, places = step.policy, step.places
+    kinds, own = _kinds(step.problem)
+    shared: dict[str, Callable[..., Number]] = {
+        EVEN_HOP: lambda stream, inputs, counts, axis, table: hop_gain(step, stream, inputs, axis, even=True),
+        HOP: lambda stream, inputs, counts, axis, table: hop_gain(step, stream, inputs, axis, even=False),
+        DrawKind.BINOMIAL.value: lambda stream, inputs, counts, axis, table: policy.binomial(
+            stream, places, 0, inputs.first, inputs.real
+        ),
+        DrawKind.POISSON.value: lambda stream, inputs, counts, axis, table: policy.poisson(
+            stream, places, 0, inputs.real
+        ),
+        DrawKind.CHAIN.value: lambda stream, inputs, counts, axis, table: mass_action_events(
+            policy, stream, places, inputs, jnp.asarray(table, COUNT_DTYPE)
+        ),
+    }
+
+    def modulated(operation: Operation) -> Callable[..., Number]:
+        def events(stream: Stream, inputs: DrawInputs, counts: Array, axis: Place, table: Array) -> Number:
+            del inputs, axis, table
+            assert operation.channel is not None
+            return modulated_events(policy, stream, places, step.voxels(counts), operation.channel, step.dt_s)
+
+        return events
+
+    return [shared[kind] for kind in kinds] + [modulated(op) for op in own]
+
+
+def hop_gain(step: Step, stream: Stream, inputs: DrawInputs, axis: Place, *, even: bool) -> Number:
+    """Net gain of each voxel by the hops along an axis; all axes share one set of compiled draws."""
+    grid = step.problem.grid
+    axes = [a for a in range(3) if grid.can_hop(a)]
+    which = jnp.searchsorted(jnp.asarray(axes), axis) if isinstance(axis, Array) else axes.index(axis)
+    if even:
+        per_area = jnp.asarray([spacing**-2 for spacing in grid.spacing_um], inputs.real.dtype)
+        hops = inputs.real.reshape(-1)[0] * step.dt_s * per_area[axis]
+        flows = even_hop_flows(step.policy, stream, step.places, inputs.first, hops)
+    else:
+        laws = [lambda d, a=a: transition(hop_rates(d, grid, a), step.dt_s, grid, a) for a in axes]
+        flows = hop_flows(step.policy, stream, step.places, inputs.first, _choose(which, laws, inputs.real))
+    return _choose(which, [lambda f, a=a: net_gain(f, grid, a) for a in axes], flows)
+
+
+def _wipe_cells(step: Step, counts: Array, deaths: Number, kills: Mask | bool) -> Array:
+    """Take away what is in the cells that die, if the operation kills."""
+    network = step.problem.network
+    if not any(channel.kills for channel in network.channels):
+        return counts
+    none, every = network.num_free, network.first_type
+    last = jnp.where(kills, every, none) if isinstance(kills, Array) else every if kills else none
+    return wipe_cells(step.policy, counts, none, last, deaths, step.voxels(counts).occupancy())
+
+
+def _count_events(step: Step, counters: Array, events: Number, place_of: dict[str, int], place: Place) -> Array:
+    """Add events to the counters that follow the reaction at this place."""
+    for c, (reaction, region) in enumerate(step.problem.event_counters):
+
+        def counted(counter: Array, region: str = region) -> Array:
+            mask = step.inputs.fields[f"region.{region}"].astype(events.dtype) if region else 1
+            return totals.add(counter, totals.total(events * mask).astype(counter.dtype))
+
+        if reaction in place_of:
+            counters = counters.at[c].set(_only_at(place_of[reaction], place, counted, counters[c]))
+    return counters
