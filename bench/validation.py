@@ -19,18 +19,20 @@ from bench import leap_error
 from bench.rows import commit, print_row
 from bench.validation_figures import histograms, profiles
 from exodiff.viz.style import RC
-from tests.physics.checks import basics, continuum, counting, fsp, pairs, transport
+from tests.physics.checks import basics, continuum, counting, dsmts, fsp, pairs, transport, walkers
 from tests.physics.checks.check import Check
 from tests.physics.checks.leap_error import SCHEMES, applies, at_tolerance, error_table, orders
 from tests.physics.checks.leap_models import MODELS
 
 GROUPS: tuple[tuple[str, Sequence[Check]], ...] = (
     ("Master equation, eight small models", fsp.CHECKS),
+    ("Discrete Stochastic Models Test Suite", dsmts.checks("leap", 10_000, 2) + dsmts.checks("exact", 10_000, 2)),
     ("Mechanisms alone", basics.CHECKS),
+    ("Walkers on lattices", walkers.CHECKS),
     ("Diffusion, sources, walls", transport.CHECKS),
     ("Truths on grids and in the continuum", continuum.CHECKS),
     ("Counting statistics", counting.CHECKS),
-    ("Pairs on lattices", pairs.CHECKS),
+    ("Pairs on lattices", pairs.checks("leap") + pairs.checks("exact")),
 )
 LATER = (
     "V3 with a spheroid, or a single cell, in a bath: needs values held by cell type or region inside the box",

@@ -3,7 +3,6 @@
 import re
 import sys
 
-import dsmts
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from exodiff.kernels.rates import Voxels, propensity
 from exodiff.simulation import make_inputs
 from tests.integration.sbml_files import from_case, write_sbml
 from tests.integration.test_bad_input import run_cli
+from tests.physics.checks import dsmts
 
 pytest.importorskip("libsbml")
 

@@ -1,8 +1,4 @@
-"""Hops against the exact exponential of the lattice generator (truths/diffusion_lattice.npz).
-
-The hop kernel is second order: its total variation to the exact law is below 1e-3 at the steps used here (r = D dt/h^2
-<= 0.1; measured below), which a chi-square with 5e4 walkers sees as a noncentrality of 0.2, its own spread being 20.
-"""
+"""Hops against the exact exponential of the lattice generator, and between walls of fixed concentration."""
 
 import gates
 import numpy as np
@@ -11,194 +7,36 @@ from gates import ALPHA
 from models import counts, make_model, simulate
 from scipy import stats
 
-TRUTH = np.load(gates.Path(__file__).parent / "truths" / "diffusion_lattice.npz")
-TIMES = [0.05, 0.5, 2.0, 8.0]
-SHAPE = (9, 8, 7)
-WALKERS, REPLICATES = 500, 100
-WALKER = {"diffusion": 1.0, "initial": {"voxel": [2, 3, 1], "count": WALKERS}}
-CASES = ["hom_reflect", "hom_periodic", "hom_absorb_face", "aniso_reflect"]
-CLOSED = ["hom_reflect", "hom_periodic", "aniso_reflect"]
-SECRETION_TIMES = [1.0, 5.0]
+from tests.physics.checks import walkers
 
 
-def _at(voxel):
-    low = [float(v) for v in voxel]
-    return {"box": {"low": low, "high": [v + 1.0 for v in low]}}
+@pytest.mark.parametrize("check", [pytest.param(c, id=c.name) for c in walkers.CHECKS])
+def test_walkers_follow_the_generator(check):
+    value = check.measure()
+    assert check.passes(value), (check.claim, value)
 
 
-def _model(case, **run):
-    if case == "hom_reflect":  # and a second species: secretion from two voxels with decay
-        return make_model(
-            list(SHAPE),
-            run=run,
-            regions={"centre": _at((4, 4, 3)), "corner": _at((0, 0, 0))},
-            species={"W": WALKER, "S": {"diffusion": 1.0, "decay": 0.1}},
-            reactions=[
-                {"equation": "-> S", "rate": "5 /s", "region": "centre"},
-                {"equation": "-> S", "rate": "2 /s", "region": "corner"},
-            ],
-        )
-    if case == "hom_periodic":  # and a second species: Poisson numbers everywhere
-        species = {"W": WALKER, "P": {"diffusion": 1.0, "initial": {"poisson": 3.0}}}
-        return make_model(list(SHAPE), boundary="periodic", run=run, species=species)
-    if case == "hom_absorb_face":
-        return make_model(list(SHAPE), boundary="absorbing", run=run, species={"W": WALKER})
-    return make_model(list(SHAPE), spacing=[1.0, 1.25, 0.8], run=run, species={"W": {**WALKER, "diffusion": 0.6}})
+@pytest.mark.parametrize("engine", walkers.SIZES)
+@pytest.mark.parametrize("case", walkers.CLOSED)
+def test_a_closed_box_keeps_every_walker(case, engine):
+    assert np.all(walkers.numbers(case, engine).sum(2) == walkers.SIZES[engine][0])
+    assert walkers.numbers(case, engine).min() >= 0
 
 
-@pytest.fixture(scope="module")
-def trajectories():
-    found = {}
-
-    def get(case):
-        if case not in found:
-            times = sorted({*TIMES, *SECRETION_TIMES}) if case == "hom_reflect" else TIMES
-            trajectory = simulate(_model(case), times, seed=11, replicates=REPLICATES, time_step=0.1)
-            found[case] = dict(zip(times, range(len(times)), strict=True)), trajectory
-        return found[case]
-
-    return get
-
-
-def _walkers(trajectories, case):
-    place, trajectory = trajectories(case)
-    return counts(trajectory, "W")[:, [place[t] for t in TIMES]]
-
-
-def _sets():
-    """Half-spaces, checkerboards, planes and random sets of voxels, (sets, voxels)."""
-    x, y, z = np.indices(SHAPE)
-    sets = [
-        x < 4,
-        x < 3,
-        y < 4,
-        y < 3,
-        z < 3,
-        z < 2,
-        (x + y + z) % 2 == 0,
-        (x + y) % 2 == 0,
-        z % 2 == 0,
-        x == 2,
-        y == 3,
-    ]
-    random = np.random.default_rng(5).random((40, *SHAPE)) < 0.5
-    return np.concatenate((np.stack(sets), random)).reshape(-1, np.prod(SHAPE))
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_walkers_in_each_voxel_follow_the_exact_probabilities(trajectories, case):
-    walkers = _walkers(trajectories, case).reshape(REPLICATES, len(TIMES), -1)
-    for at in range(len(TIMES)):
-        p = np.clip(TRUTH[case][at].ravel(), 0.0, 1.0)
-        seen = walkers[:, at].sum(0)
-        # each voxel: Binomial(500 x 100, p), exact tails over 504 voxels
-        assert gates.binomial_p(seen, WALKERS * REPLICATES, p) > ALPHA
-        # all voxels and the lost walkers at once: multinomial chi-square, voxels under 25 expected pooled
-        lost = max(1.0 - p.sum(), 0.0)
-        numbers = np.append(seen, WALKERS * REPLICATES - seen.sum())
-        law = np.append(p, lost)
-        assert gates.acceptance.chi2_pmf(np.repeat(np.arange(law.size), numbers), law) > ALPHA
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_counts_in_sets_of_voxels_are_binomial_in_mean_and_variance(trajectories, case):
-    walkers = _walkers(trajectories, case).reshape(REPLICATES, len(TIMES), -1)
-    sets = _sets()
-    for at in range(len(TIMES)):
-        p = sets @ np.clip(TRUTH[case][at].ravel(), 0.0, 1.0)
-        inside = walkers[:, at] @ sets.T
-        assert gates.binomial_p(inside.sum(0), WALKERS * REPLICATES, p) > ALPHA
-        # where the count is near normal: second moment with the binomial kurtosis 3 + (1 - 6 p q)/(n p q). With 100
-        # replicates its standard error is 14 %; bits shared by voxels inflate it several fold
-        q = 1.0 - p
-        wide = WALKERS * p * q > 20
-        law = p[wide], q[wide]
-        variance = WALKERS * law[0] * law[1]
-        kurtosis = 3.0 + (1.0 - 6.0 * law[0] * law[1]) / variance
-        second = ((inside[:, wide] - WALKERS * law[0]) ** 2).sum(0) / variance
-        # sum of squares of 100 near normal numbers: chi-square tails, scaled to the kurtosis
-        scale = (kurtosis - 1.0) / 2.0
-        tails = stats.chi2.cdf(second / scale, REPLICATES / scale), stats.chi2.sf(second / scale, REPLICATES / scale)
-        if wide.any():
-            assert gates.acceptance.bonf(2.0 * np.minimum(*tails)) > ALPHA
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_two_halves_covary_as_a_multinomial(trajectories, case):
-    walkers = _walkers(trajectories, case)
-    for at in (1, 2):
-        p = np.clip(TRUTH[case][at], 0.0, 1.0)
-        near, far = walkers[:, at, :2].sum((1, 2, 3)), walkers[:, at, 2:4].sum((1, 2, 3))
-        a, b = p[:2].sum(), p[2:4].sum()
-        product = (near - WALKERS * a) * (far - WALKERS * b)
-        covariance = -WALKERS * a * b
-        # for near normal counts Var(XY) = v_X v_Y + 2 cov^2... with the exact cov: v_X v_Y + cov^2
-        spread = (WALKERS * a * (1 - a)) * (WALKERS * b * (1 - b)) + covariance**2
-        assert gates.mean_p(product[:, None], covariance, spread) > ALPHA
-
-
-@pytest.mark.parametrize("case", CLOSED)
-def test_a_closed_box_keeps_every_walker(trajectories, case):
-    assert np.all(_walkers(trajectories, case).sum((2, 3, 4)) == WALKERS)
-    assert _walkers(trajectories, case).min() >= 0
-
-
-def test_an_absorbing_box_loses_walkers_at_the_exact_rate(trajectories):
-    left = _walkers(trajectories, "hom_absorb_face").sum((2, 3, 4))
-    survival = TRUTH["hom_absorb_face"].sum((1, 2, 3))
-    assert gates.binomial_p(left.sum(0), WALKERS * REPLICATES, survival) > ALPHA
-    for at, p in enumerate(survival):  # and its spread over replicates
-        assert gates.pmf_p(left[:, at], stats.binom.pmf(np.arange(WALKERS + 1), WALKERS, p)) > ALPHA
-
-
-def test_secretion_with_decay_stays_poisson_in_every_voxel(trajectories):
-    place, trajectory = trajectories("hom_reflect")
-    secreted = counts(trajectory, "S")[:, [place[t] for t in SECRETION_TIMES]].reshape(REPLICATES, 2, -1)
-    sets = _sets()
-    # the start of a step has every molecule decay or move in turn: bias below 1e-4 at dt = 0.1, k dt = 0.01
-    for at in range(2):
-        mean = TRUTH["secrete_hom_reflect"][at].ravel()
-        assert gates.poisson_p(secreted[:, at].sum(0), REPLICATES * mean) > ALPHA
-        inside = secreted[:, at] @ sets.T
-        assert gates.poisson_p(inside.sum(0), REPLICATES * (sets @ mean)) > ALPHA
-        # dispersion over replicates of each voxel set: sum (x - m)^2 / m has mean R and variance R (2 + 1/m)
-        m = sets @ mean
-        dispersion = ((inside - m) ** 2 / m).mean(0)
-        z = (dispersion - 1.0) / np.sqrt((2.0 + 1.0 / m) / REPLICATES)
-        assert gates.acceptance.bonf(2.0 * stats.norm.sf(np.abs(z[m > 3]))) > ALPHA
-
-
-def test_a_poisson_start_stays_a_product_of_poissons(trajectories):
-    _, trajectory = trajectories("hom_periodic")
-    numbers = counts(trajectory, "P").reshape(REPLICATES, len(TIMES), -1)
-    sets = _sets()
-    for at in range(len(TIMES)):
-        # 100 x 504 independent Poisson(3)
-        assert gates.pmf_p(numbers[:, at], stats.poisson.pmf(np.arange(40), 3.0)) > ALPHA
-        # projections with random signs: zero mean, variance 3 x 504, and nothing between different ones
-        signs = 2.0 * sets - 1.0
-        projected = (numbers[:, at] - 3.0) @ signs.T / np.sqrt(3.0 * 504)
-        assert gates.acceptance.bonf(2.0 * stats.norm.sf(np.abs(projected.mean(0)) * np.sqrt(REPLICATES))) > ALPHA
-        second = (projected**2).sum(0)
-        tails = np.minimum(stats.chi2.cdf(second, REPLICATES), stats.chi2.sf(second, REPLICATES))
-        assert gates.acceptance.bonf(2.0 * tails) > ALPHA
-        # the nearest neighbours along each axis do not covary: 200 x 504 products of variance 9
-        field = numbers[:, at].reshape(REPLICATES, *SHAPE) - 3.0
-        for axis in (1, 2, 3):
-            product = field * np.roll(field, 1, axis)
-            assert abs(product.mean()) < 5.0 * 3.0 / np.sqrt(product.size)  # 5 sigma: p = 6e-7
-    assert np.all(numbers.sum(2) == numbers[:, :1].sum(2))
+def test_a_periodic_box_keeps_every_molecule():
+    whole = walkers.numbers("hom_periodic", species="P").sum(2)
+    assert np.all(whole == whole[:, :1])
 
 
 @pytest.mark.parametrize("case", ["hom_absorb_face", "aniso_reflect"])
 def test_mean_field_hops_are_second_order_in_the_step(case):
-    model = _model(case, precision="float64", engine="mean_field")
+    model = walkers.model(case, 500, precision="float64", engine="mean_field")
     # r = D dt / h^2 of the narrowest axis: 1/8, 1/16, 1/32, rounded so that 2 s is an even number of steps
     errors = []
     for pairs in (8, 16, 32) if case == "hom_absorb_face" else (9, 18, 36):
         step = 1.0 / pairs
         trajectory = simulate(model, [2.0], time_step=step)
-        difference = counts(trajectory, "W")[0, 0] / WALKERS - TRUTH[case][2]
+        difference = counts(trajectory, "W")[0, 0] / 500 - walkers.TRUTH[case][2]
         errors.append(0.5 * np.abs(difference).sum() / step**2)
     # total variation / dt^2 is constant to within the next order, which is r ~ 8 % and then 4 %; first order doubles it
     assert errors[0] < 0.07  # 0.0343 (absorbing) and 0.058 (anisotropic) were measured

@@ -8,7 +8,6 @@ import jax
 import numpy as np
 import pytest
 import test_cells
-import test_diffusion_lattice as lattice
 from gates import ALPHA
 from models import counts, make_model, simulate
 from scipy import stats
@@ -18,11 +17,6 @@ import exodiff as ex
 from tests.physics.checks import fsp
 
 # ----- one voxel, and a few: the direct method
-
-
-@pytest.mark.parametrize("name", fsp.SOURCES)
-def test_the_joint_law_is_that_of_the_master_equation(name):
-    assert fsp.joint_law(name, "exact") > ALPHA
 
 
 def _rare(num_channels, place):
@@ -44,44 +38,6 @@ def test_a_channel_of_relative_rate_1e_7_fires_as_often_as_it_should(place):
 
 
 # ----- the lattice: the tree
-
-WALKERS, REPLICATES = 40, 25
-
-
-@pytest.fixture(scope="module")
-def walks():
-    found = {}
-
-    def get(case):
-        if case not in found:
-            given = lattice._model(case)
-            start = {"voxel": [2, 3, 1], "count": WALKERS}
-            diffusion = 0.6 if case == "aniso_reflect" else 1.0
-            boundary = {"hom_periodic": "periodic", "hom_absorb_face": "absorbing"}.get(case, "reflecting")
-            model = make_model(
-                list(lattice.SHAPE),
-                spacing=list(given.problem.grid.spacing_um),
-                boundary=boundary,
-                species={"W": {"diffusion": diffusion, "initial": start}},
-            )
-            found[case] = simulate(model, lattice.TIMES[:3], seed=11, replicates=REPLICATES, engine="exact")
-        return counts(found[case], "W")
-
-    return get
-
-
-@pytest.mark.parametrize("case", lattice.CASES)
-def test_walkers_follow_the_exact_probabilities_of_the_lattice(walks, case):
-    walkers = walks(case)
-    sets = lattice._sets()
-    for at in range(3):
-        p = np.clip(lattice.TRUTH[case][at].ravel(), 0.0, 1.0)
-        seen = walkers[:, at].reshape(REPLICATES, -1)
-        # 1,000 independent walkers: exact binomial tails in each voxel and in 51 sets of voxels
-        assert gates.binomial_p(seen.sum(0), WALKERS * REPLICATES, p) > ALPHA
-        assert gates.binomial_p(sets @ seen.sum(0), WALKERS * REPLICATES, sets @ p) > ALPHA
-    if case in lattice.CLOSED:
-        assert np.all(walkers.sum((2, 3, 4)) == WALKERS)
 
 
 def test_a_box_between_fixed_walls_keeps_its_poisson_law():

@@ -132,6 +132,13 @@ def joint_law(name: str, engine: str = "leap") -> float:
 
 
 CHECKS = tuple(
-    Check(f"FSP {name}", "the joint law is that of the master equation", lambda n=name: joint_law(n), gates.ALPHA, "p")
+    Check(
+        f"FSP {name}, {engine}",
+        "the joint law is that of the master equation",
+        lambda name=name, engine=engine: joint_law(name, engine),
+        gates.ALPHA,
+        "p",
+    )
+    for engine in ("leap", "exact")
     for name in SOURCES
 )
