@@ -12,6 +12,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from exodiff.trajectory import Trajectory
 from tests.physics import gates
@@ -62,13 +63,13 @@ def two_voxels() -> Any:
             "D": DIMERS,
         },
         reactions=[{"equation": "A + B ->", "rate": 0.8}, DIMERISE],
-        folder=_folder({"homodimer.npy": [13, 2]}),
+        folder=folder_of({"homodimer.npy": [13, 2]}),
     )
 
 
 def dimers_alone() -> Any:
     """A and B allow no large step."""
-    return make_model([2], species={"D": DIMERS}, reactions=[DIMERISE], folder=_folder({"homodimer.npy": [13, 2]}))
+    return make_model([2], species={"D": DIMERS}, reactions=[DIMERISE], folder=folder_of({"homodimer.npy": [13, 2]}))
 
 
 def ring() -> Any:
@@ -85,11 +86,11 @@ def ring() -> Any:
             "I": {"in": "cell"},
         },
         reactions=[{"equation": "E + R -> B", "rate": 0.5}, {"equation": "B -> I", "rate": 0.4}],
-        folder=_folder({"ring.npy": [0, 5, 5]}),
+        folder=folder_of({"ring.npy": [0, 5, 5]}),
     )
 
 
-def _folder(files: Mapping[str, list[int]]) -> Path:
+def folder_of(files: Mapping[str, ArrayLike]) -> Path:
     """A folder with fields, which lives as long as the tests."""
     folder = Path(mkdtemp())
     for name, values in files.items():

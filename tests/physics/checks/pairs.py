@@ -1,8 +1,7 @@
 """Pairs that meet on periodic lattices (truths/rdme.json, truths/rdme_exact.json), at equal h.
 
-The truths start from places drawn at random; here molecules are put into one voxel and mix until WAIT, with the
-reaction switched on then. A pair is written there with a rate k (for 2 A: k / 2), and so it is here. A truth has a
-standard error of its own, which is added.
+The truths start from places drawn at random; here molecules mix until WAIT and then begin to react. A pair is written
+there with a rate k (for 2 A: k / 2), and so it is here. A truth has a standard error of its own, which is added.
 """
 
 import json
@@ -14,6 +13,7 @@ from scipy import stats
 
 from tests.physics import gates
 from tests.physics.checks.check import Check, smallest
+from tests.physics.checks.fsp import folder_of
 from tests.physics.models import counts, make_model, simulate
 
 TRUTHS = Path(__file__).parents[1] / "truths"
@@ -23,7 +23,7 @@ WAIT = 0.6  # the slowest mode is exp(-16 t) at 2 voxels a side, exp(-32 t) at 4
 STEPS = {2: 1 / 128, 4: 1 / 512}  # exit probabilities of 6 % (pair) and 12 % a step at the start
 
 
-def _lattice(side: int, equation: str, rate: float, species: dict[str, Any], extra: list[Any], wait: float) -> Any:
+def _lattice(side: int, equation: str, rate: float, species: dict[str, Any], wait: float, **tables: Any) -> Any:
     rate_now = f"{rate} um^3/s"
     later = [{"at": [f"{wait} s"], "set": {"k": rate_now}}] if wait else []
     return make_model(
@@ -32,8 +32,9 @@ def _lattice(side: int, equation: str, rate: float, species: dict[str, Any], ext
         boundary="periodic",
         parameters={"k": "0 um^3/s" if wait else rate_now},
         species={name: {"diffusion": 1.0, **more} for name, more in species.items()},
-        reactions=[{"equation": equation, "rate": "k"}, *extra],
+        reactions=[{"equation": equation, "rate": "k"}, *tables.pop("sources", [])],
         **({"interventions": later} if later else {}),
+        **tables,
     )
 
 
@@ -41,11 +42,17 @@ def _together(number: int) -> dict[str, Any]:
     return {"initial": {"voxel": [0, 0, 0], "count": number}}
 
 
+def _spread_out(side: int, number: int) -> tuple[Path, dict[str, Any]]:
+    """Molecules shared out among all voxels, and the folder with the file: a crowd in one voxel needs short steps."""
+    shares = np.diff(np.arange(side**3 + 1) * number // side**3).reshape([side] * 3)
+    return folder_of({"even.npy": shares}), {"initial": {"file": "even.npy"}}
+
+
 def pair_survival(engine: str, side: int, replicates: int) -> float:
     """One A and one B: how many pairs are left, at times up to the mean reaction time."""
     truth = EXACT[f"n{side}"]
     times = [t for t in truth["times"] if t <= 1.0]
-    model = _lattice(side, "A + B ->", 1.0, {"A": _together(1), "B": _together(1)}, [], WAIT)
+    model = _lattice(side, "A + B ->", 1.0, {"A": _together(1), "B": _together(1)}, WAIT)
     schedule = [WAIT + t for t in times]
     found = simulate(model, schedule, seed=51, replicates=replicates, engine=engine, time_step=STEPS[side])
     return gates.binomial_p(found.total("A").sum(0), replicates, truth["survival"][: len(times)])
@@ -56,13 +63,15 @@ def many_bodies(engine: str, case: str, side: int, replicates: int) -> float:
     truth = SAMPLED[case][f"n{side}"]
     wait = WAIT
     if case == "homodimer_A40":
-        model = _lattice(side, "2 A ->", 0.5, {"A": _together(40)}, [], wait)
+        folder, crowd = _spread_out(side, 40)
+        model = _lattice(side, "2 A ->", 0.5, {"A": crowd}, wait, folder=folder)
     elif case == "annihilation_A20_B20":
-        model = _lattice(side, "A + B ->", 1.0, {"A": _together(20), "B": _together(20)}, [], wait)
+        folder, crowd = _spread_out(side, 20)
+        model = _lattice(side, "A + B ->", 1.0, {"A": crowd, "B": crowd}, wait, folder=folder)
     else:
         wait = 0.0
         sources = [{"equation": f"-> {name}", "rate": "20 /um^3/s"} for name in "AB"]
-        model = _lattice(side, "A + B ->", 1.0, {"A": {}, "B": {}}, sources, wait)
+        model = _lattice(side, "A + B ->", 1.0, {"A": {}, "B": {}}, wait, sources=sources)
     times = [wait + t for t in truth["times"]]
     found = simulate(model, times, seed=52, replicates=replicates, engine=engine, time_step=STEPS[side] / 2)
     left = found.total("A").astype(float)
