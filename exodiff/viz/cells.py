@@ -9,7 +9,7 @@ from exodiff.io.results import SnapshotReader
 from exodiff.viz.labels import Labels
 from exodiff.viz.maps import show_types
 from exodiff.viz.panels import add_legend, new_figure, short_name
-from exodiff.viz.planes import CELLS, Plane, label_of, read_field
+from exodiff.viz.planes import CELLS, Plane, label_of, read_field, replicate_note
 from exodiff.viz.scales import time_unit
 from exodiff.viz.style import INK, ONE_COLUMN_MM, TWO_COLUMNS_MM, categorical_colour
 
@@ -34,7 +34,12 @@ def cells_figure(reader: SnapshotReader, plane: Plane, labels: Labels) -> Figure
     names = [label_of(fields[-1].legend, index) for index in indices]
     figure = _draw(plane, cells, titles, max(indices, default=0) + 1, labels.title, _legend_rows(names, len(cells)))
     is_cut = plane.grid.shape[2] > 1 and len(plane.axes) == 2
-    parts = [plane.note, "White: no cell", "Numbers are of the whole lattice" if is_cut else ""]
+    parts = [
+        replicate_note(*fields),
+        plane.note,
+        "White: no cell",
+        "Numbers are of the whole lattice" if is_cut else "",
+    ]
     note = " ".join(f"{part}." for part in parts if part)
     add_legend(figure, _handles(indices, names, cells), _legend_columns(names, len(cells)), note)
     return figure

@@ -11,9 +11,9 @@ from matplotlib.ticker import MaxNLocator
 from exodiff.io.results import SnapshotReader
 from exodiff.io.snapshots import FieldArray
 from exodiff.viz.labels import Labels, unit_text
-from exodiff.viz.maps import COLOUR_BAR_MM, show_types, show_values
+from exodiff.viz.maps import COLOUR_BAR_MM, show_stripes, show_types, show_values
 from exodiff.viz.panels import add_note, grid_of, new_figure, say_nothing_to_draw, short_name
-from exodiff.viz.planes import CELLS, Plane, label_of, read_field
+from exodiff.viz.planes import CELLS, Plane, label_of, read_field, replicate_note
 from exodiff.viz.scales import STEPS, time_unit, value_scale
 from exodiff.viz.style import (
     ABOVE_THE_AXES,
@@ -52,13 +52,14 @@ def fields_figures(reader: SnapshotReader, plane: Plane, labels: Labels) -> Iter
         page = drawn[start : start + a_page]
         rows, columns, width_mm = _grid(plane, len(page))
         figure, panel_mm = _page(plane, rows, columns, width_mm, labels.title)
-        for place, name in enumerate(page):
+        fields = [cells if name == CELLS else read_field(reader, -1, name) for name in page]
+        for place, (name, field) in enumerate(zip(page, fields, strict=True)):
             axes = figure.add_subplot(rows, columns, place + 1)
-            field = cells if name == CELLS else read_field(reader, -1, name)
             _draw(axes, name, field, cells, plane, labels, panel_mm)
         if page[0] == CELLS and cells is not None:
             _add_cell_legend(figure, cells)
-        add_note(figure, _note(reader, plane, labels, page, len(panels) - len(drawn)))
+        notes = [replicate_note(*fields), plane.note, *_cell_notes(plane, labels, page, cells)]
+        add_note(figure, _note(reader, notes, len(panels) - len(drawn)))
         yield figure
 
 
@@ -108,12 +109,26 @@ def _draw(
     # Without cells, in mean_field, the counts are of a voxel, for no cell is whole.
     in_cell = name in labels.in_cell_species and cells is not None
     shown = plane.cut(field.values).astype(np.float64)
-    has_cell = plane.cut(cells.values) >= 0 if in_cell and cells is not None else None
+    has_cell = unable = None
+    if in_cell and cells is not None:
+        has_cell = plane.cut(cells.values) >= 0
+        unable = plane.cut(_unable(cells, labels, name)) & (shown == 0)
     unit = unit_of(field, in_cell=in_cell, is_occupancy=name in labels.cell_types)
     if len(plane.axes) == 1:
-        _draw_line(axes, plane, shown if has_cell is None else np.where(has_cell, shown, np.nan), unit, in_cell=in_cell)
-    else:
-        show_values(axes, plane, shown, has_cell, unit, IN_CELL_MAP if in_cell else FREE_MAP, panel_mm)
+        if has_cell is not None and unable is not None:
+            shown = np.where(has_cell & ~unable, shown, np.nan)
+        _draw_line(axes, plane, shown, unit, in_cell=in_cell)
+        return
+    show_values(axes, plane, shown, has_cell, unit, IN_CELL_MAP if in_cell else FREE_MAP, panel_mm)
+    if unable is not None and unable.any():
+        show_stripes(axes, plane, unable, panel_mm)
+
+
+def _unable(cells: FieldArray, labels: Labels, name: str) -> np.ndarray:
+    """Where the cell is of a type that never holds a species; nowhere if that is not known."""
+    holders = labels.holders.get(name)
+    types = [index for index, cell in (cells.legend or {}).items() if index >= 0 and holders and cell not in holders]
+    return np.isin(cells.values, types)
 
 
 def _draw_line(axes: Axes, plane: Plane, values: np.ndarray, unit: str, *, in_cell: bool) -> None:
@@ -160,11 +175,17 @@ def _add_cell_legend(figure: Figure, cells: FieldArray) -> None:
         )
 
 
-def _note(reader: SnapshotReader, plane: Plane, labels: Labels, page: list[str], num_left_out: int) -> str:
+def _cell_notes(plane: Plane, labels: Labels, page: list[str], cells: FieldArray | None) -> list[str]:
+    """What the maps of species in cells show where there is no number."""
+    shown = [name for name in page if name in labels.in_cell_species]
+    if len(plane.axes) < 2 or cells is None or not shown:
+        return []
+    never = "striped where a cell of this type never can" if any(_unable(cells, labels, n).any() for n in shown) else ""
+    parts = ["grey where the cell holds none", never, "white where there is no cell"]
+    return ["Species in cells: " + ", ".join(part for part in parts if part)]
+
+
+def _note(reader: SnapshotReader, notes: list[str], num_left_out: int) -> str:
     last_s = float(reader.times_s[-1])
-    parts = [f"At {time_unit(last_s).text(last_s)}", plane.note]
-    if len(plane.axes) == 2 and set(page) & set(labels.in_cell_species) and CELLS in reader.names:
-        parts.append("Species in cells: grey where the cell holds none, white where there is no cell")
-    if num_left_out:
-        parts.append(f"{num_left_out} more fields are in the snapshots")
-    return " ".join(f"{part}." for part in parts if part)
+    more = f"{num_left_out} more fields are in the snapshots" if num_left_out else ""
+    return " ".join(f"{part}." for part in [f"At {time_unit(last_s).text(last_s)}", *notes, more] if part)

@@ -10,6 +10,7 @@ from exodiff.core.dimensions import DIMENSIONLESS, PER_VOLUME, TIME, Dimension
 from exodiff.core.errors import ConfigError
 from exodiff.core.expressions import Binary, Call, Expression, Name, Number, infer_dimension, parse
 from exodiff.core.syntax import FORMS
+from exodiff.viz.holders import Holders, possible_holders, table_of
 
 RESOLVED = "resolved.toml"
 Kind = Literal["value", "profile", "histogram"]
@@ -36,13 +37,17 @@ class ObservableLabel:
 
 @dataclass(frozen=True)
 class Labels:
-    """What is known of the run besides its numbers; all of it may be missing."""
+    """What is known of the run besides its numbers; all of it may be missing.
+
+    ``holders``: the cell types that may hold a species in cells, where that is known.
+    """
 
     title: str = ""
     cell_types: tuple[str, ...] = ()
     free_species: tuple[str, ...] = ()
     in_cell_species: tuple[str, ...] = ()
     observables: dict[str, ObservableLabel] = field(default_factory=dict)
+    holders: Holders = field(default_factory=dict)
 
     def observable(self, name: str) -> ObservableLabel:
         """The label of an observable, an empty one when the model does not know it."""
@@ -55,14 +60,15 @@ def read_labels(run_dir: Path) -> Labels:
         model = tomllib.loads((run_dir / RESOLVED).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return Labels()
-    species, units = _table(model, "species"), _Units(model)
-    in_cell = tuple(name for name in species if _table(species, name).get("in") == "cell")
+    species, units = table_of(model, "species"), _Units(model)
+    in_cell = tuple(name for name in species if table_of(species, name).get("in") == "cell")
     return Labels(
         str(model.get("title", "")),
-        tuple(_table(model, "cells")),
+        tuple(table_of(model, "cells")),
         tuple(name for name in species if name not in in_cell),
         in_cell,
-        {name: units.label(entry) for name, entry in _table(model, "observables").items() if isinstance(entry, dict)},
+        {name: units.label(entry) for name, entry in table_of(model, "observables").items() if isinstance(entry, dict)},
+        possible_holders(model, in_cell),
     )
 
 
@@ -80,16 +86,16 @@ class _Units:
     """Units of expressions, from the tables of the model."""
 
     def __init__(self, model: dict[str, Any]) -> None:
-        self.parameters = _table(model, "parameters")
-        self.cells = _table(model, "cells")
-        self.species = _table(model, "species")
+        self.parameters = table_of(model, "parameters")
+        self.cells = table_of(model, "cells")
+        self.species = table_of(model, "species")
 
     def label(self, entry: dict[str, Any]) -> ObservableLabel:
         """The label of one entry of the observables."""
         if "value" in entry:
             text = str(entry["value"])
             return ObservableLabel("value", text, self.unit(text, ""))
-        profile, histogram = _table(entry, "profile"), _table(entry, "histogram")
+        profile, histogram = table_of(entry, "profile"), table_of(entry, "histogram")
         if profile:
             text = str(profile.get("of", ""))
             return ObservableLabel("profile", text, self.unit(text, " per voxel"), str(profile.get("from", "")))
@@ -118,7 +124,7 @@ class _Units:
         if node.name == "t":
             return TIME
         entry = self.parameters.get(node.name, {})
-        values = [entry.get("value"), *_table(entry, "by_cell").values()] if isinstance(entry, dict) else [entry]
+        values = [entry.get("value"), *table_of(entry, "by_cell").values()] if isinstance(entry, dict) else [entry]
         first = next((value for value in values if value is not None), 0)
         return parse_quantity(first, "")[1] if isinstance(first, str) else DIMENSIONLESS
 
@@ -145,8 +151,3 @@ class _Units:
                 return self._counted(scaled, each)
             case _:
                 return ""
-
-
-def _table(tables: Any, name: str) -> dict[str, Any]:
-    found = tables.get(name) if isinstance(tables, dict) else None
-    return found if isinstance(found, dict) else {}

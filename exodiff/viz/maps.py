@@ -5,7 +5,7 @@ from typing import cast
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.transforms import ScaledTranslation
@@ -13,13 +13,15 @@ from matplotlib.transforms import ScaledTranslation
 from exodiff.viz.panels import say_nothing_to_draw
 from exodiff.viz.planes import Plane
 from exodiff.viz.scales import round_length, value_scale
-from exodiff.viz.style import BARE_CELL, IN_CELL_MAP, INK, NOT_KNOWN, categorical_colour
+from exodiff.viz.style import BARE_CELL, IN_CELL_MAP, INK, NOT_KNOWN, STRIPE, STRIPE_GROUND, categorical_colour
 
 COLOUR_BAR_MM = 2.2
 LABEL_FROM_MM = 28.0
 _GAP_MM = 1.2
 _BAR_BELOW_POINTS = 6.0
 _MM_A_TICK = 6.0
+_PIXELS_A_MM = 10.0
+_STRIPE_PIXELS = 6
 
 
 def show_types(axes: Axes, plane: Plane, cells: np.ndarray, num_types: int) -> None:
@@ -34,6 +36,7 @@ def show_types(axes: Axes, plane: Plane, cells: np.ndarray, num_types: int) -> N
         frame(axes)
         return
     _show(axes, plane, shown, cmap=colours, norm=norm)
+    add_scale_bar(axes, plane)
 
 
 def show_values(
@@ -60,6 +63,7 @@ def show_values(
     if cmap == IN_CELL_MAP:
         # The bright end would be lost on white.
         colours = ListedColormap(colours(np.linspace(0.0, 0.9, 256))).with_extremes(bad=bad)
+    add_scale_bar(axes, plane)
     if scale is None:
         _show(axes, plane, np.full(values.shape, np.nan), cmap=colours)
         say_nothing_to_draw(axes)
@@ -77,6 +81,16 @@ def show_values(
         bar.set_label(scale.label(unit), labelpad=2.5)
     elif scale.label(unit):
         axes.set_title(f"{axes.get_title(loc='left')} ({scale.label(unit)})", loc="left")
+
+
+def show_stripes(axes: Axes, plane: Plane, mask: np.ndarray, panel_mm: float) -> None:
+    """Stripes over the voxels of a mask, (right, up), equally wide on paper however large the voxels are."""
+    width = int(panel_mm * _PIXELS_A_MM)
+    right, up = np.arange(width), np.arange(max(int(width * plane.size_um[1] / plane.size_um[0]), 1))
+    is_dark = (right[:, None] + up) % _STRIPE_PIXELS < _STRIPE_PIXELS / 3
+    covered = mask[right * mask.shape[0] // len(right)][:, up * mask.shape[1] // len(up)]
+    colours = ListedColormap([STRIPE_GROUND, STRIPE])
+    _show(axes, plane, np.ma.masked_where(~covered, is_dark), cmap=colours, norm=Normalize(0, 1))
 
 
 def add_scale_bar(axes: Axes, plane: Plane) -> None:
@@ -113,7 +127,6 @@ def _show(axes: Axes, plane: Plane, values: np.ndarray, **colours: object) -> Ax
     axes.set_xticks([])
     axes.set_yticks([])
     frame(axes)
-    add_scale_bar(axes, plane)
     axes.set_xlim(0, width_um)
     axes.set_ylim(0, height_um)
     return image

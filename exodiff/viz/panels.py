@@ -11,6 +11,11 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from exodiff.viz.style import DPI, FAINT, MARGIN_MM, MM_PER_INCH, NOTE_SIZE, ONE_COLUMN_MM, TWO_COLUMNS_MM
 
+# Of a panel, without the numbers and the label of its axis.
+_BESIDE_MM = 14.0
+_SUBTITLE_LINE_MM = 2.9
+_MOST_SUBTITLE_LINES = 8
+
 
 def plain(text: str, most: int = 90) -> str:
     """Text of the user on one line, cut to a length, with nothing that matplotlib would take for a formula."""
@@ -34,15 +39,15 @@ def grid_of(num_panels: int) -> tuple[int, int, float]:
 
 
 def set_titles(axes: Axes, name: str, subtitle: str, panel_mm: float) -> None:
-    """The name in bold and under it, in grey, what it is; both cut to the width of the panel."""
-    room_mm = panel_mm - 14.0
-    title = short_name(name, int(room_mm / 1.75))
-    if not subtitle or subtitle == name:
+    """The name in bold and under it, in grey, what it is, in as many lines as the width of the panel needs."""
+    title = short_name(name, int((panel_mm - _BESIDE_MM) / 1.75))
+    lines = [] if subtitle == name else subtitle_lines(subtitle, panel_mm)
+    if not lines:
         axes.set_title(title)
         return
-    axes.set_title(title, pad=12)
+    axes.set_title(title, pad=4 + len(lines) * _SUBTITLE_LINE_MM * 72 / MM_PER_INCH)
     axes.annotate(
-        plain(subtitle, int(room_mm / 1.35)),
+        "\n".join(plain(line) for line in lines),
         (0, 1),
         (0, 4),
         xycoords="axes fraction",
@@ -50,6 +55,12 @@ def set_titles(axes: Axes, name: str, subtitle: str, panel_mm: float) -> None:
         fontsize=NOTE_SIZE,
         color=FAINT,
     )
+
+
+def subtitle_lines(subtitle: str, panel_mm: float) -> list[str]:
+    """What is told under a title; its end is cut only where it would leave no room for the panel."""
+    width = int((panel_mm - _BESIDE_MM) / 1.35)
+    return textwrap.wrap(subtitle, width, max_lines=_MOST_SUBTITLE_LINES, placeholder=" …", break_on_hyphens=False)
 
 
 def new_figure(width_mm: float, height_mm: float, title: str) -> Figure:
@@ -64,11 +75,19 @@ def new_figure(width_mm: float, height_mm: float, title: str) -> Figure:
     return figure
 
 
-def small_multiples(num_panels: int, panel_height_mm: float, title: str) -> tuple[Figure, list[Axes], float]:
-    """A figure, its equal panels row by row, and their width in mm."""
-    rows, columns, width_mm = grid_of(num_panels)
-    figure = new_figure(width_mm, rows * panel_height_mm, title)
-    return figure, [figure.add_subplot(rows, columns, i + 1) for i in range(num_panels)], width_mm / columns
+def small_multiples(
+    names: Sequence[str], subtitles: Sequence[str], panel_height_mm: float, title: str
+) -> tuple[Figure, list[Axes]]:
+    """A figure with a panel for each name, row by row; higher where the subtitles take more than a line."""
+    rows, columns, width_mm = grid_of(len(names))
+    panel_mm = width_mm / columns
+    extra = [max(len(subtitle_lines(subtitle, panel_mm)) - 1, 0) for subtitle in subtitles]
+    more_mm = _SUBTITLE_LINE_MM * sum(max(extra[row * columns : (row + 1) * columns]) for row in range(rows))
+    figure = new_figure(width_mm, rows * panel_height_mm + more_mm, title)
+    panels = [figure.add_subplot(rows, columns, i + 1) for i in range(len(names))]
+    for axes, name, subtitle in zip(panels, names, subtitles, strict=True):
+        set_titles(axes, name, subtitle, panel_mm)
+    return figure, panels
 
 
 def add_note(figure: Figure, note: str) -> None:

@@ -98,6 +98,12 @@ def read_field(reader: SnapshotReader, position: int, name: str) -> FieldArray |
     return None
 
 
+def replicate_note(*fields: FieldArray | None) -> str:
+    """Which replicate is drawn, where there are several."""
+    number = max((field.values.shape[0] for field in fields if field is not None and field.values.ndim == 4), default=1)
+    return f"Replicate 0 of {number} (numbered from 0)" if number > 1 else ""
+
+
 def label_of(legend: Mapping[int, str] | None, index: int) -> str:
     """The name of a cell type."""
     return (legend or {}).get(index, f"type {index}")

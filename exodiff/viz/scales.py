@@ -7,11 +7,21 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, SymLogNorm
-from matplotlib.ticker import FixedLocator, Formatter, FuncFormatter, Locator, MaxNLocator, NullLocator
+from matplotlib.ticker import (
+    FixedLocator,
+    Formatter,
+    FuncFormatter,
+    Locator,
+    MaxNLocator,
+    MultipleLocator,
+    NullLocator,
+)
 
 MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86400.0
 LOG_FROM = 100.0
 STEPS = (1, 2, 2.5, 5, 10)
+_TIME_STEPS = {"s": (1, 2, 5, 10, 15, 30), "min": (1, 2, 5, 10, 15, 30), "h": (1, 2, 3, 6, 12), "d": (1, 2, 5, 10)}
+_MOST_TIME_STEPS = 6
 _MOST_DECADES = 6
 _LINEAR_SHARE = 0.4
 # Matplotlib widens a range this small to one around 1.
@@ -45,13 +55,20 @@ def time_unit(longest_s: float) -> TimeUnit:
 
 def set_time_axis(axes: Axes, unit: TimeUnit, times_s: np.ndarray) -> None:
     """Label, ticks and limits of a horizontal time axis; the data are in the unit."""
-    steps = [1, 2, 3, 6, 10] if unit.name in {"h", "min"} else [1, 2, 5, 10]
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=steps))
+    low, high = float(times_s.min()) / unit.seconds, float(times_s.max()) / unit.seconds
+    axes.xaxis.set_major_locator(time_locator(unit, high - low))
     axes.xaxis.set_major_formatter(Multiples(0))
     axes.set_xlabel(f"time ({unit.name})")
-    low, high = float(times_s.min()) / unit.seconds, float(times_s.max()) / unit.seconds
     if high > low:
         axes.set_xlim(low, high)
+
+
+def time_locator(unit: TimeUnit, length: float) -> Locator:
+    """Ticks as on a clock or calendar, e.g. every 1, 2, 3, 6 or 12 h, at most seven."""
+    for step in _TIME_STEPS[unit.name]:
+        if 2 * step <= length <= _MOST_TIME_STEPS * step:
+            return MultipleLocator(step)
+    return MaxNLocator(nbins=_MOST_TIME_STEPS, steps=[1, 2, 5, 10])
 
 
 @dataclass(frozen=True)
@@ -98,18 +115,19 @@ class ValueScale:
         """What is written at the ticks."""
         return Multiples(self.power) if self.linear_below is None else FuncFormatter(power_text)
 
-    def apply(self, axes: Axes, unit: str) -> None:
-        """Sets the vertical axis and its label."""
+    def apply(self, axes: Axes, unit: str, *, room_below: bool = False) -> None:
+        """Sets the vertical axis and its label; with room below, markers of 0 stand above the frame."""
         axes.set_ylabel(self.label(unit))
         if self.linear_below is None:
             room = 0.06 * (self.high - self.low)
-            axes.set_ylim(self.low if self.low == 0 else self.low - room, self.high + room)
+            axes.set_ylim(self.low if self.low == 0 and not room_below else self.low - room, self.high + room)
         else:
             if self.low > 0:
                 axes.set_yscale("log")
             else:
                 axes.set_yscale("symlog", linthresh=self.linear_below, linscale=_LINEAR_SHARE)
-            axes.set_ylim(self.low if self.low == 0 else self.low / 1.4, self.high * 1.4)
+            zero = -0.4 * self.linear_below if room_below else 0.0
+            axes.set_ylim(zero if self.low == 0 else self.low / 1.4, self.high * 1.4)
             axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_locator(self.locator())
         axes.yaxis.set_major_formatter(self.formatter())
@@ -131,13 +149,13 @@ class Multiples(Formatter):
         steps = np.diff(np.unique(places)) if len(places) > 1 else np.abs(places)
         allowed = 1e-3 * float(steps.min(initial=np.inf))
         decimals = next((d for d in range(9) if np.all(np.abs(places - places.round(d)) <= allowed)), 9)
-        return ["0" if x == 0 else f"{x:.{decimals}f}".replace("-", "\N{MINUS SIGN}") for x in places.tolist()]
+        return [f"{x + 0.0:.{decimals}f}".replace("-", "\N{MINUS SIGN}") for x in places.tolist()]
 
 
-def value_scale(values: np.ndarray, *, may_be_logarithmic: bool = True) -> ValueScale | None:
+def value_scale(values: np.ndarray, *, may_be_logarithmic: bool = True, percentile: float = 1.0) -> ValueScale | None:
     """The scale for values, of which those that are not finite are left out; None when none is left.
 
-    Logarithmic when the largest is over 100 times the first percentile of the positive ones, and none is negative.
+    Logarithmic when the largest is over 100 times a percentile of the positive ones, and none is negative.
     """
     finite = np.asarray(values, np.float64)[np.isfinite(values)]
     finite = np.where(np.abs(finite) < _AS_GOOD_AS_ZERO, 0.0, finite)
@@ -146,7 +164,7 @@ def value_scale(values: np.ndarray, *, may_be_logarithmic: bool = True) -> Value
     low, high = float(finite.min()), float(finite.max())
     is_whole = bool(np.all(finite == np.round(finite)))
     positive = finite[finite > 0]
-    is_wide = positive.size and high > LOG_FROM * float(np.percentile(positive, 1, method="lower"))
+    is_wide = positive.size and high > LOG_FROM * float(np.percentile(positive, percentile, method="lower"))
     if may_be_logarithmic and low >= 0 and is_wide:
         least = max(float(positive.min()), high * 10.0**-_MOST_DECADES)
         threshold = 10.0 ** math.floor(math.log10(least) + 1e-9)

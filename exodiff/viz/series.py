@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from exodiff.io.records import OBSERVABLE_KEYS
 from exodiff.viz.labels import Labels
-from exodiff.viz.panels import add_note, say_nothing_to_draw, set_titles, small_multiples
+from exodiff.viz.panels import add_note, say_nothing_to_draw, small_multiples
 from exodiff.viz.scales import TimeUnit, set_time_axis, time_unit, value_scale
 from exodiff.viz.style import ABOVE_THE_AXES, MAIN_COLOUR, PANELS_A_PAGE
 
@@ -25,10 +25,9 @@ def series_figures(table: dict[str, np.ndarray], labels: Labels) -> Iterator[Fig
     unit = time_unit(float(times_s[-1]))
     for start in range(0, len(names), PANELS_A_PAGE):
         page = names[start : start + PANELS_A_PAGE]
-        figure, panels, panel_mm = small_multiples(len(page), PANEL_HEIGHT_MM, labels.title)
-        for axes, name in zip(panels, page, strict=True):
-            about = labels.observable(name)
-            set_titles(axes, name, about.expression, panel_mm)
+        abouts = [labels.observable(name) for name in page]
+        figure, panels = small_multiples(page, [about.expression for about in abouts], PANEL_HEIGHT_MM, labels.title)
+        for axes, name, about in zip(panels, page, abouts, strict=True):
             _draw(axes, about.unit, times_s, by_replicate(table, table[name]), unit)
         note = _note(len(np.unique(table["replicate"])))
         if note:

@@ -25,11 +25,12 @@ from exodiff.io.vtkhdf import StoredGrid
 from exodiff.viz.cells import cells_figure
 from exodiff.viz.fields import fields_figures
 from exodiff.viz.figures import make_figures
+from exodiff.viz.holders import possible_holders
 from exodiff.viz.labels import ObservableLabel, read_labels, unit_text
 from exodiff.viz.panels import new_figure, plain, short_name
 from exodiff.viz.planes import choose_plane
 from exodiff.viz.profiles import profile_figures, read_profile
-from exodiff.viz.scales import Multiples, round_length, time_unit, value_scale
+from exodiff.viz.scales import Multiples, round_length, time_locator, time_unit, value_scale
 from exodiff.viz.series import mean_and_deviation, series_figures
 from exodiff.viz.style import RC, time_colours
 
@@ -199,14 +200,46 @@ def test_profiles_are_lines_over_distance_and_histograms_are_steps(tmp_path):
     (figure,) = profile_figures(read_table(tmp_path / PROFILES), read_labels(tmp_path))
     free, doses = figure.axes
     assert (free.get_xlabel(), free.get_ylabel()) == ("distance (µm)", "molecules/µm³")
-    assert (doses.get_xlabel(), doses.get_ylabel()) == ("molecules per cell", "cells")
-    assert (len(free.get_lines()), len(free.patches)) == (3, 0)
+    assert (doses.get_xlabel(), doses.get_ylabel()) == ("molecules per cell", "cells per bin")
+    assert (len(free.get_lines()), len(free.patches)) == (2, 0)
     assert (len(doses.get_lines()), len(doses.patches)) == (0, 3)
     assert free.get_xlim() == (0.0, 160.0)
     assert doses.get_xlim() == (0.0, 3.0)
-    assert free.get_yscale() == "symlog"
+    assert free.get_yscale() == "log"
     assert doses.get_yscale() == "linear"
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["0 h", "12 h", "24 h"]
+    assert "Profiles that are 0 everywhere are left out." in text_of(figure)
+
+
+def histogram_panel(run_dir, edges, values, num_times=1):
+    write_model(run_dir)
+    with RecordWriter(run_dir / PROFILES, PROFILE_COLUMNS) as table:
+        for index in range(num_times):
+            table.append_rows(profile_rows(index * HOUR, 0, "doses", edges, values))
+    (figure,) = profile_figures(read_table(run_dir / PROFILES), read_labels(run_dir))
+    return figure, figure.axes[0]
+
+
+def test_a_histogram_of_unequal_bins_shows_cells_per_width(tmp_path):
+    _, axes = histogram_panel(tmp_path, [0, 10, 20, 60], [30, 20, 40])
+    assert axes.get_ylabel() == "cells / width of bin"
+    assert axes.patches[0].get_data().values.tolist() == [3.0, 2.0, 1.0]
+    assert axes.get_yscale() == "linear"
+
+
+def test_a_histogram_is_linear_unless_most_bins_would_not_be_seen(tmp_path):
+    _, axes = histogram_panel(tmp_path, [0, 1, 2, 3], [1000, 900, 1])
+    assert axes.get_yscale() == "linear"
+    (tmp_path / PROFILES).unlink()
+    _, axes = histogram_panel(tmp_path, [0, 1, 2, 3], [1000, 2, 1])
+    assert axes.get_yscale() == "log"
+
+
+def test_a_histogram_is_drawn_at_three_times_at_most(tmp_path):
+    figure, axes = histogram_panel(tmp_path, [0, 1, 2], [3, 1], num_times=10)
+    assert len(axes.patches) == 3
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["3 h", "6 h", "9 h"]
+    assert "Histograms: not at the first time." in text_of(figure)
 
 
 def test_a_profile_is_read_by_time_replicate_and_bin(tmp_path):
@@ -279,6 +312,58 @@ def test_only_replicate_0_is_on_the_maps(tmp_path):
     assert np.all(figure.axes[0].get_images()[0].get_array() == 0)
 
 
+@pytest.mark.parametrize("replicates", [1, 3])
+def test_maps_say_which_replicate_they_show(tmp_path, replicates):
+    write_run(tmp_path, replicates=replicates)
+    plane, reader = plane_and_reader(tmp_path)
+    labels = read_labels(tmp_path)
+    for figure in (cells_figure(reader, plane, labels), *fields_figures(reader, plane, labels)):
+        assert ("Replicate 0 of 3 (numbered from 0)." in text_of(figure)) == (replicates == 3)
+
+
+def test_cells_that_never_hold_a_species_are_striped(tmp_path):
+    write_run(tmp_path, shape=(6, 5, 1))
+    with (tmp_path / "resolved.toml").open("a") as file:
+        file.write("[species.dose.initial]\nfibroblast = 2\n")
+    plane, reader = plane_and_reader(tmp_path)
+    (figure,) = fields_figures(reader, plane, read_labels(tmp_path))
+    *_, stripes = figure.axes[2].get_images()
+    covered = ~np.ma.getmaskarray(stripes.get_array())
+    cells = reader.read(-1, ["cells"]).fields["cells"].values
+    # sampled at the middles of the voxels, (up, right)
+    rows, columns = (((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip((5, 6), covered.shape, strict=True))
+    assert np.array_equal(covered[np.ix_(rows, columns)], cells[:, :, 0].T == 0)
+    assert "striped where a cell of this type never can" in text_of(figure)
+
+
+@pytest.mark.parametrize(
+    ("reactions", "holders"),
+    [
+        ([], set()),
+        (["tumour -> tumour + dose"], {"tumour"}),
+        (["EV + receptor -> receptor + dose"], {"fibroblast"}),
+        (["EV + receptor -> dose", "fibroblast -> CAF"], {"fibroblast", "CAF"}),
+        (["EV + receptor -> receptor + dose", "fibroblast -> fibroblast + CAF"], {"fibroblast"}),
+        (["EV -> dose"], {"tumour", "fibroblast", "CAF"}),
+        ([("EV -> dose", "2 * q")], {"tumour", "CAF"}),
+        ([("EV -> dose", "q * tumour / k")], {"tumour"}),
+    ],
+)
+def test_the_types_that_can_hold_a_species_are_told_from_the_model(reactions, holders):
+    pairs = [entry if isinstance(entry, tuple) else (entry, "k") for entry in reactions]
+    model = {
+        "cells": {"tumour": {}, "fibroblast": {}, "CAF": {}},
+        "parameters": {"k": {"value": "1 1/s"}, "q": {"by_cell": {"tumour": "1 1/s", "CAF": "2 1/s"}}},
+        "species": {"EV": {}, "receptor": {"in": "cell", "initial": {"fibroblast": 20.0}}, "dose": {"in": "cell"}},
+        "reactions": [{"equation": equation, "rate": rate} for equation, rate in pairs],
+    }
+    assert possible_holders(model, ("receptor", "dose"))["dose"] == holders
+    model["interventions"] = [{"at": "1 s", "add": {"dose": 3}}]
+    assert possible_holders(model, ("receptor", "dose"))["dose"] == set(model["cells"])
+    model["reactions"] = [{"equation": "no equation"}]
+    assert possible_holders(model, ("receptor", "dose")) == {}
+
+
 def test_the_plane_is_the_one_with_most_cells_nearest_to_the_middle():
     grid = StoredGrid((5, 5, 9), (1.0, 1.0, 1.0))
     cells = np.full(grid.shape, -1)
@@ -330,6 +415,27 @@ def test_times_are_in_the_unit_in_which_they_read_best(longest_s, name, text):
     assert unit.text(longest_s) == text
 
 
+@pytest.mark.parametrize(
+    ("longest_s", "ticks"),
+    [
+        (3 * HOUR, [0, 1, 2, 3]),
+        (HOUR, [0, 10, 20, 30, 40, 50, 60]),
+        (2 * HOUR, [0, 30, 60, 90, 120]),
+        (24 * HOUR, [0, 6, 12, 18, 24]),
+        (72 * HOUR, [0, 1, 2, 3]),
+        (14 * 24 * HOUR, [0, 5, 10]),
+        (100.0, [0, 30, 60, 90]),
+        (1.0, [0, 0.2, 0.4, 0.6, 0.8, 1.0]),
+        (400 * 24 * HOUR, [0, 100, 200, 300, 400]),
+    ],
+)
+def test_ticks_of_time_are_those_of_a_clock(longest_s, ticks):
+    unit = time_unit(longest_s)
+    length = longest_s / unit.seconds
+    found = time_locator(unit, length).tick_values(0.0, length)
+    assert [tick for tick in found.tolist() if -1e-9 <= tick <= length + 1e-9] == pytest.approx(ticks)
+
+
 def test_a_scale_is_logarithmic_over_two_decades_and_holds_zero():
     assert value_scale(np.array([1.0, 50.0])).linear_below is None
     wide = value_scale(np.array([0.0, 3.0, 5000.0, np.nan]))
@@ -353,9 +459,9 @@ def test_a_constant_has_a_scale_with_room(value):
 
 
 def test_ticks_have_the_decimals_they_need_and_a_power_goes_to_the_label():
-    assert Multiples(0).format_ticks([0.0, 0.25, 0.5]) == ["0", "0.25", "0.50"]
+    assert Multiples(0).format_ticks([0.0, 0.25, 0.5]) == ["0.00", "0.25", "0.50"]
     assert Multiples(6).format_ticks([0.0, 1e6, 2e6]) == ["0", "1", "2"]
-    assert Multiples(0).format_ticks([-1.5, 0.0]) == ["\N{MINUS SIGN}1.5", "0"]
+    assert Multiples(0).format_ticks([-1.5, 0.0]) == ["\N{MINUS SIGN}1.5", "0.0"]
     assert Multiples(0).format_ticks([]) == []
     assert value_scale(np.array([0.0, 3e6])).label("molecules") == "$10^{6}$ molecules"
     assert value_scale(np.array([0.0, 3e-5])).label("dimensionless") == "$10^{-6}$"
@@ -415,6 +521,22 @@ def test_text_of_the_user_is_no_formula_and_has_an_end():
     assert len(plain("x" * 500)) == 90
     assert short_name("vesicles_in_fibroblast_12", 14) == "vesicl…last_12"
     assert short_name("EV", 14) == "EV"
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_long_expression_is_wrapped_and_told_whole(tmp_path, number):
+    write_model(tmp_path)
+    value = " + ".join(f"total(tumour) / {i}" for i in range(1, 9))
+    with (tmp_path / "resolved.toml").open("a") as file:
+        file.writelines(f'[observables.n{i}]\nvalue = "{value}"\n' for i in range(number))
+    write_observables(tmp_path, {f"n{i}": lambda t, r: t for i in range(number)})
+    (figure,) = series_figures(read_table(tmp_path / OBSERVABLES), read_labels(tmp_path))
+    assert value in text_of(figure)
+    figure.draw_without_rendering()
+    for text in figure.axes[0].texts:
+        assert text.get_text().count("\n") >= 2
+        assert text.get_window_extent().x1 <= figure.axes[0].get_window_extent().x1
+        assert text.get_window_extent().y1 <= figure.bbox.y1
 
 
 def test_times_go_from_light_to_dark():
