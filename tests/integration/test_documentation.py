@@ -3,6 +3,7 @@
 import re
 import shlex
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 import exodiff as ex
 from exodiff import cli
 from exodiff.config import load as config_load
+from exodiff.io.records import read_table
 
 ROOT = Path(__file__).parents[2]
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -132,6 +134,53 @@ def test_the_python_of_the_tutorial_gives_the_numbers_it_tells(monkeypatch):
         assert found["elasticity"][name] == pytest.approx(value, abs=2e-3)
 
 
+def test_the_python_of_the_results_page_reads_what_a_run_writes(tmp_path, monkeypatch):
+    pytest.importorskip("pandas")
+    short = ['run.duration="30 min"', 'run.snapshot_every="30 min"']
+    run = ex.run(ex.load(ROOT / "configs" / "receptor_uptake.toml", short), tmp_path / "runs" / "receptor_uptake")
+    monkeypatch.chdir(tmp_path)
+    found = run_python(ROOT / "docs" / "results.md")
+    table, profiles = (read_table(run.path / name) for name in ("observables.csv", "profiles.csv"))
+    at_end = profiles["time_s"] == 1800.0
+    of_0 = at_end & (profiles["replicate"] == 0)
+    assert np.allclose(found["mean"].iloc[-1], table["mean_uptake"][-3:].mean())
+    assert np.allclose(found["error_of_mean"].iloc[-1], table["mean_uptake"][-3:].std(ddof=1) / np.sqrt(3))
+    radial = profiles["value"][of_0 & (profiles["observable"] == "radial")]
+    assert np.array_equal(found["radial"][0].to_numpy(), radial[np.isfinite(radial)])
+    counts = profiles["value"][of_0 & (profiles["observable"] == "uptake")]
+    fibroblasts = (found["cell_type"] == 1).sum()
+    assert found["cells"][0].sum() == counts.sum() == fibroblasts == len(found["taken_by_cell"])
+    assert np.allclose(found["per_vesicle"].sum() * 20, fibroblasts)
+    assert found["vesicles"].sum() == table["free"][-3]
+    assert found["taken_by_cell"].mean() == pytest.approx(table["mean_uptake"][-3])
+
+
+def test_the_sbml_example_becomes_poisson(tmp_path):
+    pytest.importorskip("libsbml")
+    out = tmp_path / "birth_death.toml"
+    source = ROOT / "docs" / "examples" / "birth_death.xml"
+    done = CliRunner().invoke(cli.app, ["import", str(source), "--out", str(out), "--duration", "200 s"])
+    assert done.exit_code == 0, done.output
+    number = ex.simulate(ex.load(out), times=[200.0], seed=1, replicates=1000).total("X")[:, -1]
+    # Poisson with mean 50 (1 - exp(-20)); standard errors sqrt(50 / n) and 50 sqrt(2 / n + 1 / (50 n)), five of each
+    assert abs(number.mean() - 50.0) < 5 * np.sqrt(50 / 1000)
+    assert abs(number.var(ddof=1) - 50.0) < 5 * 50 * np.sqrt(2 / 1000 + 1 / 50_000)
+
+
+def test_what_placed_cells_begin_with_is_a_parameter():
+    raw = {
+        "schema": 1,
+        "run": {"duration": 60},
+        "lattice": {"shape": [3], "spacing": 20},
+        "cells": {"fibroblast": {}},
+        "species": {"receptor": {"in": "cell", "initial": {"fibroblast": 20}}},
+        "place": [{"cells": "fibroblast", "everywhere": True}],
+    }
+    model = ex.Model.from_dict(raw)
+    parameters = {"species.receptor.initial.fibroblast": 40.0}
+    assert ex.simulate(model, times=[0.0], parameters=parameters).total("receptor")[0, 0] == 3 * 40
+
+
 def commands() -> list[list[str]]:
     """Every call of exodiff in a shell block, and every one in backquotes that has an argument."""
     lines = []
@@ -150,11 +199,12 @@ COMMANDS = commands()
 def test_commands_in_the_documents_exist(words):
     shown = CliRunner().invoke(cli.app, ["--help"] if words[0] == "COMMAND" else [words[0], "--help"])
     assert shown.exit_code == 0, shown.output
+    written = {after for command in COMMANDS for before, after in pairwise(command) if before == "--out"}
     for word in words[1:]:
         if word.startswith("--") and word != "--help":
             assert word in shown.output
-        elif word.endswith(".toml"):
-            assert (ROOT / word).is_file()
+        elif word.endswith((".toml", ".xml")):
+            assert (ROOT / word).is_file() or word in written
 
 
 def test_overrides_in_the_documents_are_taken():
