@@ -109,7 +109,7 @@ def run(
     """
     directory = RunDirectory(Path(out))
     if resume not in ("never", "auto"):
-        raise ConfigError("--resume", f"{resume!r} is not a choice; write auto or never")
+        raise ConfigError(f"resume={resume}", "is not a choice; give auto or never")
     goes_on = resume == "auto" and directory.holds_run and not overwrite
     if goes_on:
         directory.refuse_another_config(model.config)
@@ -296,10 +296,12 @@ class _Driver:
                 state = self._intervene(interval + 1, state)
                 self._record(recorder, interval + 1, state)
             self._tell(self._time_s(state, pairs), began_s, time.monotonic() - began)
-            if stop.received is not None or time.monotonic() - saved_at >= every_s:
+            # looked at once: a signal between two looks would end the run without its checkpoint
+            stops = stop.received is not None
+            if stops or time.monotonic() - saved_at >= every_s:
                 self._save(recorder, state, pairs)
                 saved_at, saved_pairs = time.monotonic(), pairs
-            if stop.received is not None:
+            if stops:
                 return pairs
         if pairs > saved_pairs or pairs == 0:
             self._save(recorder, state, pairs)
@@ -389,8 +391,7 @@ class _Driver:
             raise CheckpointError(
                 str(worst.path),
                 f"cannot be used: {worst.problem}; the last good one is {found.path.name}, at "
-                f"{found.meta['time_s']:g} s: continue from it with `exodiff resume {self.directory.path} "
-                "--from-last-good`",
+                f"{found.meta['time_s']:g} s: resume from it with from_last_good=True",
             )
         self.warnings += [f"{each.path}: passed over, {each.problem}" for each in found.skipped]
         if found.meta.get("config_hash") != self.hash:
