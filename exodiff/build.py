@@ -12,6 +12,7 @@ from exodiff.config.geometry import Place, Region, Shaped
 from exodiff.config.names import Namespace
 from exodiff.config.schema import Reaction, RunConfig
 from exodiff.config.species import Density, FromFile, PoissonCount, VoxelCount
+from exodiff.core.axes import AXES
 from exodiff.core.dimensions import PER_TIME
 from exodiff.core.errors import ConfigError
 from exodiff.core.expressions import Binary, Call, Compare, Expression, Name, Number, is_zero
@@ -21,7 +22,7 @@ from exodiff.io.images import read_field, read_labels
 from exodiff.io.tables import read_cells_csv
 from exodiff.kernels.random import fold, make_stream, site_id, to_unit_interval, voxel_index, words
 from exodiff.lattice import shapes
-from exodiff.lattice.grid import AXES, Grid, Wall
+from exodiff.lattice.grid import Grid, Wall
 from exodiff.lattice.placement import EMPTY, CellMap, fill, place_points
 from exodiff.model.channels import SpeciesTable, make_channel
 from exodiff.model.network import Channel, Network, NewCell

@@ -1,4 +1,4 @@
-"""What a model will do before it runs: its network, time scales, step bounds, ranges, and where it would fail."""
+"""What a model will do before it runs: its network, time scales, step bounds, ranges."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,6 @@ from jax import Array
 
 from exodiff.build import ConfiguredModel
 from exodiff.core.expressions import to_text
-from exodiff.core.health import ADVICE, Health
 from exodiff.kernels.diffusion import AUTO_HOPS_PER_STEP, MAX_HOPS_PER_STEP
 from exodiff.kernels.rates import Voxels, rate_factor
 from exodiff.model.network import NewCell
@@ -16,7 +15,6 @@ from exodiff.observe import current_inputs
 from exodiff.problem import Inputs, Intervention, Problem
 from exodiff.schedule import make_schedule
 from exodiff.simulation import begin, make_inputs, moments, precision_context, start_array
-from exodiff.state import State
 from exodiff.stepsize import (
     MAX_EXIT_PROBABILITY,
     Bound,
@@ -197,39 +195,3 @@ def _warnings(problem: Problem, species: tuple[SpeciesReport, ...]) -> tuple[str
         and report.kind != "cell type"
     ]
     return tuple(warnings)
-
-
-def explain_failure(problem: Problem, inputs: Inputs, state: State, time_s: float, health: Health) -> str:
-    """Say in one line why a state cannot advance: the species or reaction, the voxel, the advice."""
-    network, counts = problem.network, state.counts
-    inputs = current_inputs(problem, inputs, state)
-    voxels = Voxels(problem, inputs, counts, jnp.asarray(time_s, problem.precision))
-    if health is Health.OVERFLOW:
-        place, *voxel = _first(np.asarray(counts) < 0)
-        return (
-            f"the count of {network.species[place]} in voxel {_user(problem, voxel)} is out of range; {ADVICE[health]}"
-        )
-    if health is Health.STEP_TOO_LONG:
-        rates = {s: np.broadcast_to(np.asarray(r), problem.grid.shape) for s, r in exits_by_species(voxels).items()}
-        species = max(rates, key=lambda s: rates[s].max())
-        voxel = _first(rates[species] == rates[species].max())
-        return (
-            f"the exit rate of {network.species[species]} in voxel {_user(problem, voxel)} has grown to "
-            f"{rates[species].max():.3g} /s; {ADVICE[health]}"
-        )
-    for channel in network.channels:
-        rate = np.broadcast_to(np.asarray(rate_factor(voxels, channel)), problem.grid.shape)
-        bad = ~np.isfinite(rate) | (rate < 0)
-        if bad.any():
-            voxel = _first(bad)
-            value = rate[tuple(voxel)]
-            return f"the rate of {channel.name} in voxel {_user(problem, voxel)} is {value:.3g}; {ADVICE[health]}"
-    return ADVICE[health]
-
-
-def _first(mask: np.ndarray) -> list[int]:
-    return [int(i) for i in np.unravel_index(int(np.argmax(mask)), mask.shape)]
-
-
-def _user(problem: Problem, voxel: list[int]) -> list[int]:
-    return voxel[: problem.grid.num_axes]
