@@ -39,6 +39,23 @@ Engine = Annotated[
 ]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib import metadata  # noqa: PLC0415
+
+        _out.print(f"exodiff {metadata.version('exodiff')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    del version
+
+
 @app.command()
 def run(
     config: Config,
@@ -67,6 +84,8 @@ def run(
 
     _cache_compilations()
     model = build(settings)
+    for warning in model.warnings:
+        _err.print(f"warning: {warning}")
     _finish(lambda report: start(model, out, resume=resume, overwrite=overwrite, given=given, report=report))
 
 
@@ -271,7 +290,8 @@ def main() -> None:
     try:
         app()
     except ExodiffError as error:
-        _err.print(f"exodiff: {in_options(str(error))}", style="red")
+        for line in str(error).splitlines():
+            _err.print(f"exodiff: {in_options(line)}", style="red")
         sys.exit(error.exit_code)
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):

@@ -59,11 +59,13 @@ def simulate(
         SimulationError: when a trajectory cannot go on.
 
     """
-    _check_call(seed, replicates, time_step)
+    _check_call(model, seed, replicates, time_step)
     problem = _problem(model, engine, time_step)
     plan = _plan(times, problem)
     with precision_context(problem.precision):
         inputs = make_inputs(model, parameters, problem.precision)
+        if problem.engine != "mean_field":
+            inputs = inputs._replace(parameters=jax.tree.map(_refuse_derivative, inputs.parameters))
         counts, observables, last = _trajectories(
             problem,
             plan,
@@ -75,6 +77,18 @@ def simulate(
         if not any(map(is_traced, jax.tree.leaves((inputs, last)))):
             raise_if_stopped("simulate", problem, inputs, last, plan.time_s)
     return Trajectory(np.asarray(times, float), counts, observables, last.health, problem=problem)
+
+
+@jax.custom_jvp
+def _refuse_derivative(value: Array) -> Array:
+    """A parameter of an engine whose numbers jump: its derivative is an error in place of a wrong number."""
+    return value
+
+
+@_refuse_derivative.defjvp
+def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:  # pyright: ignore[reportUnusedFunction]
+    del primals, tangents
+    raise ConfigError("engine", 'whole molecules have no derivative; differentiate with engine="mean_field"')
 
 
 def precision_context(precision: Precision) -> AbstractContextManager[Any]:
@@ -389,7 +403,10 @@ def moments(problem: Problem, model: Model) -> Moments:
 
 def _plan(times: Sequence[float], problem: Problem) -> _Plan:
     """Intervals up to each of the times and interventions."""
-    given = np.asarray(times, float)
+    try:
+        given = np.asarray(times, float)
+    except (TypeError, ValueError):
+        raise ConfigError("times", f"{times!r} are no numbers; give seconds, e.g. [0.0, 3600.0]") from None
     if given.ndim != 1 or given.size == 0 or not np.all(np.isfinite(given)):
         raise ConfigError("times", "a non-empty list of finite numbers (seconds) is needed")
     if given[0] < 0 or np.any(np.diff(given) <= 0):
@@ -402,7 +419,11 @@ def _plan(times: Sequence[float], problem: Problem) -> _Plan:
     return _Plan(intervals(tuple(cuts), problem.step_bound_s), fires, rows)
 
 
-def _check_call(seed: int | Bits, replicates: int, time_step: float | None) -> None:
+def _check_call(model: Any, seed: int | Bits, replicates: int, time_step: float | None) -> None:
+    if not isinstance(model, Model):
+        raise ConfigError(
+            "model", f"a {type(model).__name__} is no model; give exodiff.load(FILE) or Model.from_dict(...)"
+        )
     if not is_traced(seed) and (seed != np.floor(seed) or not 0 <= seed < 2**32):
         raise ConfigError("seed", f"{seed} is not a whole number from 0 to 2^32 - 1; choose one")
     if time_step is not None and not 0 < time_step < np.inf:

@@ -47,11 +47,12 @@ class RunDirectory:
         """The resolved config of the run in this folder.
 
         Raises:
-            RunDirectoryError: when there is none, or it cannot be read.
+            ConfigError: when there is none.
+            RunDirectoryError: when it cannot be read.
 
         """
         if not self.holds_run:
-            raise RunDirectoryError(
+            raise ConfigError(
                 str(self.path), f"holds no run ({RESOLVED} is missing); start one with `exodiff run CONFIG`"
             )
         try:

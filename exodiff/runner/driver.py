@@ -132,7 +132,7 @@ def resume(run_dir: str | Path, *, from_last_good: bool = False, report: Report 
         report: called with the progress.
 
     Raises:
-        RunDirectoryError: there is no run in it.
+        ConfigError: there is no run in it.
         CheckpointError: the newest checkpoint is damaged (the text names the last good one), or none is good.
 
     """
@@ -246,6 +246,8 @@ class _Driver:
             provenance(seed=self.model.config.run.seed, config_hash=self.hash, devices=devices),
         )
         found = self._latest()
+        if found is not None and found[1] == self.schedule.num_pairs:
+            self.warnings.append("the run was at its end already; only its figures were drawn again")
         self.report(Progress("compiling", 0.0, self.schedule.duration_s))
         with self._recorder(found) as recorder:
             if found is None:

@@ -26,7 +26,7 @@ class Recorder:
         self.replicates = replicates
         arrays = [o for o in problem.observables if isinstance(o.quantity, Profile | Histogram)]
         names = [o.name for o in problem.observables if o not in arrays]
-        self._edges = {o.name: _edges(o.quantity) for o in arrays if isinstance(o.quantity, Profile | Histogram)}
+        self._edges = {o.name: o.quantity.edges for o in arrays if isinstance(o.quantity, Profile | Histogram)}
         self._observables = RecordWriter(run_dir / OBSERVABLES, (*OBSERVABLE_KEYS, *names))
         self._profiles = RecordWriter(run_dir / PROFILES, PROFILE_COLUMNS) if arrays else None
         self._master = results.Master(run_dir)
@@ -66,12 +66,6 @@ class Recorder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _edges(quantity: Profile | Histogram) -> tuple[float, ...]:
-    if isinstance(quantity, Histogram):
-        return quantity.edges
-    return tuple(i * quantity.bin_um for i in range(quantity.num_bins + 1))
 
 
 def fields_of(problem: Problem, counts: np.ndarray) -> dict[str, FieldArray]:

@@ -41,7 +41,8 @@ def make_figures(run_dir: Path, formats: Sequence[str] = ("png",)) -> list[Path]
 
     Raises:
         ConfigError: a format is not one of these.
-        RunDirectoryError: there are no records, one is damaged, or a figure cannot be written.
+        ConfigError: there are no records, or ``formats`` is wrong.
+        RunDirectoryError: a record is damaged, or a figure cannot be written.
 
     """
     if not formats or not set(formats) <= set(FORMATS):
@@ -51,7 +52,7 @@ def make_figures(run_dir: Path, formats: Sequence[str] = ("png",)) -> list[Path]
     table, profiles = _table(run_dir / OBSERVABLES), _table(run_dir / PROFILES)
     reader = SnapshotReader(run_dir)
     if not table and not profiles and not len(reader):
-        raise RunDirectoryError(str(run_dir), _nothing(reader))
+        raise ConfigError(str(run_dir), _nothing(reader))
     folder = run_dir / FOLDER
     written: list[Path] = []
     with mpl.rc_context(RC):

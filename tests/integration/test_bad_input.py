@@ -220,5 +220,5 @@ def test_a_directory_with_foreign_files_is_refused_even_with_overwrite(tmp_path)
 
 def test_resume_of_a_folder_without_a_run_says_how_to_start(tmp_path):
     code, told = run_cli("resume", str(tmp_path))
-    assert code == 3
+    assert code == 2
     assert "exodiff run CONFIG" in told
