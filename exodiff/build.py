@@ -12,6 +12,7 @@ from exodiff.config.geometry import Place, Region, Shaped
 from exodiff.config.names import Namespace
 from exodiff.config.schema import Reaction, RunConfig
 from exodiff.config.species import Density, FromFile, PoissonCount, VoxelCount
+from exodiff.core.axes import AXES
 from exodiff.core.dimensions import PER_TIME
 from exodiff.core.errors import ConfigError
 from exodiff.core.expressions import Binary, Call, Compare, Expression, Name, Number, is_zero
@@ -21,7 +22,7 @@ from exodiff.io.images import read_field, read_labels
 from exodiff.io.tables import read_cells_csv
 from exodiff.kernels.random import fold, make_stream, site_id, to_unit_interval, voxel_index, words
 from exodiff.lattice import shapes
-from exodiff.lattice.grid import AXES, Grid, Wall
+from exodiff.lattice.grid import Grid, Wall
 from exodiff.lattice.placement import EMPTY, CellMap, fill, place_points
 from exodiff.model.channels import SpeciesTable, make_channel
 from exodiff.model.network import Channel, Network, NewCell
@@ -35,6 +36,19 @@ class ConfiguredModel(Model):
     """A model that knows the config it was built from."""
 
     config: RunConfig
+    warnings: tuple[str, ...]  # what is allowed but likely not meant
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.problem.grid.user_shape))
+        network = self.problem.network
+        lines = [
+            f"Model({self.config.title!r}: {shape} voxels, engine {self.problem.engine}",
+            f"  species: {', '.join(network.species[: network.first_type])}",
+            f"  cells: {', '.join(network.cell_types) or 'none'}",
+            f"  {len(network.channels)} reactions, {len(self.parameters)} parameters (.parameters)",
+            f"  observables: {', '.join(o.name for o in self.problem.observables)})",
+        ]
+        return "\n".join(lines)
 
     @classmethod
     def from_dict(
@@ -80,6 +94,7 @@ class _Builder:
         self.config = config
         self.parameters: dict[str, float] = {}
         self.fields: dict[str, np.ndarray] = {}
+        self.warnings: list[str] = []
         self.grid = make_grid(config)
         free = tuple(name for name, species in config.species.items() if not species.in_cell)
         in_cell = tuple(name for name, species in config.species.items() if species.in_cell)
@@ -114,8 +129,9 @@ class _Builder:
             interventions=interventions,
         )
         step = None if config.run.time_step == "auto" else float(config.run.time_step)
+        start = self._start(masks)
         model = ConfiguredModel(
-            problem, self.parameters, self.fields, self._start(masks), step, config.run.tolerance, config
+            problem, self.parameters, self.fields, start, step, config.run.tolerance, config, tuple(self.warnings)
         )
         return replace(model, problem=bounded(problem, model, step))
 
@@ -244,7 +260,12 @@ class _Builder:
         table, grid = self.table, self.grid
         whole = self.config.run.engine != "mean_field"
         counts = np.zeros((len(table.species), *grid.shape), np.int64 if whole else np.float64)
-        cells = place_cells(self.config, grid, masks)
+        cells, placed = place_cells(self.config, grid, masks)
+        self.warnings += [
+            f"place[{number}]: no cell was placed; its shape holds the centre of no empty voxel (positions are in um)"
+            for number, found in enumerate(placed)
+            if not found
+        ]
         for place in range(len(self.config.cells)):
             counts[table.first_type + place] = cells == place
         for name, species in self.config.species.items():
@@ -326,24 +347,34 @@ def _labels(path: Path, grid: Grid, where: str) -> np.ndarray:
     return labels.reshape(grid.shape)
 
 
-def place_cells(config: RunConfig, grid: Grid, masks: Mapping[str, np.ndarray]) -> CellMap:
-    """Place all cells: the index of the cell type in each voxel. Random choices are addressed by ``run.seed``."""
+def place_cells(config: RunConfig, grid: Grid, masks: Mapping[str, np.ndarray]) -> tuple[CellMap, list[int]]:
+    """Place all cells: the index of the cell type in each voxel, and how many voxels each step of ``place`` changed.
+
+    Random choices are addressed by ``run.seed``.
+    """
     cells = np.full(grid.shape, EMPTY)
-    types = list(config.cells)
-    for number, place in enumerate(config.place):
-        where = f"place[{number}]"
-        mask = region_mask(place, grid, where)
-        if place.region is not None:
-            mask = mask & masks[place.region]
-        if place.csv is not None:
-            cells = _place_table(cells, place, mask, grid, types, where)
-            continue
-        uniform = _uniform(config.run.seed, number, grid)
-        chosen = {None: place.cells} if isinstance(place.cells, str) else place.cells or {}
-        for label, cell in chosen.items():
-            assert isinstance(cell, str)
-            where_label = mask if label is None else mask & (_labels(_path(place), grid, f"{where}.labels") == label)
-            cells = fill(cells, where_label, types.index(cell), uniform, place.fill, replace=place.replace)
+    placed = []
+    for number in range(len(config.place)):
+        before = cells
+        cells = _placed(cells, config, grid, masks, number)
+        placed.append(int(np.count_nonzero(cells != before)))
+    return cells, placed
+
+
+def _placed(cells: CellMap, config: RunConfig, grid: Grid, masks: Mapping[str, np.ndarray], number: int) -> CellMap:
+    """The cells after one more step of ``place``."""
+    place, where, types = config.place[number], f"place[{number}]", list(config.cells)
+    mask = region_mask(place, grid, where)
+    if place.region is not None:
+        mask = mask & masks[place.region]
+    if place.csv is not None:
+        return _place_table(cells, place, mask, grid, types, where)
+    uniform = _uniform(config.run.seed, number, grid)
+    chosen = {None: place.cells} if isinstance(place.cells, str) else place.cells or {}
+    for label, cell in chosen.items():
+        assert isinstance(cell, str)
+        where_label = mask if label is None else mask & (_labels(_path(place), grid, f"{where}.labels") == label)
+        cells = fill(cells, where_label, types.index(cell), uniform, place.fill, replace=place.replace)
     return cells
 
 

@@ -1,4 +1,4 @@
-"""What a model will do before it runs: its network, time scales, step bounds, ranges, and where it would fail."""
+"""What a model will do before it runs: its network, time scales, step bounds, ranges."""
 
 from dataclasses import dataclass
 
@@ -7,16 +7,15 @@ import numpy as np
 from jax import Array
 
 from exodiff.build import ConfiguredModel
-from exodiff.core.expressions import to_text
-from exodiff.core.health import ADVICE, Health
+from exodiff.config.schema import RunConfig
+from exodiff.core.expressions import names, to_text
 from exodiff.kernels.diffusion import AUTO_HOPS_PER_STEP, MAX_HOPS_PER_STEP
 from exodiff.kernels.rates import Voxels, rate_factor
 from exodiff.model.network import NewCell
 from exodiff.observe import current_inputs
-from exodiff.problem import Inputs, Intervention, Problem
+from exodiff.problem import Histogram, Inputs, Intervention, Problem, Profile
 from exodiff.schedule import make_schedule
 from exodiff.simulation import begin, make_inputs, moments, precision_context, start_array
-from exodiff.state import State
 from exodiff.stepsize import (
     MAX_EXIT_PROBABILITY,
     Bound,
@@ -36,7 +35,7 @@ class SpeciesReport:
         initial: number on the whole lattice.
         diffusivity_um2_per_s: largest on the lattice, or None.
         exit_per_s: smallest and largest exit rate that a molecule meets, over the lattice.
-        range_um: distance sqrt(D / k) at the largest exit rate, or None.
+        range_um: distance sqrt(D / k) at the largest exit rate and at its mean over the lattice, or None.
 
     """
 
@@ -45,7 +44,7 @@ class SpeciesReport:
     initial: float
     diffusivity_um2_per_s: float | None
     exit_per_s: tuple[float, float]
-    range_um: float | None
+    range_um: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -117,19 +116,29 @@ def check_model(model: ConfiguredModel) -> CheckReport:
         step_s=max(interval.dt_s for interval in schedule.intervals),
         num_steps=2 * schedule.num_pairs,
         state_bytes=state.counts.nbytes * run.replicates,
-        warnings=(*_warnings(problem, species), *_late(problem, run.duration_s)),
+        warnings=(
+            *model.warnings,
+            *_warnings(problem, species),
+            *_killers(problem),
+            *_unused_parameters(problem, model.config),
+            *_late(problem, run.duration_s),
+        ),
     )
 
 
 def _species(voxels: Voxels, inputs: Inputs) -> tuple[SpeciesReport, ...]:
     problem, network = voxels.problem, voxels.problem.network
-    exits = {s: _span(rate, problem) for s, rate in exits_by_species(voxels, anywhere=True).items()}
+    found = exits_by_species(voxels, anywhere=True)
+    exits = {s: _span(rate, problem) for s, rate in found.items()}
+    mean_exits = {s: float(np.mean(np.asarray(rate, np.float64))) for s, rate in found.items()}
     spread = {s: float(jnp.max(d)) for s, d in diffusivities(problem, inputs, voxels).items()}
     reports = []
     for place, name in enumerate(network.species):
         kind = "free" if place < network.num_free else "in cells" if place < network.first_type else "cell type"
         exit_rates, diffusivity = exits.get(place, (0.0, 0.0)), spread.get(place)
-        reach = np.sqrt(diffusivity / exit_rates[1]) if diffusivity and exit_rates[1] > 0 else None
+        reach = None
+        if diffusivity and exit_rates[1] > 0:
+            reach = float(np.sqrt(diffusivity / exit_rates[1])), float(np.sqrt(diffusivity / mean_exits[place]))
         total = float(np.sum(np.asarray(voxels.counts[place]), dtype=np.float64))
         reports.append(SpeciesReport(name, kind, total, diffusivity, exit_rates, reach))
     return tuple(reports)
@@ -180,56 +189,50 @@ def _warnings(problem: Problem, species: tuple[SpeciesReport, ...]) -> tuple[str
     axes = zip(problem.grid.spacing_um, problem.grid.shape, strict=True)
     spacing = min((h for h, n in axes if n > 1), default=0.0)
     warnings = [
-        f"species.{report.name}: its range {report.range_um:.3g} um is shorter than a voxel ({spacing:g} um); "
+        f"species.{report.name}: its range {report.range_um[0]:.3g} um is shorter than a voxel ({spacing:g} um); "
         "its profile is not resolved, lower lattice.spacing"
         for report in species
-        if report.range_um is not None and report.range_um < spacing
+        if report.range_um is not None and report.range_um[0] < spacing
     ]
     network = problem.network
     warnings += [
-        f"species.{report.name}: there is none at first, and no reaction makes any"
+        f"{'cells' if report.kind == 'cell type' else 'species'}.{report.name}: "
+        "there is none at first, and no reaction makes any"
         for place, report in enumerate(species)
         if report.initial == 0
         and not any(change > 0 for c in network.channels for s, change in c.changes if s == place)
         and not any(p.species == place for c in network.channels for p in c.bursts)
         and not any(wall.species == place for wall in problem.walls)
         and not any(a.target == report.name for i in problem.interventions for a in i.assignments)
-        and report.kind != "cell type"
+        and not any(c.child == place for c in network.channels)
     ]
     return tuple(warnings)
 
 
-def explain_failure(problem: Problem, inputs: Inputs, state: State, time_s: float, health: Health) -> str:
-    """Say in one line why a state cannot advance: the species or reaction, the voxel, the advice."""
-    network, counts = problem.network, state.counts
-    inputs = current_inputs(problem, inputs, state)
-    voxels = Voxels(problem, inputs, counts, jnp.asarray(time_s, problem.precision))
-    if health is Health.OVERFLOW:
-        place, *voxel = _first(np.asarray(counts) < 0)
-        return (
-            f"the count of {network.species[place]} in voxel {_user(problem, voxel)} is out of range; {ADVICE[health]}"
-        )
-    if health is Health.STEP_TOO_LONG:
-        rates = {s: np.broadcast_to(np.asarray(r), problem.grid.shape) for s, r in exits_by_species(voxels).items()}
-        species = max(rates, key=lambda s: rates[s].max())
-        voxel = _first(rates[species] == rates[species].max())
-        return (
-            f"the exit rate of {network.species[species]} in voxel {_user(problem, voxel)} has grown to "
-            f"{rates[species].max():.3g} /s; {ADVICE[health]}"
-        )
-    for channel in network.channels:
-        rate = np.broadcast_to(np.asarray(rate_factor(voxels, channel)), problem.grid.shape)
-        bad = ~np.isfinite(rate) | (rate < 0)
-        if bad.any():
-            voxel = _first(bad)
-            value = rate[tuple(voxel)]
-            return f"the rate of {channel.name} in voxel {_user(problem, voxel)} is {value:.3g}; {ADVICE[health]}"
-    return ADVICE[health]
+def _killers(problem: Problem) -> tuple[str, ...]:
+    """Warnings of reactions that make something and take the cell away, as if it had been forgotten on the right."""
+    network = problem.network
+    return tuple(
+        f"reactions.{c.name}: the {network.species[c.parent]} dies of it; write it on the right too if it should live"
+        for c in network.channels
+        if c.kills and c.parent is not None and (c.bursts or any(change > 0 for _, change in c.changes))
+    )
 
 
-def _first(mask: np.ndarray) -> list[int]:
-    return [int(i) for i in np.unravel_index(int(np.argmax(mask)), mask.shape)]
-
-
-def _user(problem: Problem, voxel: list[int]) -> list[int]:
-    return voxel[: problem.grid.num_axes]
+def _unused_parameters(problem: Problem, config: RunConfig) -> tuple[str, ...]:
+    """Warnings of parameters that nothing names."""
+    network = problem.network
+    quantities = [o.quantity for o in problem.observables]
+    expressions = [
+        *(d for d in (*network.diffusivity, *network.motility) if d is not None),
+        *(channel.rate for channel in network.channels),
+        *(a for c in network.channels for product in c.bursts for a in product.burst.arguments),
+        *(wall.concentration for wall in problem.walls),
+        *(mean for _, mean in problem.random_start),
+        *(q.of if isinstance(q, Profile | Histogram) else q for q in quantities),
+        *(a.value for i in problem.interventions for a in i.assignments),
+        *(i.when for i in problem.interventions if i.when is not None),
+    ]
+    used = set().union(*map(names, expressions))
+    unused = [name for name in config.parameters if name not in used]
+    return tuple(f"parameters.{name}: nothing in the file names it" for name in unused)

@@ -1,5 +1,6 @@
 """The command line: ``run``, ``resume``, ``check``, ``import``, ``plot``, ``info``. The only place that prints."""
 
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -38,6 +39,23 @@ Engine = Annotated[
 ]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib import metadata  # noqa: PLC0415
+
+        _out.print(f"exodiff {metadata.version('exodiff')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    del version
+
+
 @app.command()
 def run(
     config: Config,
@@ -66,6 +84,8 @@ def run(
 
     _cache_compilations()
     model = build(settings)
+    for warning in model.warnings:
+        _err.print(f"warning: {warning}")
     _finish(lambda report: start(model, out, resume=resume, overwrite=overwrite, given=given, report=report))
 
 
@@ -123,11 +143,19 @@ def import_(
 
 
 @app.command()
-def plot(directory: Directory) -> None:
-    """Draw the figures of a run again."""
+def plot(
+    directory: Directory,
+    formats: Annotated[
+        list[str] | None, typer.Option("--format", help="png (default), pdf or svg. Repeatable.", show_default=False)
+    ] = None,
+) -> None:
+    """Draw the figures of a run again.
+
+    Example: exodiff plot runs/quickstart --format pdf --format svg
+    """
     from exodiff.viz.figures import make_figures  # noqa: PLC0415
 
-    for path in make_figures(directory):
+    for path in make_figures(directory, formats or ("png",)):
         _out.print(str(path))
 
 
@@ -154,7 +182,7 @@ def _refuse_early(out: Path, resume: str, *, overwrite: bool) -> None:
     from exodiff.runner.directory import RunDirectory  # noqa: PLC0415
 
     if resume not in ("never", "auto"):
-        raise ConfigError("--resume", f"{resume!r} is not a choice; write auto or never")
+        raise ConfigError(f"resume={resume}", "is not a choice; give auto or never")
     directory = RunDirectory(out)
     if not (directory.holds_run and (overwrite or resume == "auto")):
         directory.refuse_another_run()
@@ -247,12 +275,23 @@ def duration(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
 
+def in_options(message: str) -> str:
+    """A message that names an argument, as in Python, with its option: ``--out runs/x`` for ``out=runs/x``."""
+
+    def option(found: re.Match[str]) -> str:
+        name, value = found[1].replace("_", "-"), found[2]
+        return f"--{name}" if value == "True" else f"--{name} {value}"
+
+    return re.sub(r"(?<!\S)(out|resume|overwrite|from_last_good)=(True\b|)", option, message)
+
+
 def main() -> None:
     """Run the command line; errors are one line and an exit code."""
     try:
         app()
     except ExodiffError as error:
-        _err.print(f"exodiff: {error}", style="red")
+        for line in str(error).splitlines():
+            _err.print(f"exodiff: {in_options(line)}", style="red")
         sys.exit(error.exit_code)
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):

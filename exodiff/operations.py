@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
+from exodiff.core.axes import AXES
 from exodiff.core.expressions import names
 from exodiff.model.network import Channel, DrawKind, NewCell
 from exodiff.problem import FixedWall, Problem
@@ -45,7 +46,7 @@ def operations(problem: Problem) -> tuple[Operation, ...]:
         if diffusivity is None:
             continue
         for axis in (a for a in range(3) if grid.can_hop(a)):
-            name = f"{network.species[species]}:{'xyz'[axis]}"
+            name = f"{network.species[species]}:{AXES[axis]}"
             result.append(Operation(f"hop:{name}", hop=(species, axis)))
             walls = [w for w in problem.walls if w.species == species and w.axis == axis]
             result += [Operation(f"inject:{name}:{wall.side}", wall=wall) for wall in walls]

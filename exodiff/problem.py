@@ -36,6 +36,11 @@ class Profile:
     bin_um: float
     num_bins: int
 
+    @property
+    def edges(self) -> tuple[float, ...]:
+        """Distances between which the bins lie, um."""
+        return tuple(self.bin_um * i for i in range(self.num_bins + 1))
+
 
 @dataclass(frozen=True)
 class Histogram:

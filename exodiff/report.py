@@ -64,7 +64,16 @@ def _print_bounds(bounds: "tuple[Bound, ...]", console: Console) -> None:
 
 
 def _species_table(report: "CheckReport") -> Table:
-    table = Table("species", "where", "at first", "D um^2/s", "exit rate /s", "range um", box=None, pad_edge=False)
+    table = Table(
+        "species",
+        "where",
+        "at first",
+        "D um^2/s",
+        "exit rate /s",
+        "range um, shortest ... mean",
+        box=None,
+        pad_edge=False,
+    )
     for species in report.species:
         low, high = species.exit_per_s
         table.add_row(
@@ -72,10 +81,14 @@ def _species_table(report: "CheckReport") -> Table:
             species.kind,
             f"{species.initial:.6g}",
             "-" if species.diffusivity_um2_per_s is None else f"{species.diffusivity_um2_per_s:.3g}",
-            "-" if high == 0 else f"{low:.3g} ... {high:.3g}" if low < high else f"{high:.3g}",
-            "-" if species.range_um is None else f"{species.range_um:.3g}",
+            "-" if high == 0 else _span(low, high),
+            "-" if species.range_um is None else _span(*species.range_um),
         )
     return table
+
+
+def _span(low: float, high: float) -> str:
+    return f"{high:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} ... {high:.3g}"
 
 
 def _intervention_table(report: "CheckReport") -> Table:
@@ -89,6 +102,5 @@ def _reaction_table(report: "CheckReport") -> Table:
     table = Table("reaction", "equation", "rate", "now (per event's reactants) /s", "draw", box=None, pad_edge=False)
     for reaction in report.reactions:
         low, high = reaction.rate_now
-        now = f"{low:.3g} ... {high:.3g}" if low < high else f"{high:.3g}"
-        table.add_row(reaction.name, reaction.equation, reaction.rate, now, reaction.draw)
+        table.add_row(reaction.name, reaction.equation, reaction.rate, _span(low, high), reaction.draw)
     return table

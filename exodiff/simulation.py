@@ -12,10 +12,11 @@ import numpy as np
 from jax import Array, lax
 
 from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, Bits, Precision
-from exodiff.core.errors import ConfigError, SimulationError
-from exodiff.core.health import ADVICE, Health
+from exodiff.core.errors import ConfigError
+from exodiff.core.health import Health
 from exodiff.exact import engine as exact
 from exodiff.exact.clock import UNLIMITED, Time, split_time
+from exodiff.failure import raise_if_stopped
 from exodiff.interventions import intervene, scheduled_now, states_after_each
 from exodiff.kernels.cell_events import initial_contents
 from exodiff.kernels.policies import policy_of
@@ -58,12 +59,14 @@ def simulate(
         SimulationError: when a trajectory cannot go on.
 
     """
-    _check_call(seed, replicates, time_step)
+    _check_call(model, seed, replicates, time_step)
     problem = _problem(model, engine, time_step)
     plan = _plan(times, problem)
     with precision_context(problem.precision):
         inputs = make_inputs(model, parameters, problem.precision)
-        run = _trajectories(
+        if problem.engine != "mean_field":
+            inputs = inputs._replace(parameters=jax.tree.map(_refuse_derivative, inputs.parameters))
+        counts, observables, last = _trajectories(
             problem,
             plan,
             inputs,
@@ -71,10 +74,21 @@ def simulate(
             jnp.asarray(seed, BITS_DTYPE),
             replicates=replicates,
         )
-        trajectory = Trajectory(np.asarray(times, float), *run, problem=problem)
-    if not is_traced(trajectory.health):
-        raise_if_unhealthy(np.asarray(trajectory.health))
-    return trajectory
+        if not any(map(is_traced, jax.tree.leaves((inputs, last)))):
+            raise_if_stopped("simulate", problem, inputs, last, plan.time_s)
+    return Trajectory(np.asarray(times, float), counts, observables, last.health, problem=problem)
+
+
+@jax.custom_jvp
+def _refuse_derivative(value: Array) -> Array:
+    """A parameter of an engine whose numbers jump: its derivative is an error in place of a wrong number."""
+    return value
+
+
+@_refuse_derivative.defjvp
+def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:  # pyright: ignore[reportUnusedFunction]
+    del primals, tangents
+    raise ConfigError("engine", 'whole molecules have no derivative; differentiate with engine="mean_field"')
 
 
 def precision_context(precision: Precision) -> AbstractContextManager[Any]:
@@ -160,8 +174,12 @@ def intervene_at(
         return state
     moment = state.pair if state.clock is None else state.clock.number[0]
     stream = fold(make_stream(seed, replicate), moment, site_id("interventions"))
-    state = intervene(problem, inputs, state, fires, time_s, stream)
-    return exact.after_intervention(problem, inputs, state, time_s) if problem.engine == "exact" else state
+    after = intervene(problem, inputs, state, fires, time_s, stream)
+    if state.clock is None:
+        return after
+    # the clock of a replicate that had failed before tells when
+    time_s = jnp.where(state.health == Health.GOOD, time_s, state.clock.time_s[0])
+    return exact.after_intervention(problem, inputs, after, time_s)
 
 
 def advance(
@@ -216,6 +234,16 @@ class _Plan(NamedTuple):
     fires: tuple[tuple[bool, ...], ...]
     rows: tuple[int, ...]
 
+    def time_s(self, pairs_done: int) -> float:
+        """Simulated time after some pairs."""
+        end_s = 0.0
+        for start_s, dt_s, num_pairs in self.intervals:
+            if pairs_done < num_pairs:
+                return start_s + 2 * pairs_done * dt_s
+            pairs_done -= num_pairs
+            end_s = start_s + 2 * num_pairs * dt_s
+        return end_s
+
 
 @partial(jax.jit, static_argnames=("problem", "plan", "replicates"))
 def _trajectories(
@@ -226,8 +254,8 @@ def _trajectories(
     seed: Bits,
     *,
     replicates: int,
-) -> tuple[Array, dict[str, Array], Array]:
-    """Counts, observables and health of all replicates."""
+) -> tuple[Array, dict[str, Array], State]:
+    """Counts and observables of all replicates, and their states at the end."""
     if problem.engine == "exact":
         return _exact_trajectories(problem, plan, inputs, start, seed, replicates=replicates)
     one = partial(_trajectory, problem, plan, inputs, start, seed)
@@ -243,7 +271,7 @@ def _trajectory(
     start: Array,
     seed: Bits,
     replicate: Bits,
-) -> tuple[Array, dict[str, Array], Array]:
+) -> tuple[Array, dict[str, Array], State]:
     real = problem.precision
     first = begin(problem, inputs, start, seed, replicate)
     longest = max((interval.num_pairs for interval in plan.intervals), default=0)
@@ -274,7 +302,7 @@ def _trajectory(
     if len(plan.rows) <= len(plan.intervals):
         wanted = np.asarray(plan.rows) - (plan.rows[0] > 0)
         records = jax.tree.map(lambda a: a[wanted], records)
-    return records[0], records[1], last.health
+    return records[0], records[1], last
 
 
 def _read(problem: Problem, inputs: Inputs, state: State, time_s: Array) -> tuple[Array, dict[str, Array]]:
@@ -286,7 +314,7 @@ def _read(problem: Problem, inputs: Inputs, state: State, time_s: Array) -> tupl
 
 def _exact_trajectories(
     problem: Problem, plan: _Plan, inputs: Inputs, start: Array, seed: Bits, *, replicates: int
-) -> tuple[Array, dict[str, Array], Array]:
+) -> tuple[Array, dict[str, Array], State]:
     """As :func:`_trajectories`: all replicates go together, each with a clock of its own."""
     numbers = jnp.arange(replicates, dtype=BITS_DTYPE)
     first = jax.vmap(partial(begin, problem, inputs, start, seed))(numbers)
@@ -311,7 +339,7 @@ def _exact_trajectories(
     read_all = jax.vmap(jax.vmap(read), in_axes=(0, 0, 0, None))
     times = jnp.asarray(cuts_s[rows], problem.precision)
     counts, observables = read_all(counts, events, settings, times)
-    return counts, observables, last.health
+    return counts, observables, last
 
 
 def _exact_with_interventions(
@@ -375,7 +403,10 @@ def moments(problem: Problem, model: Model) -> Moments:
 
 def _plan(times: Sequence[float], problem: Problem) -> _Plan:
     """Intervals up to each of the times and interventions."""
-    given = np.asarray(times, float)
+    try:
+        given = np.asarray(times, float)
+    except (TypeError, ValueError):
+        raise ConfigError("times", f"{times!r} are no numbers; give seconds, e.g. [0.0, 3600.0]") from None
     if given.ndim != 1 or given.size == 0 or not np.all(np.isfinite(given)):
         raise ConfigError("times", "a non-empty list of finite numbers (seconds) is needed")
     if given[0] < 0 or np.any(np.diff(given) <= 0):
@@ -388,19 +419,14 @@ def _plan(times: Sequence[float], problem: Problem) -> _Plan:
     return _Plan(intervals(tuple(cuts), problem.step_bound_s), fires, rows)
 
 
-def _check_call(seed: int | Bits, replicates: int, time_step: float | None) -> None:
+def _check_call(model: Any, seed: int | Bits, replicates: int, time_step: float | None) -> None:
+    if not isinstance(model, Model):
+        raise ConfigError(
+            "model", f"a {type(model).__name__} is no model; give exodiff.load(FILE) or Model.from_dict(...)"
+        )
     if not is_traced(seed) and (seed != np.floor(seed) or not 0 <= seed < 2**32):
         raise ConfigError("seed", f"{seed} is not a whole number from 0 to 2^32 - 1; choose one")
     if time_step is not None and not 0 < time_step < np.inf:
         raise ConfigError("time_step", f"{time_step} s is not a step; give a positive number of seconds")
     if replicates < 1:
         raise ConfigError("replicates", f"{replicates} is not allowed; at least 1 is needed")
-
-
-def raise_if_unhealthy(health: np.ndarray) -> None:
-    """Raise the error that belongs to the first replicate whose health is not good."""
-    bad = np.flatnonzero(health != Health.GOOD)
-    if bad.size:
-        code = Health(int(health[bad[0]]))
-        name = code.name.lower().replace("_", " ")
-        raise SimulationError("simulate", f"replicate {bad[0]} stopped, {name}: {ADVICE[code]}")

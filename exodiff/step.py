@@ -58,13 +58,16 @@ def advance_pair(
     """Advance by a pair of steps; in the discrete engines in 2^k substeps where the rates have grown over the limit.
 
     k comes from the exact maximum over the lattice, so it is the same on any number of devices. A replicate whose
-    health is not good stays as it is.
+    health is not good stays as it is, and its pair counts no further.
     """
     root = fold(make_stream(seed, replicate), state.pair)
     if not is_discrete(policy_of(problem.engine)):
         health = _mean_field_health(problem, current_inputs(problem, inputs, state), state, time_s, dt_s)
-        state = _advance_once(problem, inputs, replace(state, health=health), (root, 0, 0), time_s, dt_s)
-        return replace(state, pair=state.pair + jnp.uint32(1))
+
+        def go(state: State) -> State:
+            return _counted(_advance_once(problem, inputs, state, (root, 0, 0), time_s, dt_s))
+
+        return lax.cond(health == Health.GOOD, go, lambda s: s, replace(state, health=health))
     limits = exit_and_hop_rates(problem, current_inputs(problem, inputs, state), state.counts, time_s)
     excess = jnp.maximum(limits.exit_per_s * dt_s / problem.exit_limit, limits.hop_excess_per_s * dt_s)
     halvings = jnp.ceil(jnp.log2(jnp.maximum(excess, 1.0) * (1.0 - 1e-6))).astype(COUNT_DTYPE)
@@ -85,7 +88,13 @@ def advance_pair(
     state = lax.fori_loop(0, substeps, substep, replace(state, health=health))
     overflowed = (state.health == Health.GOOD) & (jnp.min(state.counts) < 0)
     health = jnp.where(overflowed, Health.OVERFLOW, state.health).astype(state.health.dtype)
-    return replace(state, health=health, pair=state.pair + jnp.uint32(1))
+    return _counted(replace(state, health=health))
+
+
+def _counted(state: State) -> State:
+    """The state with one more pair done, unless it has failed: then the pair tells when."""
+    done = (state.health == Health.GOOD).astype(state.pair.dtype)
+    return replace(state, pair=state.pair + done)
 
 
 def _advance_once(

@@ -97,20 +97,19 @@ def exit_and_hop_rates(problem: Problem, inputs: Inputs, counts: Array, time_s: 
     """The bounds on the next step, from the exact maximum over the lattice."""
     voxels = Voxels(problem, inputs, counts, time_s)
     exits = [jnp.max(rate) for rate in exits_by_species(voxels).values()]
-    hops = [largest_hops(d, problem.grid) / problem.hop_limit for d in diffusivities(problem, inputs, voxels).values()]
+    spread = diffusivities(problem, inputs, voxels).values()
+    hops = [largest_hops(d, problem.grid) / problem.hop_limit for d in spread]
     zero = jnp.zeros((), problem.precision)
     exit_per_s = jnp.max(jnp.stack([zero, growth_rate(voxels), *exits]))
-    lowest = jnp.min(jnp.stack([zero, *(jnp.min(rate_factor(voxels, c)) for c in problem.network.channels)]))
-    bad = jnp.isnan(exit_per_s) | jnp.isnan(lowest) | jnp.isinf(exit_per_s)
+    rates = [*(rate_factor(voxels, c) for c in problem.network.channels), *spread]
+    rates += [voxels.evaluate(motility) for motility in problem.network.motility if motility is not None]
+    lowest = jnp.min(jnp.stack([zero, *map(jnp.min, rates)]))
     health = jnp.where(lowest < 0, Health.NEGATIVE_RATE, Health.GOOD)
     health = jnp.where(jnp.min(counts) < 0, Health.OVERFLOW, health)
     sources = [jnp.max(propensity(voxels, c)) for c in problem.network.channels if c.kind is DrawKind.POISSON]
-    return Limits(
-        exit_per_s,
-        jnp.max(jnp.stack([zero, *hops])),
-        jnp.max(jnp.stack([zero, *sources])),
-        jnp.where(bad, Health.NOT_A_NUMBER, health),
-    )
+    found = exit_per_s, jnp.max(jnp.stack([zero, *hops])), jnp.max(jnp.stack([zero, *sources]))
+    is_finite = jnp.all(jnp.isfinite(jnp.stack([*found, lowest])))
+    return Limits(*found, jnp.where(is_finite, health, Health.NOT_A_NUMBER))
 
 
 class Bound(NamedTuple):

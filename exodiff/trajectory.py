@@ -6,7 +6,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int, Num
 
 from exodiff.core.errors import ConfigError
-from exodiff.problem import Problem
+from exodiff.problem import Histogram, Problem, Profile
 
 
 class Trajectory(eqx.Module):
@@ -25,6 +25,22 @@ class Trajectory(eqx.Module):
     observables: dict[str, Array]
     health: Int[Array, " replicates"]
     problem: Problem = eqx.field(static=True)
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.problem.grid.user_shape))
+        replicates, times = self.counts.shape[:2]
+        lines = [
+            f"Trajectory({replicates} replicates, {times} times, {shape} voxels",
+            f"  species: {', '.join(self.problem.network.species)}",
+            *(f"  observables[{name!r}]: {np.shape(values)}" for name, values in self.observables.items()),
+        ]
+        return "\n".join(lines) + ")"
+
+    @property
+    def bins(self) -> dict[str, np.ndarray]:
+        """Edges of the bins of each profile (um) and histogram: one more than its last axis has entries."""
+        quantities = {o.name: o.quantity for o in self.problem.observables}
+        return {name: np.asarray(q.edges) for name, q in quantities.items() if isinstance(q, Profile | Histogram)}
 
     def __getitem__(self, name: str) -> Array:
         """Numbers of a species, or occupancy of a cell type: (replicates, times, *lattice shape)."""

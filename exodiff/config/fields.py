@@ -235,6 +235,13 @@ def _count(value: Any) -> float:
     return float(value)
 
 
+def _fraction(value: Any) -> float:
+    number = read_number(value, DIMENSIONLESS, DIMENSIONLESS)
+    if number is None or not 0 < number.value <= 1:
+        raise problem(f'{shown(value)} is not a share above 0 and up to 1; write e.g. 0.05 or "5 %"')
+    return number.value
+
+
 _AS_TEXT = PlainSerializer(to_text, return_type=str)
 _IN_S = PlainSerializer(lambda value: f"{number_text(value)} s", return_type=str)
 _IN_UM = PlainSerializer(lambda value: f"{number_text(value)} um", return_type=str)
@@ -261,7 +268,7 @@ ObservableExpression = Annotated[Expression, _expression(None, OBSERVABLE_FORMS)
 Whole = Annotated[int, Strict()]
 Text = Annotated[str, Strict()]
 Flag = Annotated[bool, Strict()]
-Fraction = Annotated[float, Strict(), Field(gt=0, le=1)]
+Fraction = Annotated[float, PlainValidator(_fraction)]
 Count = Annotated[float, PlainValidator(_count)]
 ExistingFile = Annotated[Path, PlainValidator(_existing_file), PlainSerializer(str, return_type=str)]
 Axis = Annotated[str, BeforeValidator(lambda value: _one_of(value, ("x", "y", "z")))]

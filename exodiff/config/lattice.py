@@ -26,8 +26,8 @@ from exodiff.config.fields import (
     problem,
     shown,
 )
+from exodiff.core.axes import AXES
 
-AXES = ("x", "y", "z")
 FACES = ("x_low", "x_high", "y_low", "y_high", "z_low", "z_high")
 KINDS = ("reflecting", "periodic", "absorbing")
 MAX_VOXELS = 2**32

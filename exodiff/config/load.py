@@ -52,7 +52,7 @@ def from_mapping(
         raise ConfigError(file, f"a table of keys is needed, not {type(raw).__name__}; see docs/model.md")
     tables: dict[str, Any] = {}
     try:
-        tables = apply_overrides(dict(raw), tuple(overrides))
+        tables = apply_overrides(dict(raw), overrides)
         config = RunConfig.model_validate(tables, context={"folder": Path(folder)})
     except ValidationError as error:
         raise from_pydantic(error, tables, file) from None

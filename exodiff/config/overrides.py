@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from typing import Any
 
-from exodiff.config.fields import nearest
+from exodiff.config.fields import nearest, shown
 from exodiff.core.errors import ConfigError
 
 MAX_CHARACTERS = 10_000
 
 
-def apply_overrides(raw: dict[str, Any], overrides: tuple[str, ...] | list[str]) -> dict[str, Any]:
+def apply_overrides(raw: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """Return a copy of `raw` with each override set.
 
     Args:
@@ -20,16 +21,22 @@ def apply_overrides(raw: dict[str, Any], overrides: tuple[str, ...] | list[str])
             index from 0) or ``parameters.k_on=2e-4 um^3/s``. The value is read as TOML, else as a text.
 
     Raises:
-        ConfigError: when a path does not exist in a list, runs through a value, or the text has no ``=``.
+        ConfigError: when a path does not exist in a list, names an unknown parameter, runs through a value, or the text
+            has no ``=``.
 
     """
     copy = _copied(raw)
+    if isinstance(overrides, str):
+        raise ConfigError("overrides", f'{shown(overrides)} is a text; give a list, e.g. ["run.seed=3"]')
     for override in overrides:
         path, equals, value = override.partition("=")
         where = f"--set {path.strip()}"
-        keys = [key.strip().strip("'\"") for key in path.split(".")]
+        keys = [key.strip().strip("'\"") for key in path.replace("[", ".[").split(".")]
         if not equals or not all(keys) or len(override) > MAX_CHARACTERS:
             raise ConfigError(where, f"{override[:60]!r} is not KEY.PATH=VALUE; write e.g. --set run.seed=3")
+        if keys[0] == "parameters" and len(keys) > 1 and keys[1] not in copy.get("parameters", {}):
+            known = nearest(keys[1], copy.get("parameters", {}))
+            raise ConfigError(where, f"the file has no parameter {keys[1]!r}; {known}")
         _set(copy, keys, _value(value.strip()), where)
     return copy
 
@@ -91,6 +98,7 @@ def _index(elements: list[Any], key: str, where: str) -> int:
     automatic = [None if name else f"r{position}" for position, name in enumerate(named, start=1)]
     if key in automatic and elements and isinstance(elements[0], dict) and "equation" in elements[0]:
         return automatic.index(key)
+    key = key.removeprefix("[").removesuffix("]")
     if key.isascii() and key.isdigit() and len(key) < 10 and int(key) < len(elements):
         return int(key)
     names = [name for name in named if isinstance(name, str)]

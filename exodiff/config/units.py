@@ -178,6 +178,8 @@ def _shown(text: str) -> str:
 
 
 def _suggestion(word: str) -> str:
+    if word == "per":
+        return '; write "/" for it, e.g. "2 /cell/min"'
     close = nearest_unit(word)
     return f"; did you mean {close!r}?" if close else "; known units: " + ", ".join(_COMMON)
 

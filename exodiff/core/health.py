@@ -16,7 +16,7 @@ class Health(IntEnum):
 ADVICE = {
     Health.STEP_TOO_LONG: "the rates have outgrown the step (leap: even a 64th of it is over the tolerance; "
     "mean_field: an exit probability is above 0.5); lower run.time_step, or look for a runaway reaction",
-    Health.NOT_A_NUMBER: "a rate became NaN or infinite; look for a division by zero or a log of zero in it",
-    Health.NEGATIVE_RATE: "a rate became negative; use max(0, ...) in its expression if that is meant",
-    Health.OVERFLOW: "a count passed 2^31; use a smaller voxel or fewer molecules",
+    Health.NOT_A_NUMBER: "rates must be finite: look for a division by zero or a log of zero in it",
+    Health.NEGATIVE_RATE: "no rate may be negative: use max(0, ...) in its expression if that is meant",
+    Health.OVERFLOW: "counts go up to 2^31: use smaller voxels or fewer molecules",
 }

@@ -111,22 +111,8 @@ def read_latest(folder: Path) -> Checkpoint:
     if not skipped:
         raise CheckpointError(str(folder), "holds no checkpoint; start the run with `exodiff run CONFIG`")
     found = "; ".join(f"{each.path.name}: {each.problem}" for each in skipped)
-    advice = "restore one from a backup, or start again in a new folder with `exodiff run CONFIG --out DIR`"
+    advice = "restore one from a backup, or start again in a new folder"
     raise CheckpointError(str(folder), f"no checkpoint is good ({found}); {advice}")
-
-
-def read(path: Path) -> Checkpoint:
-    """Reads one checkpoint.
-
-    Raises:
-        CheckpointError: it is damaged; the text names the newest good one beside it, if any.
-
-    """
-    try:
-        return _read_verified(path)
-    except UnreadableFileError as damage:
-        advice = _advice_instead_of(path)
-        raise CheckpointError(str(path), f"cannot be used: {damage}; {advice}") from damage
 
 
 def discard_after(folder: Path, step: int) -> list[Path]:
@@ -134,18 +120,6 @@ def discard_after(folder: Path, step: int) -> list[Path]:
     later = [path for path in list_checkpoints(folder) if step_of(path) > step]
     _remove(later)
     return later
-
-
-def _advice_instead_of(path: Path) -> str:
-    for other in list_checkpoints(path.parent):
-        if other.name != path.name:
-            try:
-                _read_verified(other)
-            except (UnreadableFileError, CheckpointError):
-                continue
-            resume = f"`exodiff resume {_run_folder(path.parent)}`"
-            return f"the newest good one is {other.name}; {resume} continues from the newest good one"
-    return "no other checkpoint beside it is good; restore one from a backup or start again"
 
 
 def _run_folder(folder: Path) -> Path:
@@ -194,7 +168,7 @@ def _read_verified(path: Path) -> Checkpoint:
         raise CheckpointError(str(path), problem)
     if not isinstance(step, int) or not isinstance(meta, dict):
         raise UnreadableFileError("its manifest lacks the step or the meta data")
-    if step_of(path) not in {-1, step}:
+    if step_of(path) != step:
         raise UnreadableFileError(f"its content is of step {step}")
     verify_body(path, seal)
     with open_hdf5(path) as file:

@@ -54,6 +54,6 @@ class RunLock:
         holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
         os.close(descriptor)
         if isinstance(error, BlockingIOError):
-            advice = "wait for it, stop it, or give another folder with --out"
+            advice = "wait for it, stop it, or give another folder"
             return RunDirectoryError(run_dir, f"another exodiff (process {holder}) is running in it; {advice}")
         return RunDirectoryError(run_dir, f"cannot be locked ({error}); put it on a file system that knows flock")

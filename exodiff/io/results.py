@@ -4,12 +4,15 @@
 directory may be moved as a whole. It can be written again at any time.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import h5py
 import numpy as np
+from h5py import h5d, h5p, h5s, h5t  # pyright: ignore[reportAttributeAccessIssue]  (not in the stubs)
 
 from exodiff.core.errors import RunDirectoryError
 from exodiff.io.atomic import fsync
@@ -40,6 +43,39 @@ class MasterReport:
     left_out: tuple[str, ...]
 
 
+class Series:
+    """The snapshots that make one series: of one lattice, with times that do not go back. Each head is read once.
+
+    Attributes:
+        heads: what each holds, in order of time.
+        problems: one line for each file that cannot be used.
+
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self.heads: list[SnapshotHead] = []
+        self.problems: list[str] = []
+        for path in list_snapshots(run_dir):
+            self.add(path)
+
+    def add(self, path: Path) -> None:
+        """Take in the next snapshot, or say why not."""
+        try:
+            head = read_head(path)
+        except UnreadableFileError as damage:
+            self._leave_out(path, str(damage))
+            return
+        if self.heads and head.grid != self.heads[0].grid:
+            self._leave_out(path, f"its lattice is not that of {self.heads[0].path.name}")
+        elif self.heads and head.time_s < self.heads[-1].time_s:
+            self._leave_out(path, f"its time is before that of {self.heads[-1].path.name}")
+        else:
+            self.heads.append(head)
+
+    def _leave_out(self, path: Path, problem: str) -> None:
+        self.problems.append(f"{FOLDER}/{path.name}: {problem}")
+
+
 class SnapshotReader:
     """The snapshots of a run, in order of time, without the damaged ones.
 
@@ -51,7 +87,8 @@ class SnapshotReader:
     """
 
     def __init__(self, run_dir: Path) -> None:
-        self.heads, self.problems = _usable_heads(run_dir)
+        series = Series(run_dir)
+        self.heads, self.problems = series.heads, series.problems
         self.times_s = np.array([head.time_s for head in self.heads], np.float64)
 
     def __len__(self) -> int:
@@ -72,36 +109,50 @@ class SnapshotReader:
         return read_snapshot(self.heads[position].path, names)
 
 
-def write_master(run_dir: Path) -> MasterReport:
-    """Writes ``results.vtkhdf`` over all snapshots, atomically; without a snapshot it removes it.
+class Master:
+    """``results.vtkhdf`` over all snapshots, written anew and atomically with each one.
 
     An array that is not in every snapshot with one type is left out (it stays in the files): a virtual dataset would
     show made-up values for the missing times.
-
-    Raises:
-        RunDirectoryError: it could not be written; the earlier one is untouched.
-
     """
-    path = run_dir / MASTER
-    heads, problems = _usable_heads(run_dir)
-    if not heads:
-        path.unlink(missing_ok=True)
-        return MasterReport(path, 0, tuple(problems))
-    sources, missing = _sources(heads)
-    try:
-        with create_hdf5(path) as file:
-            group = write_image_header(file, heads[0].grid)
-            times_s = np.array([head.time_s for head in heads])
-            for name, owners in sources.items():
-                _write_virtual(group, name, owners)
-            entries = {
-                name: np.zeros(len(heads)) if len(owners) < len(heads) else np.arange(len(heads))
-                for name, owners in sources.items()
-            }
-            write_steps(group, times_s, entries)
-    except WRITE_ERRORS as error:
-        raise RunDirectoryError(str(path), f"could not be written ({error}); make room and run again") from error
-    return MasterReport(path, len(heads), tuple(problems + missing))
+
+    def __init__(self, run_dir: Path) -> None:
+        self.path = run_dir / MASTER
+        self._series = Series(run_dir)
+
+    def add(self, path: Path) -> MasterReport:
+        """Takes in a snapshot that was just written, and writes the file; arguments and errors as of `write`."""
+        self._series.add(path)
+        return self.write()
+
+    def write(self) -> MasterReport:
+        """Writes the file; without a snapshot it removes it.
+
+        Raises:
+            RunDirectoryError: it could not be written; the earlier one is untouched.
+
+        """
+        heads, problems = self._series.heads, self._series.problems
+        if not heads:
+            self.path.unlink(missing_ok=True)
+            return MasterReport(self.path, 0, tuple(problems))
+        sources, missing = _sources(heads)
+        try:
+            with create_hdf5(self.path) as file:
+                group = write_image_header(file, heads[0].grid)
+                times_s = np.array([head.time_s for head in heads])
+                for name, owners in sources.items():
+                    _write_virtual(group, name, owners)
+                entries = {
+                    name: np.zeros(len(heads)) if len(owners) < len(heads) else np.arange(len(heads))
+                    for name, owners in sources.items()
+                }
+                write_steps(group, times_s, entries)
+        except WRITE_ERRORS as error:
+            raise RunDirectoryError(
+                str(self.path), f"could not be written ({error}); make room and run again"
+            ) from error
+        return MasterReport(self.path, len(heads), (*problems, *missing))
 
 
 def discard_after(run_dir: Path, *, time_s: float | None = None, index: int | None = None) -> list[Path]:
@@ -114,8 +165,7 @@ def discard_after(run_dir: Path, *, time_s: float | None = None, index: int | No
 
     """
     if time_s is not None and index is None:
-        heads, _ = _readable_heads(run_dir)
-        last = max((index_of(head.path) for head in heads if head.time_s <= time_s), default=-1)
+        last = max((index_of(head.path) for head in _readable_heads(run_dir) if head.time_s <= time_s), default=-1)
     elif index is not None and time_s is None:
         last = index
     else:
@@ -126,33 +176,14 @@ def discard_after(run_dir: Path, *, time_s: float | None = None, index: int | No
         path.unlink(missing_ok=True)
     if later:
         fsync(run_dir / FOLDER)
-        write_master(run_dir)
+        Master(run_dir).write()
     return later
 
 
-def _readable_heads(run_dir: Path) -> tuple[list[SnapshotHead], list[str]]:
-    heads: list[SnapshotHead] = []
-    problems: list[str] = []
+def _readable_heads(run_dir: Path) -> Iterator[SnapshotHead]:
     for path in list_snapshots(run_dir):
-        try:
-            heads.append(read_head(path))
-        except UnreadableFileError as damage:
-            problems.append(f"{FOLDER}/{path.name}: {damage}")
-    return heads, problems
-
-
-def _usable_heads(run_dir: Path) -> tuple[list[SnapshotHead], list[str]]:
-    """Those that make one series: of one lattice, with times that do not go back."""
-    usable: list[SnapshotHead] = []
-    heads, problems = _readable_heads(run_dir)
-    for head in heads:
-        if usable and head.grid != usable[0].grid:
-            problems.append(f"{FOLDER}/{head.path.name}: its lattice is not that of {usable[0].path.name}")
-        elif usable and head.time_s < usable[-1].time_s:
-            problems.append(f"{FOLDER}/{head.path.name}: its time is before that of {usable[-1].path.name}")
-        else:
-            usable.append(head)
-    return usable, problems
+        with suppress(UnreadableFileError):
+            yield read_head(path)
 
 
 def _sources(heads: list[SnapshotHead]) -> tuple[dict[str, list[SnapshotHead]], list[str]]:
@@ -172,12 +203,17 @@ def _sources(heads: list[SnapshotHead]) -> tuple[dict[str, list[SnapshotHead]], 
 
 
 def _write_virtual(group: h5py.Group, name: str, owners: list[SnapshotHead]) -> None:
+    """One entry a file. By the low-level interface: h5py's ``VirtualLayout`` takes eight times as long."""
     array: ArrayHead = owners[-1].arrays[name]
     shape = owners[0].grid.shape[::-1]
-    layout = h5py.VirtualLayout((len(owners), *shape), array.dtype)
+    source, joined = h5s.create_simple(shape), h5s.create_simple((len(owners), *shape))
+    layout = h5p.create(h5p.DATASET_CREATE)
+    layout.set_fill_value(np.array([missing_value(array.dtype)], array.dtype))
     for step, head in enumerate(owners):
-        source = f"{FOLDER}/{head.path.name}"
-        layout[step] = h5py.VirtualSource(source, f"VTKHDF/CellData/{name}", shape, array.dtype)
-    fill = missing_value(array.dtype)
-    dataset = group.create_virtual_dataset(f"CellData/{name}", layout, fillvalue=fill)
-    dataset.attrs.update(array_attributes(array))
+        joined.select_hyperslab((step, 0, 0, 0), (1, *shape))
+        where = f"{FOLDER}/{head.path.name}".encode(), f"VTKHDF/CellData/{name}".encode()
+        layout.set_virtual(joined, *where, source)
+    joined.select_all()
+    cells = cast("h5py.Group", group["CellData"])
+    dataset = h5d.create(cells.id, name.encode(), h5t.py_create(array.dtype), joined, layout)
+    h5py.Dataset(dataset).attrs.update(array_attributes(array))

@@ -6,8 +6,6 @@ from typing import Literal
 
 Wall = Literal["reflecting", "periodic", "absorbing", "fixed"]
 
-AXES = "xyz"
-
 
 @dataclass(frozen=True)
 class Grid:

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int
 
+from exodiff.core.axes import AXES
 from exodiff.core.errors import ConfigError
-from exodiff.lattice.grid import AXES, Grid
+from exodiff.lattice.grid import Grid
 from exodiff.lattice.shapes import VoxelMask
 
 EMPTY = -1

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool
 
-from exodiff.lattice.grid import AXES, Grid
+from exodiff.core.axes import AXES
+from exodiff.lattice.grid import Grid
 
 VoxelMask = Bool[np.ndarray, "x y z"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from exodiff.core.equations import Equation
 from exodiff.core.expressions import Call, Expression, Name
 from exodiff.core.syntax import children
-from exodiff.model.network import MAX_ORDER, Burst, Channel, DrawKind, NewCell, Product
+from exodiff.model.network import MAX_ORDER, Channel, DrawKind, NewCell, Product
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def make_channel(
         if change and s not in table.constant and not (kills and table.is_in_cell(s))
     )
     bursts = tuple(
-        Product(at(term.name), Burst(term.burst.kind, term.burst.arguments))
+        Product(at(term.name), term.burst)
         for term in equation.products
         if term.burst is not None and at(term.name) not in table.constant
     )

@@ -7,6 +7,7 @@ voxel, and cell types (their occupancy: 0 or 1 in the discrete engines, a real i
 from dataclasses import dataclass
 from enum import Enum
 
+from exodiff.core.equations import Burst
 from exodiff.core.expressions import Expression
 
 MAX_ORDER = 3  # largest order of one reactant in a chain; higher ones are re-evaluated each event
@@ -27,14 +28,6 @@ class NewCell(Enum):
     NONE = "none"
     NEIGHBOUR = "neighbour"  # into an empty face neighbour
     HERE = "here"  # into this voxel, if it is empty
-
-
-@dataclass(frozen=True)
-class Burst:
-    """A random number of copies of a product per event: poisson(mean), geometric(mean) or loaded(fraction, mean)."""
-
-    kind: str
-    arguments: tuple[Expression, ...]
 
 
 @dataclass(frozen=True)

@@ -47,12 +47,13 @@ class RunDirectory:
         """The resolved config of the run in this folder.
 
         Raises:
-            RunDirectoryError: when there is none, or it cannot be read.
+            ConfigError: when there is none.
+            RunDirectoryError: when it cannot be read.
 
         """
         if not self.holds_run:
-            raise RunDirectoryError(
-                str(self.path), f"holds no run ({RESOLVED} is missing); start one with `exodiff run CONFIG --out DIR`"
+            raise ConfigError(
+                str(self.path), f"holds no run ({RESOLVED} is missing); start one with `exodiff run CONFIG`"
             )
         try:
             return config_load.load(self.path / RESOLVED)
@@ -66,13 +67,13 @@ class RunDirectory:
             ConfigError: says how to go on, to overwrite, or to write elsewhere.
 
         """
-        where = f"--out {self.path}"
+        where = f"out={self.path}"
         if self.holds_run:
             done = "with" if list_checkpoints(self.checkpoints) else "without"
             raise ConfigError(
                 where,
                 f"already holds a run ({done} checkpoints); continue it with `exodiff resume {self.path}`, replace it "
-                "with --overwrite, or choose another --out",
+                "with overwrite=True, or choose another folder",
             )
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(where, "is a file; give a folder")
@@ -92,8 +93,9 @@ class RunDirectory:
             return
         keys = ", ".join(config_load.differences(begun, config)[:8])
         raise ConfigError(
-            f"--out {self.path}",
-            f"holds a run of another config (it differs in {keys}); choose another --out, or --overwrite it",
+            f"out={self.path}",
+            f"holds a run of another config (it differs in {keys}); choose another folder, or replace the run with "
+            "overwrite=True",
         )
 
     def clear(self) -> None:

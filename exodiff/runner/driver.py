@@ -12,13 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from exodiff.build import ConfiguredModel, build
-from exodiff.check import explain_failure
 from exodiff.config.load import config_hash
 from exodiff.core.arrays import BITS_DTYPE
-from exodiff.core.errors import CheckpointError, ConfigError, SimulationError
-from exodiff.core.health import Health
+from exodiff.core.errors import CheckpointError, ConfigError
 from exodiff.exact import engine as exact
 from exodiff.exact.clock import Time, split_time
+from exodiff.failure import raise_if_stopped
 from exodiff.io import checkpoint
 from exodiff.io.lock import RunLock
 from exodiff.io.provenance import append_provenance, provenance
@@ -110,7 +109,7 @@ def run(
     """
     directory = RunDirectory(Path(out))
     if resume not in ("never", "auto"):
-        raise ConfigError("--resume", f"{resume!r} is not a choice; write auto or never")
+        raise ConfigError(f"resume={resume}", "is not a choice; give auto or never")
     goes_on = resume == "auto" and directory.holds_run and not overwrite
     if goes_on:
         directory.refuse_another_config(model.config)
@@ -133,7 +132,7 @@ def resume(run_dir: str | Path, *, from_last_good: bool = False, report: Report 
         report: called with the progress.
 
     Raises:
-        RunDirectoryError: there is no run in it.
+        ConfigError: there is no run in it.
         CheckpointError: the newest checkpoint is damaged (the text names the last good one), or none is good.
 
     """
@@ -247,10 +246,13 @@ class _Driver:
             provenance(seed=self.model.config.run.seed, config_hash=self.hash, devices=devices),
         )
         found = self._latest()
+        if found is not None and found[1] == self.schedule.num_pairs:
+            self.warnings.append("the run was at its end already; only its figures were drawn again")
         self.report(Progress("compiling", 0.0, self.schedule.duration_s))
         with self._recorder(found) as recorder:
             if found is None:
                 state, pairs = self._first_state(), 0
+                self._raise_if_stopped(state)
                 self._record(recorder, 0, state)
                 self._save(recorder, state, 0)
             else:
@@ -285,21 +287,23 @@ class _Driver:
             stretch = self.schedule.intervals[interval]
             started = time.monotonic()
             state, done, work = self._advance(state, interval, inside, chunk)
-            health = np.array(state.health)
+            state.health.block_until_ready()
             if is_compiled:
                 chunk = _next_chunk(chunk, work, time.monotonic() - started)
             else:
                 is_compiled, began, began_s = True, time.monotonic(), self._time_s(state, pairs + done)
             pairs += done
-            self._raise_if_unhealthy(health, state, self.schedule.time_s(pairs))
+            self._raise_if_stopped(state)
             if done > 0 and inside + done == stretch.num_pairs:
                 state = self._intervene(interval + 1, state)
                 self._record(recorder, interval + 1, state)
             self._tell(self._time_s(state, pairs), began_s, time.monotonic() - began)
-            if stop.received is not None or time.monotonic() - saved_at >= every_s:
+            # looked at once: a signal between two looks would end the run without its checkpoint
+            stops = stop.received is not None
+            if stops or time.monotonic() - saved_at >= every_s:
                 self._save(recorder, state, pairs)
                 saved_at, saved_pairs = time.monotonic(), pairs
-            if stop.received is not None:
+            if stops:
                 return pairs
         if pairs > saved_pairs or pairs == 0:
             self._save(recorder, state, pairs)
@@ -352,7 +356,7 @@ class _Driver:
         time_s = jnp.asarray(planned.time_s, self.problem.precision)
         fires = jnp.asarray(planned.fires)
         state = _intervene_all(self.problem, self.inputs, self.seed, state, fires, time_s, replicates=self.replicates)
-        self._raise_if_unhealthy(np.array(state.health), state, planned.time_s)
+        self._raise_if_stopped(state)
         return state
 
     def _record(self, recorder: Recorder, moment: int, state: State) -> None:
@@ -389,8 +393,7 @@ class _Driver:
             raise CheckpointError(
                 str(worst.path),
                 f"cannot be used: {worst.problem}; the last good one is {found.path.name}, at "
-                f"{found.meta['time_s']:g} s: continue from it with `exodiff resume {self.directory.path} "
-                "--from-last-good`",
+                f"{found.meta['time_s']:g} s: resume from it with from_last_good=True",
             )
         self.warnings += [f"{each.path}: passed over, {each.problem}" for each in found.skipped]
         if found.meta.get("config_hash") != self.hash:
@@ -403,17 +406,9 @@ class _Driver:
         clock = Clock(*(arrays.pop(f"clock.{name}") for name in _CLOCK)) if self.problem.engine == "exact" else None
         return State(**arrays, health=health, clock=clock), found.step
 
-    def _raise_if_unhealthy(self, health: np.ndarray, state: State, time_s: float) -> None:
-        bad = np.flatnonzero(health != Health.GOOD)
-        if not bad.size:
-            return
-        replicate = int(bad[0])
-        one = jax.tree.map(lambda a: jnp.asarray(np.asarray(a)[replicate]), state)
-        problem = explain_failure(self.problem, self.inputs, one, time_s, Health(int(health[replicate])))
-        raise SimulationError(
-            f"{self.directory.path}",
-            f"replicate {replicate} stopped before {time_s:g} s: {problem}; the last checkpoint is intact",
-        )
+    def _raise_if_stopped(self, state: State) -> None:
+        where, then = str(self.directory.path), "the last checkpoint is intact"
+        raise_if_stopped(where, self.problem, self.inputs, state, self.schedule.time_s, then)
 
 
 def _next_chunk(chunk: int, work: int, elapsed_s: float) -> int:

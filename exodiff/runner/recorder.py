@@ -26,9 +26,10 @@ class Recorder:
         self.replicates = replicates
         arrays = [o for o in problem.observables if isinstance(o.quantity, Profile | Histogram)]
         names = [o.name for o in problem.observables if o not in arrays]
-        self._edges = {o.name: _edges(o.quantity) for o in arrays if isinstance(o.quantity, Profile | Histogram)}
+        self._edges = {o.name: o.quantity.edges for o in arrays if isinstance(o.quantity, Profile | Histogram)}
         self._observables = RecordWriter(run_dir / OBSERVABLES, (*OBSERVABLE_KEYS, *names))
         self._profiles = RecordWriter(run_dir / PROFILES, PROFILE_COLUMNS) if arrays else None
+        self._master = results.Master(run_dir)
 
     def observe(self, time_s: float, measured: Measured) -> None:
         """Append a row for each replicate; the arithmetic is in float64 on exact totals."""
@@ -43,10 +44,8 @@ class Recorder:
 
     def snapshot(self, index: int, time_s: float, state: State) -> None:
         """Write the fields and cells of all replicates, and the master that joins the snapshots."""
-        write_snapshot(
-            self.run_dir, index, time_s, fields_of(self.problem, np.asarray(state.counts)), self.problem.grid
-        )
-        results.write_master(self.run_dir)
+        fields = fields_of(self.problem, np.asarray(state.counts))
+        self._master.add(write_snapshot(self.run_dir, index, time_s, fields, self.problem.grid))
 
     def flush(self) -> None:
         """Wait until all rows are on the disk."""
@@ -67,12 +66,6 @@ class Recorder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _edges(quantity: Profile | Histogram) -> tuple[float, ...]:
-    if isinstance(quantity, Histogram):
-        return quantity.edges
-    return tuple(i * quantity.bin_um for i in range(quantity.num_bins + 1))
 
 
 def fields_of(problem: Problem, counts: np.ndarray) -> dict[str, FieldArray]:

@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from exodiff.core.axes import AXES
 from exodiff.io.results import SnapshotReader
 from exodiff.viz.labels import Labels
 from exodiff.viz.maps import show_types
@@ -70,7 +71,7 @@ def _draw(
         show_types(axes, plane, values, num_types)
         axes.set_title(text)
         if len(plane.axes) == 1:
-            axes.set_xlabel(f"{'xyz'[plane.axes[0]]} (µm)")
+            axes.set_xlabel(f"{AXES[plane.axes[0]]} (µm)")
             axes.xaxis.set_major_locator(MaxNLocator(nbins=8))
     return figure
 

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from exodiff.core.axes import AXES
 from exodiff.io.results import SnapshotReader
 from exodiff.io.snapshots import FieldArray
 from exodiff.viz.labels import Labels, unit_text
@@ -147,7 +148,7 @@ def _draw_line(axes: Axes, plane: Plane, values: np.ndarray, unit: str, *, in_ce
         axes.stairs(values, edges_um, color=MAIN_COLOUR, linewidth=0.9, baseline=None, **ABOVE_THE_AXES)
     axes.set_xlim(edges_um[0], edges_um[-1])
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=STEPS))
-    axes.set_xlabel(f"{'xyz'[plane.axes[0]]} (µm)")
+    axes.set_xlabel(f"{AXES[plane.axes[0]]} (µm)")
 
 
 def _add_cell_legend(figure: Figure, cells: FieldArray) -> None:

@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from exodiff.core.errors import RunDirectoryError
+from exodiff.core.errors import ConfigError, RunDirectoryError
 from exodiff.io.atomic import make_folder, replace_file
 from exodiff.io.records import OBSERVABLES, PROFILES, read_table
 from exodiff.io.results import SnapshotReader
@@ -40,15 +40,19 @@ def make_figures(run_dir: Path, formats: Sequence[str] = ("png",)) -> list[Path]
         The files that were written.
 
     Raises:
-        RunDirectoryError: there are no records, one is damaged, or a figure cannot be written.
+        ConfigError: a format is not one of these.
+        ConfigError: there are no records, or ``formats`` is wrong.
+        RunDirectoryError: a record is damaged, or a figure cannot be written.
 
     """
     if not formats or not set(formats) <= set(FORMATS):
-        raise ValueError(f"formats {tuple(formats)} must be some of {FORMATS}")
+        raise ConfigError(
+            "--format", f"{' '.join(formats) or 'none'}: figures can be {', '.join(FORMATS)}; choose of these"
+        )
     table, profiles = _table(run_dir / OBSERVABLES), _table(run_dir / PROFILES)
     reader = SnapshotReader(run_dir)
     if not table and not profiles and not len(reader):
-        raise RunDirectoryError(str(run_dir), _nothing(reader))
+        raise ConfigError(str(run_dir), _nothing(reader))
     folder = run_dir / FOLDER
     written: list[Path] = []
     with mpl.rc_context(RC):

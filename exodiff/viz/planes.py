@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from exodiff.core.axes import AXES
 from exodiff.io.results import SnapshotReader
 from exodiff.io.snapshots import FieldArray
 from exodiff.io.vtkhdf import StoredGrid
@@ -40,7 +41,7 @@ class Plane:
         """Where the plane is, and how it lies."""
         if len(self.axes) < 2:
             return ""
-        right, up = ("xyz"[axis] for axis in self.axes)
+        right, up = (AXES[axis] for axis in self.axes)
         where = f"{right} to the right, {up} upwards"
         if self.grid.shape[2] == 1 or 2 in self.axes:
             return f"Axes: {where}"

@@ -9,6 +9,7 @@ import pytest
 import tomli_w
 from typer.testing import CliRunner
 
+import exodiff as ex
 from exodiff import cli
 from exodiff.core.errors import ExodiffError
 from tests.integration.small_models import MODEL
@@ -18,7 +19,7 @@ def run_cli(*arguments: str) -> tuple[int, str]:
     """Exit code and what was printed, as ``main`` would give them."""
     result = CliRunner().invoke(cli.app, list(arguments))
     if isinstance(result.exception, ExodiffError):
-        return result.exception.exit_code, str(result.exception)
+        return result.exception.exit_code, cli.in_options(str(result.exception))
     return result.exit_code, result.output
 
 
@@ -186,9 +187,23 @@ def test_a_directory_with_another_run_is_refused_with_the_ways_out(tmp_path):
     (out / "resolved.toml").write_text("schema = 1\n")
     code, told = run_cli("run", str(config), "--out", str(out))
     assert code == 2
+    assert told.startswith(f"--out {out}: already holds a run")
     assert f"exodiff resume {out}" in told
-    assert "--overwrite" in told
+    assert "with --overwrite," in told
+    with pytest.raises(ex.ConfigError) as refused:
+        ex.run(ex.Model.from_dict(MODEL), out)
+    assert str(refused.value).startswith(f"out={out}: already holds a run")
+    assert "with overwrite=True," in str(refused.value)
     assert [path.name for path in out.iterdir()] == ["resolved.toml"]
+
+
+def test_a_wrong_way_to_resume_is_named_as_it_was_given(tmp_path):
+    config = tmp_path / "model.toml"
+    config.write_text(tomli_w.dumps(MODEL))
+    code, told = run_cli("run", str(config), "--out", str(tmp_path / "run"), "--resume", "yes")
+    assert (code, told.strip()) == (2, "--resume yes: is not a choice; give auto or never")
+    with pytest.raises(ex.ConfigError, match="resume=yes: is not a choice; give auto or never"):
+        ex.run(ex.Model.from_dict(MODEL), tmp_path / "run", resume="yes")
 
 
 def test_a_directory_with_foreign_files_is_refused_even_with_overwrite(tmp_path):
@@ -205,5 +220,5 @@ def test_a_directory_with_foreign_files_is_refused_even_with_overwrite(tmp_path)
 
 def test_resume_of_a_folder_without_a_run_says_how_to_start(tmp_path):
     code, told = run_cli("resume", str(tmp_path))
-    assert code == 3
+    assert code == 2
     assert "exodiff run CONFIG" in told

@@ -47,10 +47,10 @@ def test_all_interventions_act_in_the_run(whole):
     assert table["k_release"][-1] == 0
     assert table["k_on"][4] == pytest.approx(1e-3)  # 8 min
     assert table["k_on"][5] == pytest.approx(5e-4)  # 10 min: after the intervention of that time
-    assert final_state(whole)["was_true"].all() or final_state(whole)["was_true"][0, 1]
+    assert final_state(whole)["was_true"][0, 1]
 
 
-@pytest.mark.parametrize("looks", [1, 4, 9, 17])
+@pytest.mark.parametrize("looks", [0, 2, 4, 8])
 def test_a_stopped_and_resumed_run_equals_the_whole_run_bit_for_bit(model, whole, tmp_path, monkeypatch, looks):
     out = tmp_path / "run"
     monkeypatch.setattr(driver, "StopRequest", StopAfter(looks))

@@ -1,6 +1,7 @@
 """Mistakes to plant in the package: each takes a monkeypatch and spoils one thing."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,6 @@ from exodiff.kernels import cell_events, clocks, diffusion, draws, policies
 from exodiff.kernels.neighbours import seen_from
 from exodiff.lattice.grid import Grid
 from exodiff.model.network import DrawKind
-from exodiff.state import State
 from tests.physics.checks import basics, continuum, counting, leap_error, leap_models, step_matrix, transport
 
 
@@ -65,14 +65,10 @@ def _readdress(patch, change: Callable[..., tuple]) -> None:
     """Let each pair draw at the (replicate, pair) that ``change`` gives."""
     right = simulation.advance_pair
 
-    def rest(state: State) -> tuple:
-        return state.counts, state.events, state.health
-
     def wrong(problem, inputs, seed, replicate, state, time_s, dt_s):
-        pair = state.pair
-        replicate, used = change(replicate, pair)
-        state = right(problem, inputs, seed, replicate, State(used, *rest(state)), time_s, dt_s)
-        return State(pair + jnp.uint32(1), *rest(state))
+        replicate, used = change(replicate, state.pair)
+        advanced = right(problem, inputs, seed, replicate, replace(state, pair=used), time_s, dt_s)
+        return replace(advanced, pair=state.pair + jnp.uint32(1))
 
     patch.setattr(simulation, "advance_pair", wrong)
 

@@ -212,7 +212,7 @@ def test_derivatives_go_through_scheduled_interventions():
 
 def test_a_number_beyond_what_a_count_holds_stops_the_replicate():
     model = intervened({"at": [1, 2, 3], "set": {"X": "X * 1000"}}, species={"X": {"initial": 10_000}})
-    with pytest.raises(ex.SimulationError, match="overflow"):
+    with pytest.raises(ex.SimulationError, match=r"stopped at 2 s: the count of X in voxel \[0\] is out of range"):
         simulate(model, [1.0, 2.0, 3.0, 4.0])
 
 

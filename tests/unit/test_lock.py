@@ -34,7 +34,10 @@ def holder_of(run_dir):
 def test_a_second_process_is_refused_and_told_who_holds_the_folder(tmp_path):
     with holder_of(tmp_path) as holder:
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(RunDirectoryError, match=rf"process {holder.pid}\).*--out") as caught, RunLock(tmp_path):
+        with (
+            pytest.raises(RunDirectoryError, match=rf"process {holder.pid}\).*another folder") as caught,
+            RunLock(tmp_path),
+        ):
             pass
         assert caught.value.exit_code == 3
         assert isinstance(caught.value, ExodiffError)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from exodiff.core.errors import RunDirectoryError
-from exodiff.io.results import SnapshotReader, discard_after, write_master
+from exodiff.io import results
+from exodiff.io.results import Master, SnapshotReader, discard_after
 from exodiff.io.sealed import encode_head, read_seal, write_seal
-from exodiff.io.snapshots import FieldArray, list_snapshots, read_snapshot, write_snapshot
+from exodiff.io.snapshots import FieldArray, list_snapshots, read_head, read_snapshot, write_snapshot
 from exodiff.io.vtkhdf import StoredGrid
 
 GRID = StoredGrid((5, 4, 3), (1.0, 2.0, 4.0))
@@ -105,7 +106,7 @@ def test_fields_that_do_not_fit_are_refused_and_leave_nothing(tmp_path, fields, 
 
 def test_the_master_shows_what_the_snapshots_hold(tmp_path):
     write_run(tmp_path)
-    report = write_master(tmp_path)
+    report = Master(tmp_path).write()
     assert (report.num_steps, report.left_out) == (4, ())
     nx, ny, _ = GRID.shape
     x, y, z = MARK
@@ -127,7 +128,7 @@ def test_the_master_shows_what_the_snapshots_hold(tmp_path):
 
 def test_a_moved_run_shows_its_own_snapshots_and_not_those_of_the_working_directory(tmp_path, monkeypatch):
     write_run(tmp_path / "a")
-    write_master(tmp_path / "a")
+    Master(tmp_path / "a").write()
     shutil.move(tmp_path / "a", tmp_path / "b")
     decoy = tmp_path / "decoy"
     for index in range(4):
@@ -139,7 +140,7 @@ def test_a_moved_run_shows_its_own_snapshots_and_not_those_of_the_working_direct
 
 def test_a_missing_snapshot_shows_no_plausible_value(tmp_path):
     write_run(tmp_path)
-    path = write_master(tmp_path).path
+    path = Master(tmp_path).write().path
     list_snapshots(tmp_path)[1].unlink()
     with h5py.File(path) as file:
         assert (file["VTKHDF/CellData/EV"][1] == -1).all()
@@ -152,17 +153,57 @@ def test_an_array_that_some_snapshots_lack_is_left_out_of_the_master_and_named(t
     fields = {name: field for name, field in fields_at(2).items() if name != "EV"}
     fields["glucose"] = FieldArray(np.ones(GRID.shape, np.float32))
     write_snapshot(tmp_path, 2, 120.0, fields, GRID)
-    report = write_master(tmp_path)
+    report = Master(tmp_path).write()
     assert report.num_steps == 3
     assert [line.split(":")[0] for line in report.left_out] == ["array EV", "array glucose"]
     with h5py.File(report.path) as file:
         assert "EV" not in file["VTKHDF/CellData"]
 
 
+def test_a_growing_master_reads_each_head_once_and_tells_what_one_written_at_once_tells(tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(results, "read_head", lambda path: read.append(path) or read_head(path))
+    master = Master(tmp_path)
+    for index in range(6):
+        fields = {name: field for name, field in fields_at(index).items() if (name, index) != ("EV", 4)}
+        path = write_snapshot(tmp_path, index, 10.0 if index == 3 else 60.0 * index, fields, GRID)
+        if index == 2:
+            path.write_bytes(path.read_bytes()[:2000])
+        report = master.add(path)
+        assert len(read) == index + 1
+    grown = report.path.read_bytes()
+    assert (report.num_steps, [line.split(":")[0] for line in report.left_out]) == (
+        4,
+        ["snapshots/snap-00000002.vtkhdf", "snapshots/snap-00000003.vtkhdf", "array EV"],
+    )
+    assert Master(tmp_path).write() == report
+    assert report.path.read_bytes() == grown
+
+
+def test_a_kill_while_the_master_is_written_leaves_the_earlier_one_and_the_next_run_shows_all(tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def kill(*_):
+        raise Killed
+
+    write_run(tmp_path, range(2))
+    before = Master(tmp_path).write().path.read_bytes()
+    monkeypatch.setattr(results, "write_steps", kill)
+    with pytest.raises(Killed):
+        Master(tmp_path).add(write_snapshot(tmp_path, 2, 120.0, fields_at(2), GRID))
+    monkeypatch.undo()
+    assert (tmp_path / "results.vtkhdf").read_bytes() == before
+    report = Master(tmp_path).add(write_snapshot(tmp_path, 3, 180.0, fields_at(3), GRID))
+    with h5py.File(report.path) as file:
+        assert list(file["VTKHDF/Steps/Values"]) == [0.0, 60.0, 120.0, 180.0]
+        assert np.array_equal(file["VTKHDF/CellData/EV"][2], counts_at(2).T)
+
+
 def test_damaged_snapshots_are_named_and_the_others_still_make_a_series(tmp_path):
     write_run(tmp_path)
     paths = list_snapshots(tmp_path)
-    write_master(tmp_path)
+    Master(tmp_path).write()
     paths[1].write_bytes(paths[1].read_bytes()[:2000])
     paths[2].write_bytes(b"")
     write_snapshot(tmp_path, 9, 999.0, {"EV": FieldArray(np.ones((2, 2, 2)))}, StoredGrid((2, 2, 2), (1.0,) * 3))
@@ -173,7 +214,7 @@ def test_damaged_snapshots_are_named_and_the_others_still_make_a_series(tmp_path
         "snapshots/snap-00000002.vtkhdf",
         "snapshots/snap-00000009.vtkhdf",
     ]
-    report = write_master(tmp_path)
+    report = Master(tmp_path).write()
     assert (report.num_steps, len(report.left_out)) == (2, 3)
     with pytest.raises(RunDirectoryError, match="cannot be read as a snapshot"):
         read_snapshot(paths[1])
@@ -204,7 +245,7 @@ def test_the_reader_gives_times_names_and_arrays(tmp_path):
 
 def test_a_resume_discards_later_snapshots_by_time_or_index_and_the_master_follows(tmp_path):
     write_run(tmp_path, range(6))
-    write_master(tmp_path)
+    Master(tmp_path).write()
     assert [path.name for path in discard_after(tmp_path, time_s=180.0)] == [
         "snap-00000004.vtkhdf",
         "snap-00000005.vtkhdf",
@@ -233,7 +274,7 @@ def test_a_snapshot_that_cannot_be_written_leaves_nothing(tmp_path):
 
 def test_a_full_disk_leaves_the_earlier_master(tmp_path):
     write_run(tmp_path, range(2))
-    path = write_master(tmp_path).path
+    path = Master(tmp_path).write().path
     before = path.read_bytes()
     write_run(tmp_path, range(2, 4))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -242,7 +283,7 @@ def test_a_full_disk_leaves_the_earlier_master(tmp_path):
         for limit in [0, 500, 5000, len(before)]:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
             with pytest.raises(RunDirectoryError, match="could not be written"):
-                write_master(tmp_path)
+                Master(tmp_path).write()
             assert path.read_bytes() == before
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -289,7 +330,7 @@ def test_vtk_reads_each_snapshot_as_it_is(tmp_path, vtk_arrays):
 
 def test_vtk_reads_all_steps_of_the_master(tmp_path, vtk_arrays):
     write_run(tmp_path)
-    path = write_master(tmp_path).path
+    path = Master(tmp_path).write().path
     for index in [0, 3, 1, 2]:
         arrays, spacing, _, num_steps = vtk_arrays(path, index)
         assert num_steps == 4

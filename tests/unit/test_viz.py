@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from exodiff.core.errors import RunDirectoryError
+from exodiff.core.errors import ConfigError, RunDirectoryError
 from exodiff.io.records import (
     OBSERVABLE_KEYS,
     OBSERVABLES,
@@ -721,7 +721,7 @@ def test_the_same_run_gives_the_same_bytes(tmp_path):
 
 def test_a_format_that_is_not_offered_is_refused(tmp_path):
     for formats in ((), ("tiff",)):
-        with pytest.raises(ValueError, match="formats"):
+        with pytest.raises(ConfigError, match="png, pdf, svg"):
             make_figures(tmp_path, formats)
 
 
