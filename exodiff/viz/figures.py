@@ -40,8 +40,7 @@ def make_figures(run_dir: Path, formats: Sequence[str] = ("png",)) -> list[Path]
         The files that were written.
 
     Raises:
-        ConfigError: a format is not one of these.
-        ConfigError: there are no records, or ``formats`` is wrong.
+        ConfigError: there are no records, or a format is not one of these.
         RunDirectoryError: a record is damaged, or a figure cannot be written.
 
     """

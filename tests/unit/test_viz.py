@@ -729,7 +729,7 @@ def test_a_directory_without_records_says_what_to_do(tmp_path):
     write_model(tmp_path)
     write_observables(tmp_path, {}, [])
     for directory in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(RunDirectoryError, match=r"nothing to draw.*exodiff run"):
+        with pytest.raises(ConfigError, match=r"nothing to draw.*exodiff run"):
             make_figures(directory)
     assert not (tmp_path / "figures").exists()
 
