@@ -10,7 +10,9 @@ from exodiff.build import ConfiguredModel
 from exodiff.core.expressions import to_text
 from exodiff.core.health import ADVICE, Health
 from exodiff.kernels.diffusion import AUTO_HOPS_PER_STEP, MAX_HOPS_PER_STEP
+from exodiff.kernels.faces import fluid_velocity, largest_peclet, spreading_excess
 from exodiff.kernels.rates import Voxels, rate_factor
+from exodiff.lattice.grid import AXES
 from exodiff.model.network import NewCell
 from exodiff.observe import current_inputs
 from exodiff.problem import Inputs, Intervention, Problem
@@ -22,8 +24,12 @@ from exodiff.stepsize import (
     Bound,
     diffusivities,
     exits_by_species,
+    hops_by_species,
     step_bounds,
 )
+
+_MAX_EXCESS = 1.25  # of transient spreading, from which check warns
+_PECLET_OF_MAX_EXCESS = 1.776
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,24 @@ class InterventionReport:
 
 
 @dataclass(frozen=True)
+class FlowReport:
+    """How a flow carries one species at time zero.
+
+    Attributes:
+        species: its name.
+        axis: along which the flow is strongest against diffusion.
+        peclet: largest |v| h / D at a face.
+        excess: spread of a crowd over that of the continuum, (Pe / 2) coth(Pe / 2).
+
+    """
+
+    species: str
+    axis: str
+    peclet: float
+    excess: float
+
+
+@dataclass(frozen=True)
 class CheckReport:
     """All that ``exodiff check`` tells."""
 
@@ -78,6 +102,7 @@ class CheckReport:
     engine: str
     species: tuple[SpeciesReport, ...]
     reactions: tuple[ReactionReport, ...]
+    flow: tuple[FlowReport, ...]
     interventions: tuple[InterventionReport, ...]
     auto_bounds: tuple[Bound, ...]
     fixed_bounds: tuple[Bound, ...]
@@ -102,6 +127,8 @@ def check_model(model: ConfiguredModel) -> CheckReport:
         automatic = step_bounds(problem, looked_at, model.tolerance, AUTO_HOPS_PER_STEP)
         fixed = step_bounds(problem, looked_at, MAX_EXIT_PROBABILITY, MAX_HOPS_PER_STEP)
         reactions = _reactions(voxels)
+        flow = _flow(voxels, inputs)
+        blocked = _blocked(problem, inputs)
     run = model.config.run
     schedule = make_schedule(run.duration_s, run.observe_every_s, run.snapshot_every_s, problem)
     return CheckReport(
@@ -111,13 +138,14 @@ def check_model(model: ConfiguredModel) -> CheckReport:
         engine=problem.engine,
         species=species,
         reactions=reactions,
+        flow=flow,
         interventions=tuple(_intervention(i) for i in problem.interventions),
         auto_bounds=tuple(automatic),
         fixed_bounds=tuple(fixed),
         step_s=max(interval.dt_s for interval in schedule.intervals),
         num_steps=2 * schedule.num_pairs,
         state_bytes=state.counts.nbytes * run.replicates,
-        warnings=(*_warnings(problem, species), *_late(problem, run.duration_s)),
+        warnings=(*_warnings(problem, species), *_smeared(problem, flow), *blocked, *_late(problem, run.duration_s)),
     )
 
 
@@ -147,6 +175,53 @@ def _reactions(voxels: Voxels) -> tuple[ReactionReport, ...]:
         now = _span(rate_factor(voxels, channel), voxels.problem)
         reports.append(ReactionReport(channel.name, channel.equation, to_text(channel.rate), draw, now))
     return tuple(reports)
+
+
+def _flow(voxels: Voxels, inputs: Inputs) -> tuple[FlowReport, ...]:
+    problem, found = voxels.problem, []
+    for place, diffusivity in diffusivities(problem, inputs, voxels).items():
+        numbers = [
+            (float(largest_peclet(diffusivity, v, problem.grid, axis)), AXES[axis])
+            for axis in range(3)
+            if problem.grid.can_hop(axis) and (v := fluid_velocity(problem, inputs, axis)) is not None
+        ]
+        if numbers:
+            peclet, axis = max(numbers)
+            excess = float(spreading_excess(jnp.asarray(peclet)))
+            found.append(FlowReport(problem.network.species[place], axis, peclet, excess))
+    return tuple(found)
+
+
+def _smeared(problem: Problem, flow: tuple[FlowReport, ...]) -> list[str]:
+    """Warnings of flows that spread a crowd much faster than diffusion does."""
+    warnings = []
+    for report in flow:
+        if report.excess > _MAX_EXCESS:
+            spacing = problem.grid.spacing_um[AXES.index(report.axis)] * _PECLET_OF_MAX_EXCESS / report.peclet
+            warnings.append(
+                f"species.{report.species}: with Pe = v h / D = {report.peclet:.3g} a voxel a crowd on its way spreads "
+                f"{report.excess:.3g} times as fast as in the continuum (steady profiles keep their shape); "
+                f"a lattice.spacing of {spacing:.3g} um brings that to {_MAX_EXCESS:g}"
+            )
+    return warnings
+
+
+def _blocked(problem: Problem, inputs: Inputs) -> list[str]:
+    """Warnings of walls that a uniform flow runs into; a flow from a file has been refused there."""
+    warnings = []
+    for axis, name in enumerate(AXES):
+        v = fluid_velocity(problem, inputs, axis)
+        walls = [
+            f"{name}_{side}"
+            for side, wall in zip(("low", "high"), problem.grid.walls[axis], strict=True)
+            if wall == "reflecting"
+        ]
+        if v is not None and jnp.ndim(v) == 0 and float(v) != 0 and walls:
+            warnings.append(
+                f"flow.velocity.{name}: {' and '.join(walls)} let no molecule through, so that what the fluid carries "
+                "gathers there, or is not renewed; make the axis periodic, absorbing or fixed if that is not meant"
+            )
+    return warnings
 
 
 def _intervention(intervention: Intervention) -> InterventionReport:
@@ -210,7 +285,15 @@ def explain_failure(problem: Problem, inputs: Inputs, state: State, time_s: floa
             f"the count of {network.species[place]} in voxel {_user(problem, voxel)} is out of range; {ADVICE[health]}"
         )
     if health is Health.STEP_TOO_LONG:
+        hops = {s: float(rate) for s, rate in hops_by_species(problem, inputs, voxels).items()}
         rates = {s: np.broadcast_to(np.asarray(r), problem.grid.shape) for s, r in exits_by_species(voxels).items()}
+        exits = max((float(r.max()) for r in rates.values()), default=0.0)
+        if max(hops.values(), default=0.0) / problem.hop_limit > exits / problem.exit_limit:
+            fastest = max(hops, key=lambda s: hops[s])
+            return (
+                f"the hops of {network.species[fastest]} have grown to {hops[fastest]:.3g} /s each way across a face; "
+                f"{ADVICE[health]}"
+            )
         species = max(rates, key=lambda s: rates[s].max())
         voxel = _first(rates[species] == rates[species].max())
         return (
