@@ -196,7 +196,12 @@ def _smeared(problem: Problem, flow: tuple[FlowReport, ...]) -> list[str]:
     """Warnings of flows that spread a crowd much faster than diffusion does."""
     warnings = []
     for report in flow:
-        if report.excess > _MAX_EXCESS:
+        if np.isinf(report.peclet):
+            warnings.append(
+                f"species.{report.species}: it does not diffuse where the fluid flows along {report.axis}, so that a crowd "
+                "on its way spreads as if D were |v| h / 2; give it a diffusion, or lower lattice.spacing"
+            )
+        elif report.excess > _MAX_EXCESS:
             spacing = problem.grid.spacing_um[AXES.index(report.axis)] * _PECLET_OF_MAX_EXCESS / report.peclet
             warnings.append(
                 f"species.{report.species}: with Pe = v h / D = {report.peclet:.3g} a voxel a crowd on its way spreads "

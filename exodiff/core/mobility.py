@@ -23,9 +23,10 @@ def hindrance(xp: Any, fibre_fraction: Any, diameter_um: Any, fibre_radius_um: A
 
     Obstruction S = exp(-0.84 f^1.09) with f = (1 + d / (2 r_f))^2 e, the volume fraction that fibres take from the
     sphere's centre; drag of the medium F = 1 / (1 + (r^2 / K)^(1/2) + r^2 / (3 K)) with r = d / 2 and the permeability
-    K = 3 r_f^2 (-ln e - 0.931) / (20 e), which ends at e = 0.394: there and beyond nothing moves. The product was tested
-    in agarose on spheres of radius 2.1 to 6.2 nm at e = 0.04 to 0.07, with measured K (E. M. Johnson, D. A. Berk,
-    R. K. Jain, W. M. Deen, Biophys. J. 70, 1017, 1996); for vesicles it extrapolates, and they deform.
+    K = 3 r_f^2 (-ln e - 0.931) / (20 e), which ends at e = 0.394: there and beyond nothing moves.
+
+    S F was tested in agarose on spheres of radius 2.1 to 6.2 nm at e = 0.04 to 0.07, with measured K (E. M. Johnson,
+    D. A. Berk, R. K. Jain, W. M. Deen, Biophys. J. 70, 1017, 1996); for vesicles it extrapolates, and they deform.
 
     Args:
         xp: the array library.
