@@ -19,7 +19,7 @@ from bench import leap_error
 from bench.rows import commit, print_row
 from bench.validation_figures import histograms, profiles
 from exodiff.viz.style import RC
-from tests.physics.checks import basics, continuum, counting, dsmts, fsp, pairs, transport, walkers
+from tests.physics.checks import basics, continuum, counting, dsmts, flow, fsp, pairs, transport, walkers
 from tests.physics.checks.check import Check
 from tests.physics.checks.leap_error import SCHEMES, applies, at_tolerance, error_table, orders
 from tests.physics.checks.leap_models import MODELS
@@ -30,6 +30,7 @@ GROUPS: tuple[tuple[str, Sequence[Check]], ...] = (
     ("Mechanisms alone", basics.CHECKS),
     ("Walkers on lattices", walkers.CHECKS),
     ("Diffusion, sources, walls", transport.CHECKS),
+    ("Flow", flow.CHECKS),
     ("Truths on grids and in the continuum", continuum.CHECKS),
     ("Counting statistics", counting.CHECKS),
     ("Pairs on lattices", pairs.checks("leap") + pairs.checks("exact")),
@@ -37,7 +38,6 @@ GROUPS: tuple[tuple[str, Sequence[Check]], ...] = (
 LATER = (
     "V3 with a spheroid, or a single cell, in a bath: needs values held by cell type or region inside the box",
     "V5 plasma, V8 antibody: need compartments and interventions",
-    "V6 advection: needs flow",
     "V7 release after GW4869, V9 published counts: need exosome populations",
     "continuous.json, sphere: needs an impermeable body with secretion on its surface",
 )

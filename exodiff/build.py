@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from exodiff.config import load as config_load
+from exodiff.config.flow import VelocityFile
 from exodiff.config.geometry import Place, Region, Shaped
 from exodiff.config.names import Namespace
 from exodiff.config.schema import Reaction, RunConfig
@@ -20,6 +22,7 @@ from exodiff.expand.interventions import interventions_of
 from exodiff.expand.reactions import all_reactions
 from exodiff.io.images import read_field, read_labels
 from exodiff.io.tables import read_cells_csv
+from exodiff.kernels.faces import MAX_DIVERGENCE, divergence
 from exodiff.kernels.random import fold, make_stream, site_id, to_unit_interval, voxel_index, words
 from exodiff.lattice import shapes
 from exodiff.lattice.grid import Grid, Wall
@@ -127,6 +130,7 @@ class _Builder:
             exit_limit=np.inf,
             hop_limit=np.inf,
             interventions=interventions,
+            flow=self._flow(),
         )
         step = None if config.run.time_step == "auto" else float(config.run.time_step)
         start = self._start(masks)
@@ -216,6 +220,26 @@ class _Builder:
                     result = Call("where", (inside, self._leaf(value, f"{key}.{region}"), result))
             return result
         return None if is_zero(given) else self._leaf(given, key)
+
+    def _flow(self) -> tuple[Expression, ...]:
+        """Velocity along x, y and z; that of a file becomes fields ``flow.field.x`` and so on."""
+        flow = self.config.flow
+        if flow is None:
+            return ()
+        if not isinstance(flow.velocity, VelocityFile):
+            components = zip(AXES, flow.components(), strict=True)
+            return tuple(v if is_zero(v) else self._leaf(v, f"flow.velocity.{axis}") for axis, v in components)
+        file, axes = flow.velocity.file, AXES[: self.grid.num_axes]
+        field = read_field(file, (len(axes), *self.grid.user_shape), "axis, x, y, z")
+        field = field.reshape(len(axes), *self.grid.shape).astype(np.float64)
+        check_divergence(field, self.grid, f"flow.velocity.file: {file}")
+        scale = self._leaf(flow.velocity.scale, "flow.velocity.scale")
+        result: list[Expression] = [Number(0.0)] * 3
+        for place, (axis, component) in enumerate(zip(axes, field, strict=True)):
+            if np.any(component):
+                self.fields[f"flow.field.{axis}"] = component
+                result[place] = Binary("*", scale, Name(f"flow.field.{axis}"))
+        return tuple(result)
 
     def _new_cells_know_their_content(self, channels: Sequence[Channel]) -> None:
         """The first content of new cells becomes parameters ``species.NAME.initial.TYPE``."""
@@ -319,6 +343,23 @@ def make_grid(config: RunConfig) -> Grid:
         (faces[f"{axis}_low"].kind, faces[f"{axis}_high"].kind) for axis in AXES
     )
     return Grid(lattice.grid_shape, lattice.spacing_um, lattice.fluid_fraction, walls, len(lattice.shape))
+
+
+def check_divergence(velocities_um_per_s: np.ndarray, grid: Grid, where: str) -> None:
+    """Refuse a flow that makes or loses fluid: molecules would gather or thin out where nothing holds them.
+
+    Velocities at the centres of the voxels, (axes, x, y, z).
+    """
+    gain, fastest = (np.asarray(a) for a in divergence(jnp.asarray(velocities_um_per_s, jnp.float32), grid))
+    voxel = np.unravel_index(int(np.abs(gain).argmax()), gain.shape)
+    worst, limit = float(gain[voxel]), MAX_DIVERGENCE * float(fastest)
+    if abs(worst) > limit:
+        raise ConfigError(
+            where,
+            f"voxel {[int(i) for i in voxel[: grid.num_axes]]} {'makes' if worst > 0 else 'loses'} {abs(worst):.3g} of "
+            f"its fluid a second, the limit is {limit:.3g} ({100 * MAX_DIVERGENCE:g} % of the largest |v| / h); "
+            "give a flow without divergence, and none through reflecting walls",
+        )
 
 
 def region_mask(shape: Shaped, grid: Grid, where: str) -> np.ndarray:  # noqa: PLR0911  (one return a shape)

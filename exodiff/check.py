@@ -8,8 +8,10 @@ from jax import Array
 
 from exodiff.build import ConfiguredModel
 from exodiff.config.schema import RunConfig
+from exodiff.core.axes import AXES
 from exodiff.core.expressions import names, to_text
 from exodiff.kernels.diffusion import AUTO_HOPS_PER_STEP, MAX_HOPS_PER_STEP
+from exodiff.kernels.faces import fluid_velocity, largest_peclet, spreading_excess
 from exodiff.kernels.rates import Voxels, rate_factor
 from exodiff.model.network import NewCell
 from exodiff.observe import current_inputs
@@ -23,6 +25,9 @@ from exodiff.stepsize import (
     exits_by_species,
     step_bounds,
 )
+
+_MAX_EXCESS = 1.25  # of transient spreading, from which check warns
+_PECLET_OF_MAX_EXCESS = 1.776
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,24 @@ class InterventionReport:
 
 
 @dataclass(frozen=True)
+class FlowReport:
+    """How a flow carries one species at time zero.
+
+    Attributes:
+        species: its name.
+        axis: along which the flow is strongest against diffusion.
+        peclet: largest |v| h / D at a face.
+        excess: spread of a crowd over that of the continuum, (Pe / 2) coth(Pe / 2).
+
+    """
+
+    species: str
+    axis: str
+    peclet: float
+    excess: float
+
+
+@dataclass(frozen=True)
 class CheckReport:
     """All that ``exodiff check`` tells."""
 
@@ -77,6 +100,7 @@ class CheckReport:
     engine: str
     species: tuple[SpeciesReport, ...]
     reactions: tuple[ReactionReport, ...]
+    flow: tuple[FlowReport, ...]
     interventions: tuple[InterventionReport, ...]
     auto_bounds: tuple[Bound, ...]
     fixed_bounds: tuple[Bound, ...]
@@ -101,6 +125,8 @@ def check_model(model: ConfiguredModel) -> CheckReport:
         automatic = step_bounds(problem, looked_at, model.tolerance, AUTO_HOPS_PER_STEP)
         fixed = step_bounds(problem, looked_at, MAX_EXIT_PROBABILITY, MAX_HOPS_PER_STEP)
         reactions = _reactions(voxels)
+        flow = _flow(voxels, inputs)
+        blocked = _blocked(problem, inputs)
     run = model.config.run
     schedule = make_schedule(run.duration_s, run.observe_every_s, run.snapshot_every_s, problem)
     return CheckReport(
@@ -110,6 +136,7 @@ def check_model(model: ConfiguredModel) -> CheckReport:
         engine=problem.engine,
         species=species,
         reactions=reactions,
+        flow=flow,
         interventions=tuple(_intervention(i) for i in problem.interventions),
         auto_bounds=tuple(automatic),
         fixed_bounds=tuple(fixed),
@@ -120,6 +147,8 @@ def check_model(model: ConfiguredModel) -> CheckReport:
             *model.warnings,
             *_warnings(problem, species),
             *_killers(problem),
+            *_smeared(problem, flow),
+            *blocked,
             *_unused_parameters(problem, model.config),
             *_late(problem, run.duration_s),
         ),
@@ -156,6 +185,58 @@ def _reactions(voxels: Voxels) -> tuple[ReactionReport, ...]:
         now = _span(rate_factor(voxels, channel), voxels.problem)
         reports.append(ReactionReport(channel.name, channel.equation, to_text(channel.rate), draw, now))
     return tuple(reports)
+
+
+def _flow(voxels: Voxels, inputs: Inputs) -> tuple[FlowReport, ...]:
+    problem, found = voxels.problem, []
+    for place, diffusivity in diffusivities(problem, inputs, voxels).items():
+        numbers = [
+            (float(largest_peclet(diffusivity, v, problem.grid, axis)), AXES[axis])
+            for axis in range(3)
+            if problem.grid.can_hop(axis) and (v := fluid_velocity(problem, inputs, axis)) is not None
+        ]
+        if numbers:
+            peclet, axis = max(numbers)
+            excess = float(spreading_excess(jnp.asarray(peclet)))
+            found.append(FlowReport(problem.network.species[place], axis, peclet, excess))
+    return tuple(found)
+
+
+def _smeared(problem: Problem, flow: tuple[FlowReport, ...]) -> list[str]:
+    """Warnings of flows that spread a crowd much faster than diffusion does."""
+    warnings = []
+    for report in flow:
+        if np.isinf(report.peclet):
+            warnings.append(
+                f"species.{report.species}: it does not diffuse where the fluid flows along {report.axis}; a crowd "
+                "on its way spreads as if D were |v| h / 2; give it a diffusion, or lower lattice.spacing"
+            )
+        elif report.excess > _MAX_EXCESS:
+            spacing = problem.grid.spacing_um[AXES.index(report.axis)] * _PECLET_OF_MAX_EXCESS / report.peclet
+            warnings.append(
+                f"species.{report.species}: with Pe = v h / D = {report.peclet:.3g} a voxel a crowd on its way spreads "
+                f"{report.excess:.3g} times as fast as in the continuum (steady profiles keep their shape); "
+                f"a lattice.spacing of {spacing:.3g} um brings that to {_MAX_EXCESS:g}"
+            )
+    return warnings
+
+
+def _blocked(problem: Problem, inputs: Inputs) -> list[str]:
+    """Warnings of walls that a uniform flow runs into; a flow from a file has been refused there."""
+    warnings = []
+    for axis, name in enumerate(AXES):
+        v = fluid_velocity(problem, inputs, axis)
+        walls = [
+            f"{name}_{side}"
+            for side, wall in zip(("low", "high"), problem.grid.walls[axis], strict=True)
+            if wall == "reflecting"
+        ]
+        if v is not None and jnp.ndim(v) == 0 and float(v) != 0 and walls:
+            warnings.append(
+                f"flow.velocity.{name}: {' and '.join(walls)} let no molecule through, so that what the fluid carries "
+                "gathers there, or is not renewed; make the axis periodic, absorbing or fixed if that is not meant"
+            )
+    return warnings
 
 
 def _intervention(intervention: Intervention) -> InterventionReport:
@@ -229,6 +310,7 @@ def _unused_parameters(problem: Problem, config: RunConfig) -> tuple[str, ...]:
         *(a for c in network.channels for product in c.bursts for a in product.burst.arguments),
         *(wall.concentration for wall in problem.walls),
         *(mean for _, mean in problem.random_start),
+        *problem.flow,
         *(q.of if isinstance(q, Profile | Histogram) else q for q in quantities),
         *(a.value for i in problem.interventions for a in i.assignments),
         *(i.when for i in problem.interventions if i.when is not None),

@@ -9,13 +9,12 @@ import numpy as np
 from exodiff.core.errors import SimulationError
 from exodiff.core.health import ADVICE, Health
 from exodiff.growth import growth_rate
-from exodiff.kernels.diffusion import largest_hops
 from exodiff.kernels.rates import Voxels, propensity, rate_factor
 from exodiff.model.network import DrawKind
 from exodiff.observe import current_inputs
 from exodiff.problem import Inputs, Problem
 from exodiff.state import State
-from exodiff.stepsize import diffusivities, exits_by_species
+from exodiff.stepsize import diffusivities, exits_by_species, hops_by_species
 
 
 def raise_if_stopped(
@@ -78,12 +77,12 @@ def _too_fast(voxels: Voxels) -> str:
     fastest = max((rate.max() for rate in exits.values()), default=0.0)
     growth = float(growth_rate(voxels))
     hops = {
-        network.species[s]: float(largest_hops(d, problem.grid)) * problem.exit_limit / problem.hop_limit
-        for s, d in diffusivities(problem, voxels.inputs, voxels).items()
+        network.species[s]: float(rate) * problem.exit_limit / problem.hop_limit
+        for s, rate in hops_by_species(problem, voxels.inputs, voxels).items()
     }
     mover = max(hops, key=lambda name: hops[name], default="")
     if mover and hops[mover] > max(fastest, growth):
-        return f"the diffusivity of {mover} is too large for the step"
+        return f"{mover} diffuses or drifts too fast for the step"
     if growth > fastest:
         return f"species that make each other grow at {growth:.3g} /s"
     return _largest(problem, exits, "{what} in voxel {voxel} has grown to {value:.3g} /s")

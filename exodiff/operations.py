@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from exodiff.core.axes import AXES
-from exodiff.core.expressions import names
+from exodiff.core.expressions import is_zero, names
 from exodiff.model.network import Channel, DrawKind, NewCell
 from exodiff.problem import FixedWall, Problem
 
@@ -33,7 +33,7 @@ class Operation:
     def kind(self, problem: Problem) -> str:
         """How its events are drawn; operations of one kind share a compiled draw, all but the modulated ones."""
         if self.hop is not None:
-            return EVEN_HOP if is_even(problem, self.hop[0]) else HOP
+            return EVEN_HOP if is_even(problem, *self.hop) else HOP
         return DrawKind.POISSON.value if self.channel is None else self.channel.kind.value
 
 
@@ -66,9 +66,10 @@ def backward_order(problem: Problem) -> tuple[int, ...]:
     return tuple(place for group in reversed(groups) for place in group)
 
 
-def is_even(problem: Problem, species: int) -> bool:
-    """Whether a species hops by the same law in every voxel: one diffusivity, and no wall is open."""
+def is_even(problem: Problem, species: int, axis: int) -> bool:
+    """Whether a species hops by the same law in every voxel, both ways: one diffusivity, no flow, no wall is open."""
     expression = problem.network.diffusivity[species]
     assert expression is not None
     in_field = species in problem.field_diffusion or any(n.startswith("region.") for n in names(expression))
-    return not in_field and not any(problem.grid.is_open(axis) for axis in range(3))
+    flows = bool(problem.flow) and not is_zero(problem.flow[axis])
+    return not (in_field or flows) and not any(problem.grid.is_open(a) for a in range(3))

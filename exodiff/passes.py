@@ -17,7 +17,17 @@ from jax import Array, lax
 from exodiff.core.arrays import COUNT_DTYPE, Bits, Mask, Number, Real
 from exodiff.kernels import totals
 from exodiff.kernels.cell_events import make_cells, move_cells
-from exodiff.kernels.diffusion import even_hop_flows, hop_flows, hop_rates, injection, net_gain, transition
+from exodiff.kernels.diffusion import (
+    Transition,
+    entry_rate,
+    even_hop_flows,
+    hop_flows,
+    hop_rates,
+    injection,
+    net_gain,
+    transition,
+)
+from exodiff.kernels.faces import fluid_velocity
 from exodiff.kernels.policies import Policy
 from exodiff.kernels.random import Stream, fold, site_id
 from exodiff.kernels.rates import Voxels
@@ -203,9 +213,12 @@ def inputs_of(step: Step, counts: Array, operation: Operation) -> DrawInputs:
         return DrawInputs(counts[species], nothing, jnp.broadcast_to(_diffusivity(step, counts, species), grid.shape))
     wall = operation.wall
     assert wall is not None
-    rates = hop_rates(_diffusivity(step, counts, wall.species), grid, wall.axis)
+    diffusivity = _diffusivity(step, counts, wall.species)
+    velocity = fluid_velocity(step.problem, step.inputs, wall.axis)
+    rates = hop_rates(diffusivity, grid, wall.axis, velocity)
+    entry = entry_rate(rates, diffusivity, grid, wall.axis, wall.side, velocity)
     outside = step.voxels(counts).evaluate(wall.concentration) * grid.fluid_volume_um3
-    entering = injection(rates, outside, step.dt_s, grid, wall.axis, wall.side)
+    entering = injection(rates, entry, outside, step.dt_s, grid, wall.axis, wall.side)
     return DrawInputs(nothing, nothing, jnp.broadcast_to(entering, grid.shape))
 
 
@@ -256,9 +269,15 @@ def hop_gain(step: Step, stream: Stream, inputs: DrawInputs, axis: Place, *, eve
         hops = inputs.real.reshape(-1)[0] * step.dt_s * per_area[axis]
         flows = even_hop_flows(step.policy, stream, step.places, inputs.first, hops)
     else:
-        laws = [lambda d, a=a: transition(hop_rates(d, grid, a), step.dt_s, grid, a) for a in axes]
+        laws = [lambda d, a=a: _hop_law(step, d, a) for a in axes]
         flows = hop_flows(step.policy, stream, step.places, inputs.first, _choose(which, laws, inputs.real))
     return _choose(which, [lambda f, a=a: net_gain(f, grid, a) for a in axes], flows)
+
+
+def _hop_law(step: Step, diffusivity: Real, axis: int) -> Transition:
+    grid = step.problem.grid
+    velocity = fluid_velocity(step.problem, step.inputs, axis)
+    return transition(hop_rates(diffusivity, grid, axis, velocity), step.dt_s, grid, axis)
 
 
 def _wipe_cells(step: Step, counts: Array, deaths: Number, kills: Mask | bool) -> Array:

@@ -120,6 +120,8 @@ class Problem:
         exit_limit: largest exit rate times step before a step is cut into substeps.
         hop_limit: largest D dt / h^2 before a step is cut into substeps.
         interventions: in the order in which they act when they fall on one time.
+        flow: velocity of the fluid along x, y and z, um/s, of parameters and the fields ``flow.field.x`` ... of
+            ``Inputs``; empty without flow.
 
     """
 
@@ -137,6 +139,7 @@ class Problem:
     exit_limit: float
     hop_limit: float
     interventions: tuple[Intervention, ...] = ()
+    flow: tuple[Expression, ...] = ()
 
     @property
     def scheduled(self) -> tuple[Intervention, ...]:
@@ -160,7 +163,8 @@ class Inputs(NamedTuple):
 
     Attributes:
         parameters: scalars (or arrays that broadcast on the lattice), internal units.
-        fields: region masks ``region.NAME`` and diffusivities ``diffusion.SPECIES``, each (x, y, z).
+        fields: region masks ``region.NAME``, diffusivities ``diffusion.SPECIES`` and velocities ``flow.field.x`` ...,
+            each (x, y, z).
 
     """
 
@@ -175,7 +179,7 @@ class Model:
     Attributes:
         problem: the static structure.
         parameters: default value of each parameter, internal units (um, s, molecules).
-        fields: region masks and diffusivities on the lattice.
+        fields: region masks, diffusivities and velocities on the lattice.
         start: the state at time zero before its random part, (species, x, y, z).
         time_step_s: the fixed step, or None for the automatic one.
         tolerance: largest exit probability of a molecule in an automatic step.

@@ -24,6 +24,11 @@ def render(report: "CheckReport", config: RunConfig, console: Console) -> None:
     console.print(f"{config.title or 'untitled'}: {shape} voxels of {spacing} um, engine {report.engine}")
     console.print(_species_table(report))
     console.print(_reaction_table(report))
+    for flow in report.flow:
+        console.print(
+            f"flow: {flow.species} has Pe = v h / D = {flow.peclet:.3g} a voxel along {flow.axis}; a crowd on its way "
+            f"spreads {flow.excess:.3g} times as fast as in the continuum"
+        )
     if report.interventions:
         console.print(_intervention_table(report))
     if report.engine == "exact":

@@ -15,6 +15,7 @@ from exodiff.core.expressions import Expression
 from exodiff.core.health import Health
 from exodiff.growth import growth_rate
 from exodiff.kernels.diffusion import AUTO_HOPS_PER_STEP, MAX_HOPS_PER_STEP, largest_hops
+from exodiff.kernels.faces import fluid_velocity
 from exodiff.kernels.rates import Voxels, event_factor, exit_rate, propensity, rate_factor
 from exodiff.model.network import Channel, DrawKind, NewCell
 from exodiff.problem import Inputs, Problem
@@ -93,12 +94,19 @@ def diffusivities(problem: Problem, inputs: Inputs, voxels: Voxels) -> dict[int,
     return result
 
 
+def hops_by_species(problem: Problem, inputs: Inputs, voxels: Voxels) -> dict[int, Real]:
+    """Largest r of a step of one second, of each free species that moves."""
+    grid = problem.grid
+    x, y, z = (fluid_velocity(problem, inputs, axis) if grid.can_hop(axis) else None for axis in range(3))
+    return {s: largest_hops(d, grid, (x, y, z)) for s, d in diffusivities(problem, inputs, voxels).items()}
+
+
 def exit_and_hop_rates(problem: Problem, inputs: Inputs, counts: Array, time_s: Real) -> Limits:
     """The bounds on the next step, from the exact maximum over the lattice."""
     voxels = Voxels(problem, inputs, counts, time_s)
     exits = [jnp.max(rate) for rate in exits_by_species(voxels).values()]
     spread = diffusivities(problem, inputs, voxels).values()
-    hops = [largest_hops(d, problem.grid) / problem.hop_limit for d in spread]
+    hops = [rate / problem.hop_limit for rate in hops_by_species(problem, inputs, voxels).values()]
     zero = jnp.zeros((), problem.precision)
     exit_per_s = jnp.max(jnp.stack([zero, growth_rate(voxels), *exits]))
     rates = [*(rate_factor(voxels, c) for c in problem.network.channels), *spread]
@@ -147,8 +155,8 @@ def _bounds_now(problem: Problem, inputs: Inputs, counts: Array, tolerance: floa
     growth = float(growth_rate(voxels))
     if growth > 0:
         bounds.append(Bound(float(longest / growth), "growth by feedback between species"))
-    for species, diffusivity in diffusivities(problem, inputs, voxels).items():
-        fastest = float(largest_hops(diffusivity, problem.grid))
+    for species, rate in hops_by_species(problem, inputs, voxels).items():
+        fastest = float(rate)
         if fastest > 0:
             bounds.append(Bound(hops / fastest, f"the hop limit of species.{problem.network.species[species]}"))
     return bounds

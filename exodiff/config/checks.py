@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 
 from exodiff.config.fields import EXAMPLES
+from exodiff.config.flow_checks import check_flow
 from exodiff.config.intervention_checks import check_interventions
 from exodiff.config.names import Namespace, gather, reaction_path
 from exodiff.config.place_checks import check_places, check_regions
@@ -40,6 +41,7 @@ def check(config: RunConfig) -> list[ConfigError]:
         checker.lattice(),
         checker.cells(),
         checker.species(),
+        check_flow(config, names_of),
         checker.reactions(),
         check_places(config, names_of),
         check_regions(config),

@@ -31,6 +31,7 @@ from exodiff.core.dimensions import (
     PER_TIME,
     PER_VOLUME,
     TIME,
+    VELOCITY,
     Dimension,
 )
 from exodiff.core.errors import ConfigError
@@ -44,6 +45,7 @@ EXAMPLES: dict[Dimension, str] = {
     PER_TIME: '"3 /h"',
     PER_VOLUME: '"1e9 /mL"',
     DIFFUSIVITY: '"1.3 um^2/s"',
+    VELOCITY: '"0.1 um/s"',
     DIMENSIONLESS: "20",
 }
 
@@ -189,13 +191,15 @@ def _quantity(expected: Dimension, *, is_positive: bool = False) -> Any:
     return read
 
 
-def read_expression(value: Any, expected: Dimension | None, forms: frozenset[str]) -> Expression:
-    """Read a number, quantity or expression; a number or quantity must not be negative."""
+def read_expression(
+    value: Any, expected: Dimension | None, forms: frozenset[str], *, is_signed: bool = False
+) -> Expression:
+    """Read a number, quantity or expression; a number or quantity must not be negative unless ``is_signed``."""
     if isinstance(value, Expression):
         return value
     number = read_number(value, expected, expected or DIMENSIONLESS)
     if number is not None:
-        if number.value < 0:
+        if number.value < 0 and not is_signed:
             raise problem(f"{shown(value)} is negative; give 0 or more")
         return number
     if not isinstance(value, str):
@@ -203,8 +207,10 @@ def read_expression(value: Any, expected: Dimension | None, forms: frozenset[str
     return _told(lambda text, where: parse(text, where, forms=forms), value)
 
 
-def _expression(expected: Dimension | None, forms: frozenset[str] = NO_FORMS) -> PlainValidator:
-    return PlainValidator(lambda value: read_expression(value, expected, forms))
+def _expression(
+    expected: Dimension | None, forms: frozenset[str] = NO_FORMS, *, is_signed: bool = False
+) -> PlainValidator:
+    return PlainValidator(lambda value: read_expression(value, expected, forms, is_signed=is_signed))
 
 
 def _existing_file(value: Any, info: ValidationInfo) -> Path:
@@ -257,6 +263,8 @@ TimeStep = Annotated[
 ]
 
 DiffusivityExpression = Annotated[Expression, _expression(DIFFUSIVITY), _AS_TEXT]
+VelocityExpression = Annotated[Expression, _expression(VELOCITY, is_signed=True), _AS_TEXT]
+RatioExpression = Annotated[Expression, _expression(DIMENSIONLESS, is_signed=True), _AS_TEXT]
 PerTimeExpression = Annotated[Expression, _expression(PER_TIME), _AS_TEXT]
 TimeExpression = Annotated[Expression, _expression(TIME), _AS_TEXT]
 DensityExpression = Annotated[Expression, _expression(PER_VOLUME), _AS_TEXT]

@@ -25,6 +25,7 @@ from exodiff.config.fields import (
     problem,
     shown,
 )
+from exodiff.config.flow import Flow
 from exodiff.config.geometry import Place, Region
 from exodiff.config.interventions import Intervention
 from exodiff.config.lattice import LatticeSettings
@@ -168,9 +169,7 @@ def _schema(value: Any) -> int:
 class RunConfig(Table):
     """A whole model file."""
 
-    not_yet: ClassVar[frozenset[str]] = frozenset(
-        {"exosomes", "cargo", "tags", "compartments", "vessels", "flow", "fit"}
-    )
+    not_yet: ClassVar[frozenset[str]] = frozenset({"exosomes", "cargo", "tags", "compartments", "vessels", "fit"})
     schema_: Annotated[int, BeforeValidator(_schema)] = Field(alias="schema")
     title: Text = ""
     run: RunSettings
@@ -178,6 +177,7 @@ class RunConfig(Table):
     parameters: dict[Text, ParameterEntry] = Field(default_factory=dict)
     cells: dict[Text, CellType] = Field(default_factory=dict)
     species: dict[Text, Species] = Field(default_factory=dict)
+    flow: Flow | None = None
     reactions: tuple[Reaction, ...] = ()
     place: tuple[Place, ...] = ()
     regions: dict[Text, Region] = Field(default_factory=dict)

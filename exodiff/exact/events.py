@@ -2,8 +2,8 @@
 
 An event takes place in one voxel, or goes through one of its faces: a hop, a cell that moves, a daughter cell. Each
 face is an event of its own, so that an event needs no further choice. The rates are those of the lattice master
-equation: D / h^2 through an inner face, 2 D / h^2 through an absorbing or fixed wall (half a voxel away), and through
-a fixed wall as much comes in as would leave at the wall's concentration.
+equation: D / h^2 through an inner face, 2 D / h^2 through an absorbing or fixed wall (half a voxel away), fitted where
+the fluid flows; through a fixed wall as much comes in as would leave at the wall's concentration, without flow.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,8 @@ from jax import Array
 from exodiff.core.arrays import COUNT_DTYPE, Real
 from exodiff.core.expressions import Call, Expression, names, walk
 from exodiff.kernels.cells import faces_of
-from exodiff.kernels.diffusion import at_wall, hop_rates
+from exodiff.kernels.diffusion import HopRates, entry_rate, hop_rates
+from exodiff.kernels.faces import at_wall, fluid_velocity
 from exodiff.kernels.neighbours import seen_from
 from exodiff.kernels.rates import Voxels, propensity
 from exodiff.model.network import Channel, NewCell
@@ -80,22 +81,29 @@ def constant_rates(problem: Problem, inputs: Inputs) -> Array:
     nothing = jnp.zeros((len(network.species), *grid.shape), COUNT_DTYPE)
     voxels = Voxels(problem, inputs, nothing, jnp.zeros((), real))
 
-    def hop_rate(species: int, face: Face) -> Real:
+    def diffusivity(species: int) -> Real:
         expression = network.diffusivity[species]
         assert expression is not None
         field = inputs.fields.get(f"diffusion.{network.species[species]}")
-        rates = hop_rates(voxels.evaluate(expression) if field is None else field, grid, face[0])
-        return rates.up if face[1] > 0 else rates.down
+        return voxels.evaluate(expression) if field is None else field
+
+    def hops(species: int, axis: int) -> HopRates:
+        return hop_rates(diffusivity(species), grid, axis, fluid_velocity(problem, inputs, axis))
+
+    def enters(wall: FixedWall) -> Real:
+        velocity = fluid_velocity(problem, inputs, wall.axis)
+        leaving = hops(wall.species, wall.axis)
+        return entry_rate(leaving, diffusivity(wall.species), grid, wall.axis, wall.side, velocity)
 
     rows = []
     for event in events_of(problem):
         if event.hopper is not None and event.face is not None:
-            rate = hop_rate(event.hopper, event.face)
+            down, up = hops(event.hopper, event.face[0])
+            rate = up if event.face[1] > 0 else down
         elif event.wall is not None:
             wall = event.wall
-            through = hop_rate(wall.species, (wall.axis, 1 if wall.side else -1))
             outside = voxels.evaluate(wall.concentration) * grid.fluid_volume_um3
-            rate = jnp.where(at_wall(grid, wall.axis, wall.side), through * outside, 0.0)
+            rate = jnp.where(at_wall(grid, wall.axis, wall.side), enters(wall) * outside, 0.0)
         elif event.mover is not None and event.face is not None:
             motility = network.motility[event.mover - network.first_type]
             assert motility is not None

@@ -41,7 +41,7 @@ def read_labels(path: Path) -> np.ndarray:
     return labels.reshape(labels.shape + (1,) * (3 - labels.ndim))
 
 
-def read_field(path: Path, shape: Sequence[int]) -> np.ndarray:
+def read_field(path: Path, shape: Sequence[int], order: str = "x, y, z") -> np.ndarray:
     """Reads a ``.npy`` file of finite numbers and returns it with the given shape; trailing axes of one may be missing.
 
     Raises:
@@ -52,7 +52,7 @@ def read_field(path: Path, shape: Sequence[int]) -> np.ndarray:
         raise ConfigError(str(path), "is not a field; allowed is a .npy file")
     values = _read_npy(path, "biuf")
     if _without_trailing_ones(values.shape) != _without_trailing_ones(shape):
-        raise ConfigError(str(path), f"has shape {values.shape}; needed is {tuple(shape)}, in the order x, y, z")
+        raise ConfigError(str(path), f"has shape {values.shape}; needed is {tuple(shape)}, in the order {order}")
     is_finite = np.isfinite(values)
     if not is_finite.all():
         index = [int(i) for i in np.unravel_index(int(np.argmin(is_finite)), values.shape)]

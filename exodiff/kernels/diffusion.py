@@ -6,14 +6,21 @@ box commute, so splitting by axis is exact there. All transition probabilities a
 
 An absorbing or fixed wall has its value on the wall's face, half a voxel away: hop rate 2 D / h^2. Rates across faces
 between unlike voxels use the harmonic mean of D (S. V. Patankar, "Numerical Heat Transfer and Fluid Flow", 1980).
+
+Where the fluid flows, the rates up and down differ (:mod:`exodiff.kernels.faces`), and r is half their sum across a
+face, or half the rate out through an open wall. A hop to the next voxel, out of i through a face to j, has the
+probability w_ij dt (1 - (w_i + w_j) dt / 2), w_i all that leaves i along the axis. Of the four rates in w_i + w_j two
+belong to the face between and two to the faces behind, so w_i + w_j <= 6 r / dt <= 2 / dt for r <= 1/3, whatever the
+flow.
 """
 
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import lax
 
 from exodiff.core.arrays import Bits, Number, Real
+from exodiff.kernels.faces import at_wall, crossing_speed, face_diffusivity, face_velocity
 from exodiff.kernels.neighbours import seen_from, shift
 from exodiff.kernels.policies import Policy
 from exodiff.kernels.random import Stream
@@ -46,32 +53,54 @@ class Transition(NamedTuple):
     far_down: Real
 
 
-def hop_rates(diffusivity_um2_per_s: Real, grid: Grid, axis: int) -> HopRates:
+def hop_rates(diffusivity_um2_per_s: Real, grid: Grid, axis: int, velocity_um_per_s: Real | None = None) -> HopRates:
     """Hop rates along an axis, with the walls built in.
 
-    For one diffusivity, one value for each place along the axis, e.g. (x, 1, 1); for a field of them, (x, y, z).
+    For one diffusivity (and velocity), one value for each place along the axis, e.g. (x, 1, 1); for a field of them,
+    (x, y, z).
     """
-    along = tuple(n if a == axis else 1 for a, n in enumerate(grid.shape))
-    d = jnp.broadcast_to(diffusivity_um2_per_s, grid.shape if jnp.ndim(diffusivity_um2_per_s) else along)
-    per_area = 1.0 / grid.spacing_um[axis] ** 2
+    d, v = _along(diffusivity_um2_per_s, velocity_um_per_s, grid, axis)
+    h = grid.spacing_um[axis]
     rates = []
     for side, step in enumerate((-1, 1)):
-        other = seen_from(d, grid, axis, step)
-        total = d + other
-        inner = 2.0 * d * other / jnp.where(total > 0, total, 1.0) * per_area
-        if not grid.is_periodic(axis):
-            wall = 2.0 * d * per_area if grid.walls[axis][side] in ("absorbing", "fixed") else jnp.zeros_like(d)
-            inner = jnp.where(at_wall(grid, axis, side), wall, inner)
-        rates.append(inner)
+        is_open = grid.walls[axis][side] in ("absorbing", "fixed")
+        inner = face_diffusivity(d, grid, axis, side)
+        if v is None:
+            inner = inner * (1.0 / h**2)
+            wall = 2.0 * d * (1.0 / h**2) if is_open else jnp.zeros_like(d)
+        else:
+            outwards = step * face_velocity(v, grid, axis, side)
+            inner = crossing_speed(inner, outwards, h) / h
+            wall = crossing_speed(d, outwards, 0.5 * h) / h if is_open else jnp.zeros_like(d)
+        rates.append(inner if grid.is_periodic(axis) else jnp.where(at_wall(grid, axis, side), wall, inner))
     return HopRates(*rates)
 
 
-def at_wall(grid: Grid, axis: int, side: int) -> Array:
-    """Mask of the voxels next to a wall (side 0 low, 1 high), broadcastable on the lattice."""
-    shape = [1, 1, 1]
-    shape[axis] = grid.shape[axis]
-    place = jnp.arange(grid.shape[axis]).reshape(shape)
-    return place == (grid.shape[axis] - 1 if side else 0)
+def _along(d: Real, v: Real | None, grid: Grid, axis: int) -> tuple[Real, Real | None]:
+    """Diffusivity and velocity as fields, or by their place along the axis if neither is one."""
+    is_field = jnp.ndim(d) or jnp.ndim(v) if v is not None else jnp.ndim(d)
+    shape = grid.shape if is_field else tuple(n if a == axis else 1 for a, n in enumerate(grid.shape))
+    return jnp.broadcast_to(d, shape), None if v is None else jnp.broadcast_to(v, shape)
+
+
+def entry_rate(
+    rates: HopRates,
+    diffusivity_um2_per_s: Real,
+    grid: Grid,
+    axis: int,
+    side: int,
+    velocity_um_per_s: Real | None = None,
+) -> Real:
+    """Molecules that enter through an open wall a second, for each that a voxel at the wall's concentration would hold.
+
+    Only the values next to the wall have a meaning. Without flow as many enter as leave; ``rates`` are then returned.
+    """
+    d, v = _along(diffusivity_um2_per_s, velocity_um_per_s, grid, axis)
+    if v is None:
+        return rates.up if side else rates.down
+    h = grid.spacing_um[axis]
+    inwards = (-1 if side else 1) * face_velocity(v, grid, axis, side)
+    return crossing_speed(d, inwards, 0.5 * h) / h
 
 
 def transition(rates: HopRates, dt_s: Real, grid: Grid, axis: int) -> Transition:
@@ -151,11 +180,12 @@ def _add_at(array: Number, axis: int, place: int, plane: Number) -> Number:
     return lax.dynamic_update_slice(array, old + plane, start)
 
 
-def injection(rates: HopRates, outside: Real, dt_s: Real, grid: Grid, axis: int, side: int) -> Real:
+def injection(rates: HopRates, entry_per_s: Real, outside: Real, dt_s: Real, grid: Grid, axis: int, side: int) -> Real:
     """Mean number of molecules that enter through a fixed wall in one step and where they are at its end.
 
     Args:
         rates: hop rates of the species along the axis.
+        entry_per_s: from :func:`entry_rate`.
         outside: molecules that a voxel at the wall's concentration would hold.
         dt_s: the step.
         grid: the lattice.
@@ -167,7 +197,7 @@ def injection(rates: HopRates, outside: Real, dt_s: Real, grid: Grid, axis: int,
         concentration keeps it.
 
     """
-    through = (rates.up if side else rates.down) * dt_s
+    through = entry_per_s * dt_s
     entering = jnp.where(at_wall(grid, axis, side), through * outside, 0.0)
     inward = (rates.down if side else rates.up) * dt_s
     out = (rates.down + rates.up) * dt_s
@@ -175,7 +205,19 @@ def injection(rates: HopRates, outside: Real, dt_s: Real, grid: Grid, axis: int,
     return entering * (1.0 - 0.5 * out) + deeper
 
 
-def largest_hops(diffusivity_um2_per_s: Real, grid: Grid) -> Real:
-    """Largest D / h^2 over voxels and axes: times the step, the r that the step's limits speak of."""
+def largest_hops(
+    diffusivity_um2_per_s: Real, grid: Grid, velocities_um_per_s: tuple[Real | None, ...] = (None, None, None)
+) -> Real:
+    """Largest r of a step of one second: times the step, the r that the step's limits speak of.
+
+    D / h^2 along an axis without flow. With flow, half the sum of the rates up and down across a face, which is
+    D / h^2 (Pe/2) coth(Pe/2), and half the rate out through an open wall.
+    """
     axes = [axis for axis in range(3) if grid.can_hop(axis)]
-    return jnp.max(diffusivity_um2_per_s) * max((grid.spacing_um[a] ** -2 for a in axes), default=0.0)
+    still = [axis for axis in axes if velocities_um_per_s[axis] is None]
+    largest = jnp.max(diffusivity_um2_per_s) * max((grid.spacing_um[a] ** -2 for a in still), default=0.0)
+    for axis in (a for a in axes if a not in still):
+        down, up = hop_rates(diffusivity_um2_per_s, grid, axis, velocities_um_per_s[axis])
+        above, below = seen_from(down, grid, axis, 1), seen_from(up, grid, axis, -1)
+        largest = jnp.maximum(largest, 0.5 * jnp.maximum(jnp.max(up + above), jnp.max(down + below)))
+    return largest

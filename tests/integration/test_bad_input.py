@@ -27,7 +27,7 @@ def changed(**tables) -> dict:
     model = copy.deepcopy(MODEL)
     for key, value in tables.items():
         if isinstance(value, dict):
-            model[key] = {**model[key], **value}
+            model[key] = {**model.get(key, {}), **value}
         else:
             model[key] = value
     return model
@@ -122,6 +122,13 @@ BAD = {
         {**reaction(equation="EV ->", rate="k_release * k_release * t"), "run": {**MODEL["run"], "engine": "exact"}},
         r"reactions.odd: its rate depends on t.*not yet supported",
     ),
+    "flow in another unit": (changed(flow={"velocity": ["1 um^2/s", 0, 0]}), r"flow.velocity\[0\].*um/s is needed"),
+    "flow by a rate": (changed(flow={"velocity": ["k_release", 0, 0]}), r"flow.velocity.x.*1/s.*um/s is needed"),
+    "flow of two components": (changed(flow={"velocity": [1, 0]}), r"flow.velocity: 2 components.*x, y, z"),
+    "flow along no axis": (
+        {**changed(lattice={"shape": [8, 6]}, flow={"velocity": [0, 0, 1]}), "observables": {}},
+        r"flow.velocity.z.*an axis that the lattice does not have.*x, y",
+    ),
     "block of a later version": ({**MODEL, "vessels": {}}, r"vessels.*not yet supported"),
 }
 
@@ -151,7 +158,32 @@ def nan_field(tmp_path: Path) -> dict:
     return changed(species={"EV": {"initial": {"file": "start.npy"}}})
 
 
+def flow(tmp_path: Path, **velocity: float) -> dict:
+    """A uniform flow from a file, but for what is set: ``x`` along x, one voxel faster by ``jump``, or not a number."""
+    field = np.zeros((3, 8, 6, 4))
+    field[0] = velocity.get("x", 0.0)
+    field[0, 3, 2, 1] += velocity.get("jump", 0.0)
+    np.save(tmp_path / "v.npy", field)
+    return changed(lattice={"boundary": {"x": "periodic"}}, flow={"velocity": {"file": "v.npy"}})
+
+
+def flow_of_one_component(tmp_path: Path) -> dict:
+    np.save(tmp_path / "v.npy", np.zeros((8, 6, 4)))
+    return changed(flow={"velocity": {"file": "v.npy"}})
+
+
+def flow_into_a_wall(tmp_path: Path) -> dict:
+    return {**flow(tmp_path, x=1.0), "lattice": MODEL["lattice"]}
+
+
 FILES = {
+    "flow of one component": (flow_of_one_component, r"v.npy: has shape \(8, 6, 4\); needed is \(3, 8, 6, 4\)"),
+    "flow that is not a number": (lambda p: flow(p, x=1.0, jump=np.nan), r"v.npy: holds nan at \[0, 3, 2, 1\]"),
+    "flow with a source": (
+        lambda p: flow(p, x=1.0, jump=0.1),
+        r"flow.velocity.file: .*v.npy: voxel \[2, 2, 1\] makes 0.0025 .* the limit is 0.000525 \(1 %.*give a flow",
+    ),
+    "flow into a wall": (flow_into_a_wall, r"v.npy: voxel \[0, 0, 0\] makes 0.05 .*none through reflecting walls"),
     "cell outside": (lambda p: cells_csv(p, "x,y,z,type\n10,10,10,tumour\n500,10,10,tumour\n"), r"row 3.*outside"),
     "two cells in a voxel": (lambda p: cells_csv(p, "x,y,z,type\n10,10,10,tumour\n11,9,8,tumour\n"), r"rows 2 and 3"),
     "missing column": (lambda p: cells_csv(p, "x,y,type\n10,10,tumour\n"), r"cells.csv.*z"),

@@ -82,7 +82,7 @@ def test_the_replicate_that_is_named_is_explained_from_its_own_state():
     ("parameters", "told"),
     [
         ({"k": 1e6}, r"stopped at 0 s: the exit rate of A in voxel \[1\] has grown to 2e\+06 /s; .* run.time_step"),
-        ({"D": 1e6}, r"stopped at 0 s: the diffusivity of A is too large for the step; .* run.time_step"),
+        ({"D": 1e6}, r"stopped at 0 s: A diffuses or drifts too fast for the step; .* run.time_step"),
         ({"growth": 1e6}, r"stopped at 0 s: species that make each other grow at 1e\+06 /s; .* run.time_step"),
         ({"source": 4e10}, r"stopped at 0 s: feed makes 8e\+10 a second in voxel \[1\]; counts go up to 2\^31"),
         ({"D": -1.0}, r"stopped at 0 s: the diffusivity of A in voxel \[0\] is -1; no rate may be negative"),

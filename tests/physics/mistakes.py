@@ -13,13 +13,14 @@ from exodiff.kernels import cell_events, clocks, diffusion, draws, policies
 from exodiff.kernels.neighbours import seen_from
 from exodiff.lattice.grid import Grid
 from exodiff.model.network import DrawKind
-from tests.physics.checks import basics, continuum, counting, leap_error, leap_models, step_matrix, transport
+from tests.physics.checks import basics, continuum, counting, flow, leap_error, leap_models, step_matrix, transport
 
 
 def forget() -> None:
     """Forget everything that was compiled or kept before a mistake was planted or taken away."""
     jax.clear_caches()
-    for module in (operations, passes, basics, continuum, counting, leap_error, leap_models, step_matrix, transport):
+    checks = (basics, continuum, counting, flow, leap_error, leap_models, step_matrix, transport)
+    for module in (operations, passes, *checks):
         for value in vars(module).values():
             if hasattr(value, "cache_clear"):
                 value.cache_clear()
@@ -141,7 +142,8 @@ def never_backwards(patch):
 def arithmetic_face_mean(patch):
     """The mean of D across a face between unlike voxels."""
 
-    def rates(diffusivity, grid, axis):
+    def rates(diffusivity, grid, axis, velocity):
+        del velocity
         d = jnp.broadcast_to(diffusivity, grid.shape)
         found = []
         for side, step in enumerate((-1, 1)):
@@ -156,12 +158,33 @@ def wall_at_the_next_centre(patch):
     """D / h^2 through an absorbing wall in place of 2 D / h^2."""
     right = passes.hop_rates
 
-    def rates(diffusivity, grid, axis):
-        both = right(diffusivity, grid, axis)
+    def rates(*arguments):
+        both, (_, grid, axis, _) = right(*arguments), arguments
         walls = [diffusion.at_wall(grid, axis, side) for side in (0, 1)]
         return diffusion.HopRates(*(jnp.where(w, 0.5 * r, r) for r, w in zip(both, walls, strict=True)))
 
     patch.setattr(passes, "hop_rates", rates)
+
+
+def flow_backwards(patch):
+    """The velocity at a face with the other sign."""
+    right = diffusion.face_velocity
+    patch.setattr(diffusion, "face_velocity", lambda *arguments: -right(*arguments))
+
+
+def upwind_hops(patch):
+    """D / l and all that the flow carries, in place of the fitted rates: the mean moves as it should."""
+    patch.setattr(diffusion, "crossing_speed", lambda d, v, length: d / length + jnp.maximum(v, 0.0))
+
+
+def velocity_of_the_voxel(patch):
+    """The velocity at the centre in place of that at the face; walls as they are."""
+    right = diffusion.face_velocity
+
+    def wrong(v, grid, axis, side):
+        return jnp.where(diffusion.at_wall(grid, axis, side), right(v, grid, axis, side), v)
+
+    patch.setattr(diffusion, "face_velocity", wrong)
 
 
 def division_loses_a_molecule(patch):

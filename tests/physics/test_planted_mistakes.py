@@ -3,9 +3,9 @@
 import mistakes
 import pytest
 
-from tests.physics.checks import basics, continuum, counting, transport
+from tests.physics.checks import basics, continuum, counting, flow, transport
 
-CHECKS = {c.name: c for module in (basics, continuum, counting, transport) for c in module.CHECKS}
+CHECKS = {c.name: c for module in (basics, continuum, counting, flow, transport) for c in module.CHECKS}
 PLANTED = [
     (mistakes.pairs_as_squares, "pairs alone", "fast"),
     (mistakes.bits_shared_by_voxels, "closed box", "fast"),
@@ -22,6 +22,9 @@ PLANTED = [
     (mistakes.single_hops, "order, ring", ""),
     (mistakes.arithmetic_face_mean, "two media", ""),
     (mistakes.wall_at_the_next_centre, "absorbing interval", ""),
+    (mistakes.flow_backwards, "Boltzmann", ""),
+    (mistakes.upwind_hops, "V6 decay lengths", ""),
+    (mistakes.velocity_of_the_voxel, "flow, vortex, leap", ""),
     (mistakes.division_loses_a_molecule, "division", ""),
     (mistakes.hill_without_power, "Hill loss", ""),
     (mistakes.bursts_of_one_size, "V4b geometric bursts", ""),

@@ -17,6 +17,7 @@ from scipy import sparse, stats
 
 from exodiff.core.arrays import COUNT_DTYPE
 from exodiff.kernels.diffusion import hop_rates
+from exodiff.kernels.faces import fluid_velocity
 from exodiff.kernels.rates import Voxels, propensity
 from exodiff.model.network import Product
 from exodiff.problem import Inputs, Model, Problem
@@ -227,7 +228,8 @@ def hop_generator(space: Space) -> sparse.csr_array:
             assert expression is not None
             with precision_context(space.problem.precision):
                 diffusivity = space.voxels(space.counts[0]).evaluate(expression)
-                both = hop_rates(diffusivity, grid, axis)
+                velocity = fluid_velocity(space.problem, space.inputs, axis)
+                both = hop_rates(diffusivity, grid, axis, velocity)
             for rates, step in zip(both, (-1, 1), strict=True):
                 rate = np.broadcast_to(np.asarray(rates), grid.shape).ravel()
                 neighbour = np.roll(places, -step, axis).ravel()
