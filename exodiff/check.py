@@ -208,8 +208,8 @@ def _smeared(problem: Problem, flow: tuple[FlowReport, ...]) -> list[str]:
     for report in flow:
         if np.isinf(report.peclet):
             warnings.append(
-                f"species.{report.species}: it does not diffuse where the fluid flows along {report.axis}; a crowd "
-                "on its way spreads as if D were |v| h / 2; give it a diffusion, or lower lattice.spacing"
+                f"species.{report.species}: it does not diffuse where the fluid flows along {report.axis}, so that a "
+                "crowd on its way spreads as if D were |v| h / 2; give it a diffusion, or lower lattice.spacing"
             )
         elif report.excess > _MAX_EXCESS:
             spacing = problem.grid.spacing_um[AXES.index(report.axis)] * _PECLET_OF_MAX_EXCESS / report.peclet

@@ -7,6 +7,7 @@ from models import counts, make_model, simulate
 from scipy.linalg import expm
 
 import exodiff as ex
+from exodiff.check import check_model
 from exodiff.kernels.diffusion import MAX_HOPS_PER_STEP, HopRates, hop_flows, net_gain, transition
 from exodiff.kernels.policies import Mean
 from exodiff.kernels.random import make_stream, voxel_index
@@ -138,3 +139,25 @@ def test_the_automatic_step_and_the_limit_look_at_the_flow():
     assert bound(3.0, time_step=0.99 * longest) == pytest.approx(0.99 * longest)
     with pytest.raises(ex.ConfigError, match=r"exceeds .* the hop limit of species\.W"):
         bound(3.0, time_step=1.01 * longest)
+
+
+def test_check_tells_the_peclet_number_and_warns_of_what_flow_does_on_this_lattice():
+    def report(v, boundary="periodic", diffusion=1.3):
+        species = {"E": {"diffusion": diffusion, "initial": 3}}
+        side = {"side": {"layer": {"axis": "x", "from": 0, "to": 40}}}
+        tables = {"species": species, "regions": side, "flow": {"velocity": [v]}}
+        return check_model(make_model([8], spacing=20.0, boundary=boundary, **tables))
+
+    (slow,), (fast,) = report(0.1).flow, report(0.5).flow
+    # (Pe / 2) coth(Pe / 2) at Pe = 1.538 and 7.692
+    assert (slow.peclet, slow.excess) == (pytest.approx(2.0 / 1.3), pytest.approx(1.18987, rel=1e-5))
+    assert (fast.peclet, fast.excess) == (pytest.approx(10.0 / 1.3), pytest.approx(3.84967, rel=1e-5))
+    assert report(0.1).warnings == ()
+    (warning,) = report(0.5).warnings
+    assert "3.85 times" in warning
+    assert "4.62 um" in warning
+    (warning,) = report(0.1, boundary="reflecting").warnings
+    assert "flow.velocity.x: x_low and x_high" in warning
+    (warning,) = report(0.1, diffusion={"side": 0, "default": 1.0}).warnings
+    assert "does not diffuse" in warning
+    assert report(0).flow == ()
