@@ -15,6 +15,7 @@ from exodiff.config.species import Density, FromFile, PoissonCount, VoxelCount
 from exodiff.core.dimensions import PER_TIME
 from exodiff.core.errors import ConfigError
 from exodiff.core.expressions import Binary, Call, Compare, Expression, Name, Number, is_zero
+from exodiff.expand.exosomes import expanded
 from exodiff.expand.interventions import interventions_of
 from exodiff.expand.reactions import all_reactions
 from exodiff.io.images import read_field, read_labels
@@ -70,7 +71,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> ConfiguredModel:
 
 def build(config: RunConfig) -> ConfiguredModel:
     """Build the model of a config: network, lattice, placed cells, first counts, step."""
-    return _Builder(config).model()
+    return _Builder(expanded(config)).model(config)
 
 
 class _Builder:
@@ -87,7 +88,8 @@ class _Builder:
         constant = frozenset(names.index(name) for name, species in config.species.items() if species.constant)
         self.table = SpeciesTable(names, len(free), len(free) + len(in_cell), constant)
 
-    def model(self) -> ConfiguredModel:
+    def model(self, given: RunConfig) -> ConfiguredModel:
+        """The model, which keeps the config as it was given."""
         config = self.config
         self._named_parameters()
         masks = {name: region_mask(region, self.grid, f"regions.{name}") for name, region in config.regions.items()}
@@ -115,7 +117,7 @@ class _Builder:
         )
         step = None if config.run.time_step == "auto" else float(config.run.time_step)
         model = ConfiguredModel(
-            problem, self.parameters, self.fields, self._start(masks), step, config.run.tolerance, config
+            problem, self.parameters, self.fields, self._start(masks), step, config.run.tolerance, given
         )
         return replace(model, problem=bounded(problem, model, step))
 
