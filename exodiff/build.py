@@ -15,7 +15,7 @@ from exodiff.config.species import Density, FromFile, PoissonCount, VoxelCount
 from exodiff.core.dimensions import PER_TIME
 from exodiff.core.errors import ConfigError
 from exodiff.core.expressions import Binary, Call, Compare, Expression, Name, Number, is_zero
-from exodiff.expand.exosomes import expanded
+from exodiff.expand.exosomes import expanded, species_groups
 from exodiff.expand.interventions import interventions_of
 from exodiff.expand.reactions import all_reactions
 from exodiff.io.images import read_field, read_labels
@@ -114,6 +114,7 @@ class _Builder:
             exit_limit=np.inf,
             hop_limit=np.inf,
             interventions=interventions,
+            groups=species_groups(given),
         )
         step = None if config.run.time_step == "auto" else float(config.run.time_step)
         model = ConfiguredModel(

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from exodiff.audit import Audit, audit
 from exodiff.build import ConfiguredModel
 from exodiff.core.expressions import to_text
 from exodiff.core.health import ADVICE, Health
@@ -85,6 +86,7 @@ class CheckReport:
     num_steps: int
     state_bytes: int
     warnings: tuple[str, ...]
+    audit: Audit | None = None
 
 
 def check_model(model: ConfiguredModel) -> CheckReport:
@@ -102,6 +104,7 @@ def check_model(model: ConfiguredModel) -> CheckReport:
         automatic = step_bounds(problem, looked_at, model.tolerance, AUTO_HOPS_PER_STEP)
         fixed = step_bounds(problem, looked_at, MAX_EXIT_PROBABILITY, MAX_HOPS_PER_STEP)
         reactions = _reactions(voxels)
+        expected = audit(model.config, voxels) if model.config.exosomes else None
     run = model.config.run
     schedule = make_schedule(run.duration_s, run.observe_every_s, run.snapshot_every_s, problem)
     return CheckReport(
@@ -118,6 +121,7 @@ def check_model(model: ConfiguredModel) -> CheckReport:
         num_steps=2 * schedule.num_pairs,
         state_bytes=state.counts.nbytes * run.replicates,
         warnings=(*_warnings(problem, species), *_late(problem, run.duration_s)),
+        audit=expected,
     )
 
 

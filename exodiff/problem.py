@@ -115,6 +115,7 @@ class Problem:
         exit_limit: largest exit rate times step before a step is cut into substeps.
         hop_limit: largest D dt / h^2 before a step is cut into substeps.
         interventions: in the order in which they act when they fall on one time.
+        groups: names that stand for sums of species, with those species.
 
     """
 
@@ -132,6 +133,7 @@ class Problem:
     exit_limit: float
     hop_limit: float
     interventions: tuple[Intervention, ...] = ()
+    groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @property
     def scheduled(self) -> tuple[Intervention, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from exodiff.config.exosomes import Exosomes, Load, OfSize, Uptake
 from exodiff.config.parameters import Parameter
-from exodiff.config.populations import bins_of
+from exodiff.config.populations import bins_of, derived
 from exodiff.config.schema import Reaction, RunConfig
 from exodiff.config.species import Density, PoissonCount, Species
 from exodiff.core.dimensions import TEMPERATURE, VOLUME, dimension
@@ -46,6 +46,12 @@ def expanded(config: RunConfig) -> RunConfig:
     }
     literals = {key: Parameter(value=number) for key, number in writer.parameters.items()}
     return config.model_copy(update={**update, "parameters": {**config.parameters, **literals, **by_cell}})
+
+
+def species_groups(config: RunConfig) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Names that stand for sums of species, such as ``tEV`` for its size bins."""
+    found = derived(config)
+    return tuple((name, members) for name, members in found.groups.items() if members[0] in found.species)
 
 
 def _dose(writer: Writer, name: str, half_life: Expression | None) -> Species:

@@ -11,6 +11,7 @@ from scipy.stats import norm
 
 import exodiff as ex
 from exodiff.build import build
+from exodiff.check import check_model
 from exodiff.config import load as config_load
 from exodiff.config.exosomes import Diameter
 from exodiff.config.populations import derived
@@ -388,3 +389,38 @@ def test_unequal_numbers_of_bins_in_one_equation_are_refused():
     loop = changed("exosomes/tEV/like", "b")
     loop["exosomes"]["b"] = {"like": "tEV"}
     assert "like each other" in refusal(loop)
+
+
+def test_a_trajectory_sums_over_bins():
+    raw = changed("exosomes/tEV/initial", {"poisson": 60}, BINNED)
+    raw["exosomes"]["tEV"] = {key: raw["exosomes"]["tEV"][key] for key in ("diameter", "initial")}
+    raw["reactions"] = []
+    traj = ex.simulate(ex.Model.from_dict(raw), times=[0.0, 60.0])
+    parts = [traj[f"tEV.s{i}"] for i in (1, 2, 3)]
+    np.testing.assert_array_equal(traj["tEV"], sum(parts))
+    assert traj.total("tEV")[0, 0] == sum(int(np.sum(part[0, 0])) for part in parts) > 0
+
+
+def test_the_audit_expects_what_the_linear_model_gives():
+    """Two senders of 30/h formed, half of it fused, 20 a burst: 600 /h; two fibroblasts, two CTLs, six voxels."""
+    model = ex.Model.from_dict(BINNED)
+    report = check_model(model)
+    assert report.audit is not None
+    (population,) = report.audit.populations
+    assert population.release_per_s * 3600 == pytest.approx(600, rel=1e-5)
+    kept = 2e-3 / 3e-3
+    fibroblast, ctl = (2.0 * weight * number / 1600 * kept for weight, number in ((1.0, 50), (0.5, 30)))
+    loss = (2 * fibroblast + 2 * ctl) / 6 + 0.5 / 3600
+    assert population.bins[0].loss_per_s == pytest.approx(loss, rel=1e-5)
+    assert population.bins[0].range_um == pytest.approx(math.sqrt(1.3 / loss), rel=1e-5)
+    assert population.taken_up == pytest.approx(1 - 0.5 / 3600 / loss, rel=1e-5)
+    uptakes = 600 * 24 * fibroblast / 6 / loss
+    dose = {(item.cargo, item.cell): item for item in report.audit.doses}
+    surface, lumen = dose["TGFb", "fibroblast"], dose["miR21", "fibroblast"]
+    assert surface.uptakes_per_day == pytest.approx(uptakes, rel=1e-5)
+    assert surface.copies_per_day == pytest.approx(uptakes * 0.3 * 5, rel=1e-5)
+    assert surface.steady == pytest.approx(uptakes * 1.5 * 0.25 / math.log(2), rel=1e-5)
+    assert surface.laws == ("K 5 of hill in caf",)
+    assert lumen.copies_per_day == pytest.approx(uptakes * 2 * 0.25, rel=1e-5)
+    assert lumen.steady is None
+    assert ("TGFb", "tumour") not in dose or dose["TGFb", "tumour"].copies_per_day == 0
