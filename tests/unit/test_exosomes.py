@@ -424,3 +424,16 @@ def test_the_audit_expects_what_the_linear_model_gives():
     assert lumen.copies_per_day == pytest.approx(uptakes * 2 * 0.25, rel=1e-5)
     assert lumen.steady is None
     assert ("TGFb", "tumour") not in dose or dose["TGFb", "tumour"].copies_per_day == 0
+
+
+def test_geometric_and_fixed_bursts_are_written_as_they_are():
+    for burst, written in (("geometric(20)", "geometric(20) tEV"), (20, "20 tEV"), ("20", "20 tEV"), (1, "tEV")):
+        assert equations(changed("exosomes/tEV/biogenesis/burst", burst))["tEV.fusion"] == f"tEV.mvb -> {written}"
+
+
+def test_a_rate_of_thousands_is_refused_and_a_propensity_taken():
+    raw = changed("species", {"dox": {"in": "cell", "initial": 50_000}})
+    raw["reactions"] = [{"name": "export", "equation": "5000 dox -> tEV", "rate": 1e-3}]
+    assert refusal(raw).startswith("reactions.export.rate: '5000 dox' is no mass action")
+    raw["reactions"][0] = {"name": "export", "equation": "5000 dox -> tEV", "propensity": "k * dox / 5000"}
+    assert equations(raw)["export"] == "5000 dox -> tEV"
