@@ -18,6 +18,7 @@ from exodiff.core.axes import AXES
 from exodiff.core.dimensions import PER_TIME
 from exodiff.core.errors import ConfigError
 from exodiff.core.expressions import Binary, Call, Compare, Expression, Name, Number, is_zero
+from exodiff.expand.exosomes import expanded, species_groups
 from exodiff.expand.interventions import interventions_of
 from exodiff.expand.reactions import all_reactions
 from exodiff.io.images import read_field, read_labels
@@ -87,7 +88,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> ConfiguredModel:
 
 def build(config: RunConfig) -> ConfiguredModel:
     """Build the model of a config: network, lattice, placed cells, first counts, step."""
-    return _Builder(config).model()
+    return _Builder(expanded(config)).model(config)
 
 
 class _Builder:
@@ -105,7 +106,8 @@ class _Builder:
         constant = frozenset(names.index(name) for name, species in config.species.items() if species.constant)
         self.table = SpeciesTable(names, len(free), len(free) + len(in_cell), constant)
 
-    def model(self) -> ConfiguredModel:
+    def model(self, given: RunConfig) -> ConfiguredModel:
+        """The model, which keeps the config as it was given."""
         config = self.config
         self._named_parameters()
         masks = {name: region_mask(region, self.grid, f"regions.{name}") for name, region in config.regions.items()}
@@ -131,11 +133,12 @@ class _Builder:
             hop_limit=np.inf,
             interventions=interventions,
             flow=self._flow(),
+            groups=species_groups(given),
         )
         step = None if config.run.time_step == "auto" else float(config.run.time_step)
         start = self._start(masks)
         model = ConfiguredModel(
-            problem, self.parameters, self.fields, start, step, config.run.tolerance, config, tuple(self.warnings)
+            problem, self.parameters, self.fields, start, step, config.run.tolerance, given, tuple(self.warnings)
         )
         return replace(model, problem=bounded(problem, model, step))
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from exodiff.audit import Audit, audit
 from exodiff.build import ConfiguredModel
 from exodiff.config.schema import RunConfig
 from exodiff.core.axes import AXES
@@ -108,6 +109,7 @@ class CheckReport:
     num_steps: int
     state_bytes: int
     warnings: tuple[str, ...]
+    audit: Audit | None = None
 
 
 def check_model(model: ConfiguredModel) -> CheckReport:
@@ -127,6 +129,7 @@ def check_model(model: ConfiguredModel) -> CheckReport:
         reactions = _reactions(voxels)
         flow = _flow(voxels, inputs)
         blocked = _blocked(problem, inputs)
+        expected = audit(model.config, voxels) if model.config.exosomes else None
     run = model.config.run
     schedule = make_schedule(run.duration_s, run.observe_every_s, run.snapshot_every_s, problem)
     return CheckReport(
@@ -152,6 +155,7 @@ def check_model(model: ConfiguredModel) -> CheckReport:
             *_unused_parameters(problem, model.config),
             *_late(problem, run.duration_s),
         ),
+        audit=expected,
     )
 
 

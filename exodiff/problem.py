@@ -122,6 +122,7 @@ class Problem:
         interventions: in the order in which they act when they fall on one time.
         flow: velocity of the fluid along x, y and z, um/s, of parameters and the fields ``flow.field.x`` ... of
             ``Inputs``; empty without flow.
+        groups: names that stand for sums of species, with those species.
 
     """
 
@@ -140,6 +141,7 @@ class Problem:
     hop_limit: float
     interventions: tuple[Intervention, ...] = ()
     flow: tuple[Expression, ...] = ()
+    groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @property
     def scheduled(self) -> tuple[Intervention, ...]:

@@ -1,6 +1,6 @@
 """The text of ``exodiff check``."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -8,6 +8,7 @@ from rich.table import Table
 from exodiff.config.schema import RunConfig
 
 if TYPE_CHECKING:
+    from exodiff.audit import Audit
     from exodiff.check import CheckReport
     from exodiff.stepsize import Bound
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 _TOLERANCE = 0.1
 MEAN_ERROR = 0.004
 VARIANCE_ERROR = 0.008
+_PLAIN: dict[str, Any] = {"box": None, "pad_edge": False}
 
 
 def render(report: "CheckReport", config: RunConfig, console: Console) -> None:
@@ -31,6 +33,8 @@ def render(report: "CheckReport", config: RunConfig, console: Console) -> None:
         )
     if report.interventions:
         console.print(_intervention_table(report))
+    if report.audit is not None:
+        _print_audit(report.audit, console)
     if report.engine == "exact":
         console.print(f"this run: every event at its own time, no steps, in {config.run.duration_s:g} s")
     else:
@@ -39,6 +43,32 @@ def render(report: "CheckReport", config: RunConfig, console: Console) -> None:
     console.print(f"size of the state: {report.state_bytes / 2**20:.3g} MiB{copies}; a run needs several times that")
     for warning in report.warnings:
         console.print(f"warning: {warning}")
+
+
+def _print_audit(audit: "Audit", console: Console) -> None:
+    console.print(
+        "expected of exosome populations (state at time 0, vesicles mixed over the lattice, each taken up or decayed):"
+    )
+    table = Table("vesicles", "release /h", "taken up", "D um^2/s", "loss /s", "range um", "(voxel/range)^2", **_PLAIN)
+    for population in audit.populations:
+        for i, one in enumerate(population.bins):
+            shared = (
+                (f"{3600 * population.release_per_s:.3g}", f"{100 * population.taken_up:.3g} %") if i == 0 else ("", "")
+            )
+            reach = "-" if one.range_um is None else f"{one.range_um:.3g}"
+            damkoehler = "-" if one.damkoehler is None else f"{one.damkoehler:.2g}"
+            table.add_row(
+                one.name, *shared, f"{one.diffusivity_um2_per_s:.3g}", f"{one.loss_per_s:.3g}", reach, damkoehler
+            )
+    console.print(table)
+    if not audit.doses:
+        return
+    doses = Table("cargo", "receiver", "uptakes/day", "copies/day", "steady copies", "beside", **_PLAIN)
+    for dose in audit.doses:
+        steady = "no loss" if dose.steady is None else f"{dose.steady:.3g}"
+        numbers = (f"{dose.uptakes_per_day:.3g}", f"{dose.copies_per_day:.3g}", steady)
+        doses.add_row(dose.cargo, dose.cell, *numbers, "; ".join(dose.laws) or "-")
+    console.print(doses)
 
 
 def _print_steps(report: "CheckReport", config: RunConfig, console: Console) -> None:
@@ -69,16 +99,8 @@ def _print_bounds(bounds: "tuple[Bound, ...]", console: Console) -> None:
 
 
 def _species_table(report: "CheckReport") -> Table:
-    table = Table(
-        "species",
-        "where",
-        "at first",
-        "D um^2/s",
-        "exit rate /s",
-        "range um, shortest ... mean",
-        box=None,
-        pad_edge=False,
-    )
+    columns = "species", "where", "at first", "D um^2/s", "exit rate /s", "range um, shortest ... mean"
+    table = Table(*columns, **_PLAIN)
     for species in report.species:
         low, high = species.exit_per_s
         table.add_row(
@@ -97,14 +119,16 @@ def _span(low: float, high: float) -> str:
 
 
 def _intervention_table(report: "CheckReport") -> Table:
-    table = Table("intervention", "when", "what", box=None, pad_edge=False)
+    table = Table("intervention", "when", "what", **_PLAIN)
     for intervention in report.interventions:
         table.add_row(intervention.name, intervention.when, intervention.what)
     return table
 
 
 def _reaction_table(report: "CheckReport") -> Table:
-    table = Table("reaction", "equation", "rate", "now (per event's reactants) /s", "draw", box=None, pad_edge=False)
+    table = Table(**_PLAIN)
+    for title in ("reaction", "equation", "rate", "now (per event's reactants) /s", "draw"):
+        table.add_column(title, overflow="fold")
     for reaction in report.reactions:
         low, high = reaction.rate_now
         table.add_row(reaction.name, reaction.equation, reaction.rate, _span(low, high), reaction.draw)

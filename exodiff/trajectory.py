@@ -44,17 +44,25 @@ class Trajectory(eqx.Module):
 
     def __getitem__(self, name: str) -> Array:
         """Numbers of a species, or occupancy of a cell type: (replicates, times, *lattice shape)."""
-        species = self._index(name)
-        found = self.counts[:, :, species]
+        found = self._counts(name)
         return found.reshape(*found.shape[:2], *self.problem.grid.user_shape)
 
     def total(self, name: str) -> Array | np.ndarray:
         """Sum over the lattice, (replicates, times); exact int64 where the counts are known."""
-        found = self.counts[:, :, self._index(name)]
+        found = self._counts(name)
         if not is_traced(found):
             host = np.asarray(found)
             return host.sum(axis=(2, 3, 4), dtype=np.int64 if host.dtype.kind == "i" else np.float64)
         return found.sum(axis=(2, 3, 4))
+
+    def _counts(self, name: str) -> Array:
+        """Counts of a species, or their sum over what a name stands for."""
+        members = dict(self.problem.groups).get(name)
+        if members is None:
+            return self.counts[:, :, self._index(name)]
+        return sum(
+            (self.counts[:, :, self._index(one)] for one in members[1:]), self.counts[:, :, self._index(members[0])]
+        )
 
     def _index(self, name: str) -> int:
         if name not in self.problem.network.species:

@@ -7,28 +7,25 @@ from functools import partial
 
 import numpy as np
 
-from exodiff.config.fields import EXAMPLES
+from exodiff.config.exosome_checks import check_equation_of_bins, check_exosomes
 from exodiff.config.flow_checks import check_flow
 from exodiff.config.intervention_checks import check_interventions
 from exodiff.config.names import Namespace, gather, reaction_path
 from exodiff.config.place_checks import check_places, check_regions
 from exodiff.config.schema import Observable, Reaction, RunConfig
 from exodiff.config.species import Density, Species, VoxelCount
+from exodiff.config.value_checks import PARAMETERS, STATE, check_half_life, check_rate, check_value
 from exodiff.core.dimensions import (
     DIFFUSIVITY,
     DIMENSIONLESS,
     PER_TIME,
     PER_VOLUME,
-    TIME,
     VOLUME,
     Dimension,
 )
 from exodiff.core.equations import Term
 from exodiff.core.errors import ConfigError
-from exodiff.core.expressions import Expression, is_zero, names, to_text
-
-PARAMETERS = ("parameters",)
-STATE = ("parameters", "species", "cells")
+from exodiff.core.expressions import Expression, names
 
 
 def check(config: RunConfig) -> list[ConfigError]:
@@ -45,11 +42,15 @@ def check(config: RunConfig) -> list[ConfigError]:
         checker.reactions(),
         check_places(config, names_of),
         check_regions(config),
+        check_exosomes(config, names_of),
         check_interventions(config, names_of),
         checker.observables(),
     ):
         errors += found
     return errors
+
+
+MAX_ORDER = 50  # of one species in mass action, which is a product of so many factors
 
 
 class _Checker:
@@ -76,7 +77,7 @@ class _Checker:
 
     def _free_species(self, name: str, where: str) -> None:
         self.names_of.require(name, ("species",), where)
-        if self.config.species[name].in_cell:
+        if self.names_of.in_cell(name):
             raise ConfigError(where, f"{name!r} lives in cells and meets no wall; name a free species")
 
     def cells(self) -> Iterator[ConfigError]:
@@ -95,16 +96,8 @@ class _Checker:
             if species.decay is not None:
                 checks.append(partial(self._value, species.decay, PER_TIME, f"{where}.decay", by_cell=True))
             if species.half_life is not None:
-                checks.append(partial(self._half_life, species.half_life, f"{where}.half_life"))
+                checks.append(partial(check_half_life, self.names_of, species.half_life, f"{where}.half_life"))
             yield from gather(checks)
-
-    def _half_life(self, expr: Expression, where: str) -> None:
-        if is_zero(expr):
-            raise ConfigError(where, "0 is no half-life; give a positive time, or leave it out for no decay")
-        self._value(expr, TIME, where)
-        value = self.names_of.constant(expr)
-        if value is not None and np.any(value <= 0):
-            raise ConfigError(where, f"{to_text(expr)!r} is {float(value.min()):g} s here; give a positive time")
 
     def _initial(self, species: Species, where: str) -> None:
         initial = species.initial
@@ -134,38 +127,16 @@ class _Checker:
             )
 
     def _value(self, expr: Expression, expected: Dimension, where: str, *, by_cell: bool = False) -> None:
-        """Check an expression of parameters: names, dimension, sign."""
-        self.names_of.check_expression(expr, PARAMETERS, where)
-        if not by_cell and self.names_of.depends_on_cell(expr):
-            raise ConfigError(where, f"{to_text(expr)!r} holds a by_cell parameter, which only rates and decay may")
-        self._dimension(expr, (expected,), where)
-        self._not_negative(expr, where)
-
-    def _dimension(self, expr: Expression, allowed: tuple[Dimension, ...], where: str, why: str = "") -> None:
-        found = self.names_of.dimension_of(expr, where)
-        if found in allowed or is_zero(expr):
-            return
-        needed = " or ".join(str(item) for item in allowed)
-        example = EXAMPLES.get(allowed[0], f'"1e-4 {allowed[0]}"')
-        raise ConfigError(
-            where,
-            f"{to_text(expr)!r} has dimension {found}, but {needed} is needed{why}; write e.g. {example}, "
-            "or correct the units of its parameters",
-        )
-
-    def _not_negative(self, expr: Expression, where: str) -> None:
-        value = self.names_of.constant(expr)
-        if value is None:
-            return
-        if np.any(value < 0):
-            raise ConfigError(where, f"{to_text(expr)!r} is negative here ({float(value.min()):g}); give 0 or more")
-        if not self.names_of.depends_on_cell(expr) and not np.all(np.isfinite(value)):
-            raise ConfigError(where, f"{to_text(expr)!r} has no finite value here; correct its parameters")
+        check_value(self.names_of, expr, expected, where, by_cell=by_cell)
 
     def reactions(self) -> Iterator[ConfigError]:
         for index, reaction in enumerate(self.config.reactions):
             where = reaction_path(reaction, index)
-            checks = [partial(self._equation, reaction, f"{where}.equation"), partial(self._speed, reaction, where)]
+            checks = [
+                partial(self._equation, reaction, f"{where}.equation"),
+                partial(self._speed, reaction, where),
+                partial(check_equation_of_bins, reaction, self.names_of, f"{where}.equation"),
+            ]
             if reaction.region is not None:
                 checks.append(partial(self.names_of.require, reaction.region, ("regions",), f"{where}.region"))
             yield from gather(checks)
@@ -186,7 +157,7 @@ class _Checker:
                 "in the rate for its neighbours",
             )
         num_products = sum(term.count for term in equation.products if term.name in self.config.cells)
-        homeless = [t.name for t in equation.products if t.name in self.config.species and self._lives_in_cell(t.name)]
+        homeless = [t.name for t in equation.products if self.names_of.in_cell(t.name)]
         if num_reactants and not num_products and homeless:
             raise ConfigError(
                 where,
@@ -198,9 +169,6 @@ class _Checker:
                 where,
                 f"'{equation}' makes {num_products - num_reactants} new cells; one an event is allowed, split it up",
             )
-
-    def _lives_in_cell(self, name: str) -> bool:
-        return self.config.species[name].in_cell
 
     def _burst(self, term: Term, where: str) -> None:
         if term.burst is None:
@@ -215,25 +183,25 @@ class _Checker:
         key, expr = ("rate", reaction.rate) if reaction.rate is not None else ("propensity", reaction.propensity)
         assert expr is not None
         where = f"{where}.{key}"
-        self.names_of.check_expression(expr, STATE, where, time=True)
         if key == "propensity":
-            self._dimension(expr, (PER_TIME,), where)
+            check_rate(self.names_of, expr, (PER_TIME,), where)
         else:
             order = reaction.num_molecules(self.config.cells)
+            many = [term for term in reaction.equation.reactants if term.count > MAX_ORDER]
+            if many:
+                raise ConfigError(
+                    where,
+                    f"'{many[0]}' is no mass action: at most {MAX_ORDER} of one species; write a propensity",
+                )
             allowed = (VOLUME ** (order - 1) * PER_TIME,) if order else (PER_TIME, PER_VOLUME * PER_TIME)
-            self._dimension(expr, allowed, where, f" ({order} molecules react in '{reaction.equation}')")
-        self._not_negative(expr, where)
-        if "t" in names(expr) and self.config.run.time_step == "auto" and self.config.run.engine != "exact":
-            raise ConfigError(
-                where,
-                f"{to_text(expr)!r} changes with the time t, how fast is not known; give run.time_step",
-            )
+            check_rate(self.names_of, expr, allowed, where, f" ({order} molecules react in '{reaction.equation}')")
         self._feeds_itself(reaction, expr, where)
 
     def _feeds_itself(self, reaction: Reaction, rate: Expression, where: str) -> None:
         equation = reaction.equation
-        read = names(rate) | {term.name for term in equation.reactants}
-        fed = [term.name for term in equation.products if term.burst is not None and term.name in read]
+        members = self.names_of.members
+        read = {one for name in (*names(rate), *(term.name for term in equation.reactants)) for one in members(name)}
+        fed = [term.name for term in equation.products if term.burst is not None and read & {*members(term.name)}]
         if fed:
             raise ConfigError(
                 where,

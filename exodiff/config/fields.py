@@ -30,8 +30,11 @@ from exodiff.core.dimensions import (
     LENGTH,
     PER_TIME,
     PER_VOLUME,
+    TEMPERATURE,
     TIME,
     VELOCITY,
+    VISCOSITY,
+    VOLUME,
     Dimension,
 )
 from exodiff.core.errors import ConfigError
@@ -47,6 +50,8 @@ EXAMPLES: dict[Dimension, str] = {
     DIFFUSIVITY: '"1.3 um^2/s"',
     VELOCITY: '"0.1 um/s"',
     DIMENSIONLESS: "20",
+    VISCOSITY: '"0.69 mPa*s"',
+    TEMPERATURE: '"310.15 K"',
 }
 
 
@@ -213,6 +218,13 @@ def _expression(
     return PlainValidator(lambda value: read_expression(value, expected, forms, is_signed=is_signed))
 
 
+def _viscosity(value: Any) -> Expression:
+    """Unlike other quantities it needs its unit: a bare number in kg/(um s) is a mistake."""
+    if is_number(value):
+        raise problem(f"{shown(value)} has no unit; write e.g. {EXAMPLES[VISCOSITY]}")
+    return read_expression(value, VISCOSITY, NO_FORMS)
+
+
 def _existing_file(value: Any, info: ValidationInfo) -> Path:
     if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
         raise problem(f"{shown(value)} is not a file name; write the path of a file beside the model file")
@@ -270,6 +282,10 @@ TimeExpression = Annotated[Expression, _expression(TIME), _AS_TEXT]
 DensityExpression = Annotated[Expression, _expression(PER_VOLUME), _AS_TEXT]
 RateExpression = Annotated[Expression, _expression(None, RATE_FORMS), _AS_TEXT]
 PropensityExpression = Annotated[Expression, _expression(PER_TIME, RATE_FORMS), _AS_TEXT]
+ClearanceExpression = Annotated[Expression, _expression(VOLUME * PER_TIME, RATE_FORMS), _AS_TEXT]
+NumberExpression = Annotated[Expression, _expression(DIMENSIONLESS), _AS_TEXT]
+TemperatureExpression = Annotated[Expression, _expression(TEMPERATURE), _AS_TEXT]
+ViscosityExpression = Annotated[Expression, PlainValidator(_viscosity), _AS_TEXT]
 VoxelExpression = Annotated[Expression, _expression(None, RATE_FORMS), _AS_TEXT]
 ObservableExpression = Annotated[Expression, _expression(None, OBSERVABLE_FORMS), _AS_TEXT]
 

@@ -39,7 +39,7 @@ def check_interventions(config: RunConfig, names_of: Namespace) -> Iterator[Conf
         ]
         for name, (key, value) in intervention.assignments.items():
             checks.append(partial(_assignment, config, names_of, name, value, f"{where}.{key}.{name}"))
-            checks.append(partial(_count, config, name, key, value, f"{where}.{key}.{name}"))
+            checks.append(partial(_count, names_of, name, key, value, f"{where}.{key}.{name}"))
         checks += [partial(names_of.require, cell, ("cells",), f"{where}.remove") for cell in intervention.remove]
         if intervention.region is not None:
             checks.append(partial(names_of.require, intervention.region, ("regions",), f"{where}.region"))
@@ -59,7 +59,7 @@ def _few_times(intervention: Intervention, duration_s: float, where: str) -> Non
 
 def _assignment(config: RunConfig, names_of: Namespace, name: str, value: Expression, where: str) -> None:
     names_of.require(name, ("species", "parameters"), where)
-    if name in config.species:
+    if names_of.is_species(name):
         _no_form_of(value, OBSERVABLE_FORMS, where, "is of the whole lattice, but a number for each voxel is needed")
         names_of.check_expression(value, ("parameters", "species", "cells"), where, time=True)
         _dimension(names_of, value, (DIMENSIONLESS, PER_VOLUME), where)
@@ -96,14 +96,14 @@ def _dimension(names_of: Namespace, value: Expression, allowed: tuple[Dimension,
     )
 
 
-def _count(config: RunConfig, name: str, key: str, expr: Expression, where: str) -> None:
+def _count(names_of: Namespace, name: str, key: str, expr: Expression, where: str) -> None:
     """Refuse a literal that is no number of molecules in a voxel."""
-    if name not in config.species or not isinstance(expr, Number) or not is_bare(expr):
+    if not names_of.is_species(name) or not isinstance(expr, Number) or not is_bare(expr):
         return
     value = expr.value
     if abs(value) > MAX_COUNT:
         raise ConfigError(where, f"{value:g} molecules in a voxel are too many; at most {MAX_COUNT} fit")
-    if not value.is_integer() and config.run.engine != "mean_field":
+    if not value.is_integer() and names_of.config.run.engine != "mean_field":
         raise ConfigError(
             where, f"{value} is not a whole number of molecules, which only engine mean_field takes; round it"
         )

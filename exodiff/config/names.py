@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from exodiff.config.fields import nearest
 from exodiff.config.interventions import Intervention
+from exodiff.config.populations import TAKEN, Derived, derived
 from exodiff.config.schema import Reaction, RunConfig
 from exodiff.config.units import nearest_unit
 from exodiff.core.dimensions import DIMENSIONLESS, PER_VOLUME, TIME, Dimension
@@ -51,6 +53,10 @@ class Namespace:
 
     config: RunConfig
     kinds: dict[str, str] = field(default_factory=dict)
+    derived: Derived = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.derived = derived(self.config)
 
     def collect(self) -> Iterator[ConfigError]:
         """Fill the namespace; yields what is wrong with the names themselves."""
@@ -62,7 +68,9 @@ class Namespace:
             "regions": config.regions,
         }
         places = [(name, kind, f"{kind}.{name}") for kind, table in tables.items() for name in table]
+        places += [(name, "species", f"exosomes.{name}") for name in config.exosomes]
         places += [(item.name, "reactions", reaction_path(item, i)) for i, item in enumerate(config.reactions)]
+        yield from self._collect_carried()
         for name, kind, where in places:
             if "." in name:
                 yield ConfigError(where, f"{name!r}: dotted names are not yet supported; choose another name")
@@ -72,6 +80,8 @@ class Namespace:
             except ConfigError as error:
                 yield error
                 continue
+            if (name in TAKEN and name in config.exosomes) or (name == "dose" and config.cargo):
+                yield ConfigError(where, f"{name!r} begins dotted names of another meaning; choose another name")
             if kind == "regions" and name == "default":
                 yield ConfigError(where, "'default' means the voxels of no region; choose another name")
             if name in self.kinds:
@@ -81,6 +91,26 @@ class Namespace:
                     "regions and reactions share one namespace, rename one",
                 )
             self.kinds.setdefault(name, kind)
+        for name, kind in self.derived.names:
+            self.kinds.setdefault(name, kind)
+
+    def _collect_carried(self) -> Iterator[ConfigError]:
+        """Names of cargo and tags, which are no part of the namespace."""
+        for key, table in (("cargo", self.config.cargo), ("tags", self.config.tags)):
+            yield from gather([partial(check_identifier, name, f"{key}.{name}") for name in table])
+
+    def in_cell(self, name: str) -> bool:
+        """Whether a species, or what a name stands for, lives in cells."""
+        species = self.config.species.get(name)
+        return species.in_cell if species is not None else self.derived.species.get(self.members(name)[0], False)
+
+    def members(self, name: str) -> tuple[str, ...]:
+        """The names that a name stands for: its size bins or cell types, or itself."""
+        return self.derived.members(name)
+
+    def is_species(self, name: str) -> bool:
+        """Whether a name means a number of molecules or vesicles."""
+        return self.kinds.get(name) == "species"
 
     def require(self, name: str, allowed: tuple[str, ...], where: str, hint: str = "") -> None:
         """Refuse a name that is not defined, or is of another kind than those allowed."""
@@ -90,10 +120,14 @@ class Namespace:
         what = " or ".join(_SINGULAR[item] for item in allowed)
         if kind is not None:
             raise ConfigError(where, f"{name!r} is {_SINGULAR[kind]}, but {what} is needed{hint}")
-        if "." in name:
+        if "." in name and not self._has_dotted(name.split(".", maxsplit=1)[0]):
             raise ConfigError(where, f"{name!r}: dotted names are not yet supported; leave it out")
         known = [item for item, its_kind in self.kinds.items() if its_kind in allowed]
         raise ConfigError(where, f"{name!r} is not defined ({what} is needed); {nearest(name, known)}{hint}")
+
+    def _has_dotted(self, head: str) -> bool:
+        """Whether names that begin so, followed by a dot, may be meant."""
+        return head == "dose" or any(known.startswith(f"{head}.") for known in self.kinds)
 
     def check_expression(self, expr: Expression, allowed: tuple[str, ...], where: str, *, time: bool = False) -> None:
         """Refuse names that are not defined or have no meaning in this key; `time` allows ``t``."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, model_validator
 
+from exodiff.config.exosomes import Cargo, Exosomes, Tag, with_likes
 from exodiff.config.fields import (
     DiffusivityExpression,
     ObservableExpression,
@@ -160,6 +161,22 @@ def _named(items: Sequence[Any], letter: str, taken: set[str]) -> list[Any]:
     return named
 
 
+def _flattened(intervention: Any, heads: set[str]) -> Any:
+    """Dotted keys of `add` and `set` that TOML reads as nested tables, as one key each."""
+    if not isinstance(intervention, dict):
+        return intervention
+    keys = [key for key in ("add", "set") if isinstance(intervention.get(key), dict)]
+    return {**intervention, **{key: dict(_dotted(intervention[key], heads, "")) for key in keys}}
+
+
+def _dotted(table: Mapping[str, Any], heads: set[str], head: str) -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, dict) and (head or key in heads):
+            yield from _dotted(value, heads, f"{head}{key}.")
+        else:
+            yield f"{head}{key}", value
+
+
 def _schema(value: Any) -> int:
     if value != 1 or isinstance(value, bool):
         raise problem(f"{shown(value)} is not a version that this program reads; write schema = 1")
@@ -169,7 +186,7 @@ def _schema(value: Any) -> int:
 class RunConfig(Table):
     """A whole model file."""
 
-    not_yet: ClassVar[frozenset[str]] = frozenset({"exosomes", "cargo", "tags", "compartments", "vessels", "fit"})
+    not_yet: ClassVar[frozenset[str]] = frozenset({"compartments", "vessels", "fit"})
     schema_: Annotated[int, BeforeValidator(_schema)] = Field(alias="schema")
     title: Text = ""
     run: RunSettings
@@ -178,6 +195,9 @@ class RunConfig(Table):
     cells: dict[Text, CellType] = Field(default_factory=dict)
     species: dict[Text, Species] = Field(default_factory=dict)
     flow: Flow | None = None
+    cargo: dict[Text, Cargo] = Field(default_factory=dict)
+    tags: dict[Text, Tag] = Field(default_factory=dict)
+    exosomes: dict[Text, Exosomes] = Field(default_factory=dict)
     reactions: tuple[Reaction, ...] = ()
     place: tuple[Place, ...] = ()
     regions: dict[Text, Region] = Field(default_factory=dict)
@@ -190,7 +210,7 @@ class RunConfig(Table):
         """Call unnamed reactions r1, r2, ... and interventions i1, i2, ..., with _ added where that name is taken."""
         if not isinstance(data, dict):
             return data
-        tables = [data.get(key) for key in ("species", "cells", "parameters", "regions")]
+        tables = [data.get(key) for key in ("species", "cells", "parameters", "regions", "exosomes")]
         taken = {str(name) for table in tables if isinstance(table, dict) for name in table}
         named = {
             key: _named(data[key], letter, taken)
@@ -198,6 +218,19 @@ class RunConfig(Table):
             if isinstance(data.get(key), list | tuple)
         }
         return {**data, **named}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_populations(cls, data: Any) -> Any:
+        """Fill in what populations take over by `like`; read ``add = { tEV.s1 = 5 }`` as ``"tEV.s1" = 5``."""
+        if not isinstance(data, dict) or not isinstance(data.get("exosomes", {}), dict):
+            return data
+        populations = with_likes(data.get("exosomes", {}))
+        heads = {*populations, "dose"} if "cargo" in data else set(populations)
+        given = data.get("interventions")
+        if heads and isinstance(given, list | tuple):
+            data = {**data, "interventions": [_flattened(item, heads) for item in given]}
+        return {**data, "exosomes": populations} if populations else data
 
     @model_validator(mode="after")
     def _give_bare_rates_their_unit(self) -> RunConfig:

@@ -65,7 +65,8 @@ _DIFFUSIVITY = TypeAdapter(DiffusivityExpression)
 _DIFFUSIVITY_BY_REGION = TypeAdapter(dict[Text, DiffusivityExpression])
 
 
-def _initial(value: Any, info: ValidationInfo) -> Any:
+def read_initial(value: Any, info: ValidationInfo) -> Any:
+    """Read one of the forms of `initial`."""
     if isinstance(value, Table):
         return value
     if is_number(value):
@@ -82,7 +83,8 @@ def _initial(value: Any, info: ValidationInfo) -> Any:
     )
 
 
-def _diffusion(value: Any, info: ValidationInfo) -> Any:
+def read_diffusion(value: Any, info: ValidationInfo) -> Any:
+    """Read one of the forms of `diffusion`."""
     if value is None or isinstance(value, Table):
         return value
     if not isinstance(value, dict):
@@ -94,11 +96,12 @@ def _diffusion(value: Any, info: ValidationInfo) -> Any:
     return _DIFFUSIVITY_BY_REGION.validate_python(value)
 
 
-def _write(value: Any) -> Any:
+def write_form(value: Any) -> Any:
+    """Write a form of `initial` or `diffusion` as it may stand in a file."""
     if isinstance(value, Table):
         return value.model_dump(by_alias=True, exclude_none=True)
     if isinstance(value, dict):
-        return {key: _write(item) for key, item in value.items()}
+        return {key: write_form(item) for key, item in value.items()}
     return _DIFFUSIVITY.dump_python(value) if isinstance(value, Expression) else value
 
 
@@ -107,12 +110,12 @@ class Species(Table):
 
     not_yet: ClassVar[frozenset[str]] = frozenset({"kind", "unit", "solve", "fixed", "fibre_radius"})
     in_: Annotated[Literal["cell"] | None, choice("cell")] = Field(default=None, alias="in")
-    diffusion: Annotated[Diffusion, PlainValidator(_diffusion), PlainSerializer(_write)] = Field(
+    diffusion: Annotated[Diffusion, PlainValidator(read_diffusion), PlainSerializer(write_form)] = Field(
         default_factory=lambda data: None if data.get("in_") else 0, validate_default=True
     )
     decay: PerTimeExpression | None = None
     half_life: TimeExpression | None = None
-    initial: Annotated[Initial, PlainValidator(_initial), PlainSerializer(_write)] = 0.0
+    initial: Annotated[Initial, PlainValidator(read_initial), PlainSerializer(write_form)] = 0.0
     constant: Flag = False
     on_division: Annotated[Literal["split", "reset"] | None, choice("split", "reset")] = Field(
         default_factory=lambda data: "split" if data.get("in_") else None

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from exodiff.core.errors import ConfigError
-from exodiff.core.expressions import Expression, check_identifier, parse, to_text
+from exodiff.core.expressions import MAX_DOTS, Expression, check_identifier, parse, to_text
 from exodiff.core.syntax import NO_FORMS
 
 MAX_CHARACTERS = 2_000
@@ -127,8 +127,10 @@ def _term(piece: str, text: str, where: str) -> Term:
 
 def _checked_name(name: str, where: str) -> str:
     parts = name.split(".")
-    if len(parts) > 2:
-        raise ConfigError(where, f"{_shown(name)} is not a name; at most one dot is allowed, as in plasma.EV")
+    if len(parts) > MAX_DOTS + 1:
+        raise ConfigError(
+            where, f"{_shown(name)} is not a name; at most {MAX_DOTS} dots are allowed, as in tEV.s1.bound"
+        )
     for part in parts:
         check_identifier(part, where)
     return name

@@ -64,6 +64,7 @@ MAX_CHARACTERS = 2_000
 MAX_NODES = 500
 MAX_DEPTH = 100
 MAX_EXPONENT = 64
+MAX_DOTS = 2
 # Words of Python's grammar cannot be told from names by the parser that reads expressions.
 RESERVED = frozenset(FUNCTIONS) | frozenset(FORMS) | {"t"} | frozenset(keyword.kwlist)
 
@@ -207,9 +208,13 @@ class _Parser:
         return Number(value)
 
     def name(self, node: ast.Name | ast.Attribute) -> Name:
-        if isinstance(node, ast.Attribute) and not isinstance(node.value, ast.Name):
-            raise self.refuse(node, "is not a name; at most one dot is allowed, as in plasma.EV")
-        parts = (node.id,) if isinstance(node, ast.Name) else (node.value.id, node.attr)  # pyright: ignore[reportAttributeAccessIssue]
+        parts, inner = [], node
+        while isinstance(inner, ast.Attribute):
+            parts.append(inner.attr)
+            inner = inner.value
+        if not isinstance(inner, ast.Name) or len(parts) > MAX_DOTS:
+            raise self.refuse(node, f"is not a name; at most {MAX_DOTS} dots are allowed, as in tEV.s1.bound")
+        parts = [inner.id, *reversed(parts)]
         for part in parts:
             if part.startswith("__"):
                 raise self.refuse(node, "is not allowed; names do not start with two underscores")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -114,6 +114,24 @@ def walk(expr: Expression) -> Iterator[Expression]:
 def names(expr: Expression) -> frozenset[str]:
     """Return all names in an expression, also those inside forms such as ``conc(EV)``."""
     return frozenset(node.name for node in walk(expr) if isinstance(node, Name))
+
+
+def replaced(expr: Expression, replace: Callable[[Expression], Expression | None]) -> Expression:
+    """Return the tree with each node for which `replace` gives another one replaced, outermost first."""
+    found = replace(expr)
+    if found is not None:
+        return found
+    match expr:
+        case Unary(op, operand):
+            return Unary(op, replaced(operand, replace))
+        case Binary(op, left, right):
+            return Binary(op, replaced(left, replace), replaced(right, replace))
+        case Compare(op, left, right):
+            return Compare(op, replaced(left, replace), replaced(right, replace))
+        case Call(function, arguments):
+            return Call(function, tuple(replaced(item, replace) for item in arguments))
+        case _:
+            return expr
 
 
 def is_zero(expr: Expression) -> bool:

@@ -67,7 +67,7 @@ def test_bursts_carry_expressions():
         "A -> poisson(2 B",
         "A -> poisson(lambda: 1) B",
         "A -> 2 poisson(3) B",
-        "a.b.c -> d",
+        "a.b.c.d -> e",
         "lambda -> B",
         "hill -> B",
         "t -> B",

@@ -79,7 +79,7 @@ def test_a_form_is_looked_up_as_a_whole():
         '__import__("os").system("ls")',
         "__import__(os)",
         "(1).__class__",
-        "a.b.c",
+        "a.b.c.d",
         "a.__class__",
         "__a",
         "lambda x: x",

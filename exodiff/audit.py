@@ -1,0 +1,239 @@
+"""What to expect of exosome populations before a run: release, range, uptake, and copies of cargo beside thresholds.
+
+The estimate takes the state at time zero, multivesicular bodies at their steady state, receptors in excess, and
+vesicles mixed over the lattice, so that each is taken up in it or decays: uptake is conserved with release. What a
+gradient, a wall or a written reaction does to vesicles is left out.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from exodiff.config.exosomes import Exosomes
+from exodiff.config.populations import bins_of
+from exodiff.config.schema import RunConfig
+from exodiff.core.expressions import Call, Expression, names, walk
+from exodiff.kernels.rates import Voxels, propensity, rate_factor
+from exodiff.model.network import DrawKind
+from exodiff.stepsize import diffusivities
+
+DAY = 86400.0
+LAWS = ("hill", "hill_down", "saturate")
+
+
+@dataclass(frozen=True)
+class BinAudit:
+    """The vesicles of one size: diffusivity, loss in the mean over the lattice, and what follows from them.
+
+    Attributes:
+        name: of the free species.
+        diffusivity_um2_per_s: largest on the lattice.
+        loss_per_s: capture and decay, mean over the lattice.
+        range_um: sqrt(D / loss), or None.
+        damkoehler: (voxel / range)^2; above 0.25 the voxel does not resolve the gradient.
+
+    """
+
+    name: str
+    diffusivity_um2_per_s: float
+    loss_per_s: float
+    range_um: float | None
+    damkoehler: float | None
+
+
+@dataclass(frozen=True)
+class PopulationAudit:
+    """One population: release of the whole lattice now, the share that is taken up, and its sizes."""
+
+    name: str
+    release_per_s: float
+    taken_up: float
+    bins: tuple[BinAudit, ...]
+
+
+@dataclass(frozen=True)
+class DoseAudit:
+    """Copies of one cargo that a cell of one type is expected to get.
+
+    Attributes:
+        cargo: its name.
+        cell: type of the receiver.
+        uptakes_per_day: vesicles of all populations that carry it.
+        copies_per_day: copies delivered.
+        steady: copies in the cell where delivery and loss balance; None without a half-life.
+        laws: Hill laws that read the dose, with their K.
+
+    """
+
+    cargo: str
+    cell: str
+    uptakes_per_day: float
+    copies_per_day: float
+    steady: float | None
+    laws: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What is expected of all populations."""
+
+    populations: tuple[PopulationAudit, ...]
+    doses: tuple[DoseAudit, ...]
+
+
+def audit(config: RunConfig, voxels: Voxels) -> Audit:
+    """Estimate releases, ranges and doses of the populations of a config.
+
+    Args:
+        config: as given, with its populations.
+        voxels: the state at time zero.
+
+    """
+    auditor = _Auditor(config, voxels)
+    parts = [_Part(auditor, name, population) for name, population in config.exosomes.items()]
+    doses = [auditor.dose(cargo, cell, parts) for cargo in config.cargo for cell in auditor.cells]
+    return Audit(tuple(part.report() for part in parts), tuple(dose for dose in doses if dose.uptakes_per_day > 0))
+
+
+class _Auditor:
+    """Rates of channels on the lattice at time zero."""
+
+    def __init__(self, config: RunConfig, voxels: Voxels) -> None:
+        self.config = config
+        self.voxels = voxels
+        self.network = voxels.problem.network
+        self.channels = {channel.name: channel for channel in self.network.channels}
+        self.shape = voxels.problem.grid.shape
+        self.cells = {name: self.counts(name) > 0 for name in self.network.cell_types if self.counts(name).any()}
+
+    def counts(self, name: str) -> np.ndarray:
+        return np.asarray(self.voxels.counts[self.network.index(name)], float)
+
+    def field(self, name: str) -> np.ndarray:
+        """The rate of a channel, up to its mass action; 0 if there is none."""
+        if name not in self.channels:
+            return np.zeros(self.shape)
+        return np.broadcast_to(np.asarray(rate_factor(self.voxels, self.channels[name]), float), self.shape)
+
+    def value(self, expression: Expression) -> np.ndarray:
+        return np.broadcast_to(np.asarray(self.voxels.evaluate(expression), float), self.shape)
+
+    def copies(self, name: str, product: str) -> np.ndarray:
+        """Mean number of copies of a product that one event of a channel makes."""
+        channel, species = self.channels.get(name), self.network.index(product)
+        if channel is None:
+            return np.zeros(self.shape)
+        made = np.full(self.shape, float(max(channel.change_of.get(species, 0), 0)))
+        for part in channel.bursts:
+            if part.species == species:
+                arguments = [self.value(argument) for argument in part.burst.arguments]
+                made = made + np.prod(arguments, axis=0)
+        return made
+
+    def dose(self, cargo: str, cell: str, parts: "list[_Part]") -> DoseAudit:
+        inside = self.cells[cell]
+        uptakes = sum(part.uptakes(cell) for part in parts if cargo in part.population.cargo)
+        copies = sum(part.delivered(cargo, cell) for part in parts)
+        loss = self.field(f"dose.{cargo}.decay")[inside].mean()
+        return DoseAudit(
+            cargo, cell, uptakes * DAY, copies * DAY, float(copies / loss) if loss > 0 else None, self.laws(cargo, cell)
+        )
+
+    def laws(self, cargo: str, cell: str) -> tuple[str, ...]:
+        """The Hill laws that read a dose in reactions that a cell of this type may do."""
+        found = {
+            f"K {self.half(node.arguments[1], cell)} of {node.function} in {channel.name}": None
+            for channel in self.network.channels
+            if channel.parent is None or self.network.species[channel.parent] == cell
+            for node in walk(channel.rate)
+            if isinstance(node, Call) and node.function in LAWS and f"dose.{cargo}" in names(node.arguments[0])
+        }
+        return tuple(found)
+
+    def half(self, expression: Expression, cell: str) -> str:
+        return f"{self.value(expression)[self.cells[cell]].mean():.3g}"
+
+
+class _Part:
+    """One population: release, capture and fates of its bins."""
+
+    def __init__(self, auditor: _Auditor, name: str, population: Exosomes) -> None:
+        self.auditor = auditor
+        self.name = name
+        self.population = population
+        self.bins = bins_of(name, population)
+        self.capture = {one: self._capture(one) for one in self.bins}
+        self.release = {one: self._release(one) for one in self.bins}
+
+    def report(self) -> PopulationAudit:
+        release = sum(self.release.values())
+        taken = sum(self.release[one] * self._taken_up(one) for one in self.bins)
+        share = taken / release if release > 0 else float(np.mean([self._taken_up(one) for one in self.bins]))
+        return PopulationAudit(self.name, release, share, tuple(self._bin(one) for one in self.bins))
+
+    def _release(self, one: str) -> float:
+        """Vesicles a second: what forms times the share that fuses times the burst, and what reactions make."""
+        auditor = self.auditor
+        fusion, lysosome = auditor.field(f"{self.name}.fusion"), auditor.field(f"{self.name}.lysosome")
+        share = np.divide(fusion, fusion + lysosome, out=np.zeros_like(fusion), where=fusion > 0)
+        burst = auditor.copies(f"{self.name}.fusion", one) * share
+        found = 0.0
+        for channel in auditor.network.channels:
+            if channel.kind is not DrawKind.POISSON:
+                continue
+            events = np.broadcast_to(np.asarray(propensity(auditor.voxels, channel), float), auditor.shape)
+            is_route = any(channel.name.startswith(f"{self.name}.{route}.") for route in ("escrt", "ceramide"))
+            found += float(np.sum(events * (burst if is_route else auditor.copies(channel.name, one))))
+        return found
+
+    def _capture(self, one: str) -> np.ndarray:
+        """Rate at which a vesicle in each voxel is taken in: bound, and not let go."""
+        auditor, uptake = self.auditor, self.population.uptake
+        inside = auditor.field(f"{one}.internalise")
+        if uptake is None or uptake.mode == "clearance":
+            return inside
+        receptors = auditor.counts(uptake.receptor or f"{self.name}.receptor")
+        let_go = auditor.field(f"{one}.unbind")
+        kept = np.divide(inside, inside + let_go, out=np.zeros_like(inside), where=inside > 0)
+        return auditor.field(f"{one}.bind") * receptors * kept
+
+    def _loss(self, one: str) -> float:
+        return float(self.capture[one].mean() + self.auditor.field(f"{one}.decay").mean())
+
+    def _taken_up(self, one: str) -> float:
+        loss = self._loss(one)
+        return float(self.capture[one].mean() / loss) if loss > 0 else 0.0
+
+    def _uptakes(self, one: str, cell: str) -> float:
+        """Vesicles of a bin that a cell of a type takes up in a second."""
+        loss = self._loss(one)
+        of_cell = float(self.capture[one][self.auditor.cells[cell]].mean())
+        return self.release[one] * of_cell / (loss * self.capture[one].size) if loss > 0 else 0.0
+
+    def uptakes(self, cell: str) -> float:
+        """Vesicles that a cell of a type takes up in a second."""
+        return sum(self._uptakes(one, cell) for one in self.bins)
+
+    def delivered(self, cargo: str, cell: str) -> float:
+        """Copies of a cargo that a cell of a type gets in a second."""
+        if cargo not in self.population.cargo:
+            return 0.0
+        auditor, inside = self.auditor, self.auditor.cells[cell]
+        found = 0.0
+        for one in self.bins:
+            escape, degrade = auditor.field(f"{one}.escape"), auditor.field(f"{one}.degrade")
+            share = np.divide(escape, escape + degrade, out=np.zeros_like(escape), where=escape > 0)
+            copies = auditor.copies(f"{one}.internalise", f"dose.{cargo}")
+            copies = copies + share * auditor.copies(f"{one}.escape", f"dose.{cargo}")
+            found += self._uptakes(one, cell) * float(copies[inside].mean())
+        return found
+
+    def _bin(self, one: str) -> BinAudit:
+        auditor, loss = self.auditor, self._loss(one)
+        problem = auditor.voxels.problem
+        spread = diffusivities(problem, auditor.voxels.inputs, auditor.voxels).get(auditor.network.index(one))
+        fastest = 0.0 if spread is None else float(np.max(np.asarray(spread)))
+        if not (fastest > 0 and loss > 0):
+            return BinAudit(one, fastest, loss, None, None)
+        reach = float(np.sqrt(fastest / loss))
+        return BinAudit(one, fastest, loss, reach, (max(problem.grid.spacing_um) / reach) ** 2)
