@@ -26,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 _err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
-_out = Console(highlight=False, soft_wrap=True, markup=False)
+_out = Console(highlight=False, soft_wrap=True, markup=False, width=None if sys.stdout.isatty() else 140)
 
 Config = Annotated[Path, typer.Argument(help="Model file (TOML).", show_default=False)]
 Directory = Annotated[Path, typer.Argument(help="Run directory, e.g. runs/quickstart.", show_default=False)]
