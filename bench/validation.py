@@ -38,7 +38,7 @@ GROUPS: tuple[tuple[str, Sequence[Check]], ...] = (
 LATER = (
     "V3 with a spheroid, or a single cell, in a bath: needs values held by cell type or region inside the box",
     "V5 plasma, V8 antibody: need compartments and interventions",
-    "V9 published counts: not yet chosen; V7, release under a block, is in tests/physics/test_exosomes.py",
+    "V9 published counts: not yet chosen; V7, release under a block, is in tests/physics/test_populations.py",
     "continuous.json, sphere: needs an impermeable body with secretion on its surface",
 )
 FIGURES = (
