@@ -120,7 +120,7 @@ def _rebop(name: str, number: int) -> Callable[[int], Any]:
     inner.set_init(case.start)
 
     def one(seed: int) -> Any:
-        return inner.run(case.end_s, case.records - 1, params={}, seed=seed, sparse=None, var_names=None)
+        return inner.run(case.end_s, case.records - 1, params={}, seed=seed, sparse=name == "box", var_names=None)
 
     return lambda seed: [one(seed * number + i) for i in range(number)]
 
