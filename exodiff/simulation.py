@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.sharding import Mesh, PartitionSpec
 
 from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, Bits, Precision
 from exodiff.core.errors import ConfigError
@@ -51,7 +52,8 @@ def simulate(
         parameters: values to use instead of the model's, by name; internal units (um, s, molecules).
         seed: 0 to 2^32 - 1; replicates of one seed are independent.
         engine: ``exact``, ``leap`` or ``mean_field``; None takes the model's.
-        replicates: independent trajectories.
+        replicates: independent trajectories; spread over the devices of this process (on CPU
+            ``JAX_NUM_CPU_DEVICES``), unless called under ``jit``, ``vmap`` or ``grad``.
         time_step: longest step in seconds; None takes the model's.
 
     Raises:
@@ -73,6 +75,7 @@ def simulate(
             start_array(model, problem),
             jnp.asarray(seed, BITS_DTYPE),
             replicates=replicates,
+            devices=_num_devices(replicates, seed, parameters),
         )
         if not any(map(is_traced, jax.tree.leaves((inputs, last)))):
             raise_if_stopped("simulate", problem, inputs, last, plan.time_s)
@@ -245,7 +248,16 @@ class _Plan(NamedTuple):
         return end_s
 
 
-@partial(jax.jit, static_argnames=("problem", "plan", "replicates"))
+def _num_devices(replicates: int, seed: int | Bits, parameters: Mapping[str, Any] | None) -> int:
+    """Devices to spread replicates over: one under jit, vmap and grad, where the caller decides."""
+    given = (seed, *(parameters or {}).values())
+    chosen = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
+    if chosen is not None or any(is_traced(value) for value in given):
+        return 1
+    return min(replicates, jax.local_device_count())
+
+
+@partial(jax.jit, static_argnames=("problem", "plan", "replicates", "devices"))
 def _trajectories(
     problem: Problem,
     plan: _Plan,
@@ -254,14 +266,35 @@ def _trajectories(
     seed: Bits,
     *,
     replicates: int,
+    devices: int,
 ) -> tuple[Array, dict[str, Array], State]:
-    """Counts and observables of all replicates, and their states at the end."""
+    """Counts and observables of all replicates, and their states at the end, an equal share on each device."""
+    if devices == 1:
+        return _share(problem, plan, inputs, start, seed, jnp.arange(replicates, dtype=BITS_DTYPE))
+    share = -(-replicates // devices)
+    numbers = jnp.minimum(jnp.arange(devices * share, dtype=BITS_DTYPE), replicates - 1)
+    mesh = Mesh(np.asarray(jax.local_devices()[:devices]), ("replicates",))
+    everywhere, split = PartitionSpec(), PartitionSpec("replicates")
+    run = jax.shard_map(
+        partial(_share, problem, plan),
+        mesh=mesh,
+        in_specs=(everywhere, everywhere, everywhere, split),
+        out_specs=split,
+        check_vma=False,
+    )
+    return jax.tree.map(lambda a: a[:replicates], run(inputs, start, seed, numbers))
+
+
+def _share(
+    problem: Problem, plan: _Plan, inputs: Inputs, start: Array, seed: Bits, numbers: Bits
+) -> tuple[Array, dict[str, Array], State]:
+    """What one device does: the replicates of some numbers."""
     if problem.engine == "exact":
-        return _exact_trajectories(problem, plan, inputs, start, seed, replicates=replicates)
+        return _exact_trajectories(problem, plan, inputs, start, seed, numbers)
     one = partial(_trajectory, problem, plan, inputs, start, seed)
-    if replicates == 1:
-        return jax.tree.map(lambda a: a[None], one(jnp.zeros((), BITS_DTYPE)))
-    return jax.vmap(one)(jnp.arange(replicates, dtype=BITS_DTYPE))
+    if numbers.shape[0] == 1:
+        return jax.tree.map(lambda a: a[None], one(numbers[0]))
+    return jax.vmap(one)(numbers)
 
 
 def _trajectory(
@@ -313,10 +346,9 @@ def _read(problem: Problem, inputs: Inputs, state: State, time_s: Array) -> tupl
 
 
 def _exact_trajectories(
-    problem: Problem, plan: _Plan, inputs: Inputs, start: Array, seed: Bits, *, replicates: int
+    problem: Problem, plan: _Plan, inputs: Inputs, start: Array, seed: Bits, numbers: Bits
 ) -> tuple[Array, dict[str, Array], State]:
-    """As :func:`_trajectories`: all replicates go together, each with a clock of its own."""
-    numbers = jnp.arange(replicates, dtype=BITS_DTYPE)
+    """As :func:`_share`: all replicates go together, each with a clock of its own."""
     first = jax.vmap(partial(begin, problem, inputs, start, seed))(numbers)
     cuts_s = np.asarray([0.0, *(i.start_s + 2 * i.num_pairs * i.dt_s for i in plan.intervals)])
     ends = split_time(cuts_s[1:], problem.precision)
@@ -328,9 +360,12 @@ def _exact_trajectories(
         records = (counts, events, settings)
     rows = np.asarray(plan.rows)
     begun = (first.counts, first.events, first.settings)
-    counts, events, settings = (
-        jnp.concatenate((a[:, None], b), 1)[:, rows] for a, b in zip(begun, records, strict=True)
-    )
+    if rows[0] == 0:
+        records = tuple(jnp.concatenate((a[:, None], b), 1) for a, b in zip(begun, records, strict=True))
+    wanted = rows - (rows[0] > 0)
+    if len(wanted) < records[0].shape[1]:
+        records = jax.tree.map(lambda a: a[:, wanted], records)
+    counts, events, settings = records
 
     def read(counts: Array, events: Array, settings: Array, time_s: Array) -> tuple[Array, dict[str, Array]]:
         state = State(first.pair[0], counts, events, settings, first.was_true[0], first.health[0])

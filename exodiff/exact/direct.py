@@ -1,8 +1,8 @@
 """The direct method for a few voxels: many trajectories in lock step, all rates computed anew for each event.
 
 Each lane is a trajectory with its own clock; every iteration makes one event in each lane (D. T. Gillespie, J. Phys.
-Chem. 81, 2340, 1977). A lane that comes to a record waits until an eighth of the lanes do; then all of them write
-theirs and go on, so that none waits for the slowest.
+Chem. 81, 2340, 1977). A lane that comes to a record waits until the lanes together have lost one iteration by waiting;
+then all that wait write theirs and go on.
 
 Which event it is, one random word decides by bisection: the word is a position in an integer range, which is divided in
 proportion to the rates of the two halves, and so on. The smaller part comes first and is rounded at random to a whole
@@ -33,7 +33,6 @@ MAX_RATES = 64  # rates of all voxels of a lattice that is done this way
 _BLOCK = 8192  # lanes at a time: the arrays of a block stay in the cache
 _LANES = 64  # blocks are a multiple of it
 _EVENTS_PER_CHECK = 4
-_WAITING_SHARE = 8
 
 
 def is_direct(problem: Problem) -> bool:
@@ -52,6 +51,7 @@ class _Lanes(NamedTuple):
     health: Count
     time: Time
     number: tuple[Bits, Bits]
+    words: Array  # the two random words of that number, see :func:`_draw`
     chosen: Count  # place among the rates of an event that is still to be applied, or -1
     record: Count  # the next record that it comes to
     target: Time  # its time; minus infinity after the last
@@ -170,7 +170,7 @@ def _event(block: _Block, lanes: _Lanes) -> _Lanes:
     raw = block.rates(lanes.counts)
     # besides dropping the sign of errors, a maximum keeps products from being fused, and rounded otherwise, into sums
     rates = [jnp.maximum(rate, 0.0) for rate in raw]
-    words = word_pair(block.stream, *lanes.number)
+    words = [lax.bitcast_convert_type(part, BITS_DTYPE) for part in (jnp.real(lanes.words), jnp.imag(lanes.words))]
     total, lowest = rates[0], raw[0]
     for rate, signed in zip(rates[1:], raw[1:], strict=True):
         total, lowest = total + rate, jnp.minimum(lowest, signed)
@@ -181,13 +181,23 @@ def _event(block: _Block, lanes: _Lanes) -> _Lanes:
     time = later(lanes.time, standard_wait(words[0]).astype(total.dtype) / total)
     waits = is_after(time, lanes.target) | (health != Health.GOOD)
     turned = (words[0] << 16) | (words[0] >> 16)
+    number = next_number(lanes.number, (~waits).astype(BITS_DTYPE))
     return lanes._replace(
         health=health,
         time=Time(*(jnp.where(waits, old, new) for old, new in zip(lanes.time, time, strict=True))),
-        number=next_number(lanes.number, (~waits).astype(BITS_DTYPE)),
+        number=number,
+        words=_draw(block.stream, number),
         chosen=jnp.where(waits, -1, choose(rates, words[1], to_unit_interval(turned))),
         waits=waits,
     )
+
+
+def _draw(stream: Stream, number: tuple[Bits, Bits]) -> Array:
+    """The two random words of an event in one complex number.
+
+    XLA on CPU makes one array at a time, so two words in two arrays cost two runs of the generator.
+    """
+    return lax.complex(*(lax.bitcast_convert_type(word, jnp.float32) for word in word_pair(stream, *number)))
 
 
 def _count(block: _Block, counters: Bits, chosen: Count) -> Bits:
@@ -211,15 +221,18 @@ def _flush(block: _Block, lanes: _Lanes, out: Any) -> tuple[_Lanes, Any]:
     first = jnp.min(jnp.where(lanes.waits, lanes.record, num_records))
     last = jnp.minimum(jnp.max(jnp.where(lanes.waits, lanes.record, -1)), num_records - 1)
 
-    def write(row: Array, out: Any) -> Any:
+    def write(row: Array, carry: tuple[Time, Any]) -> tuple[Time, Any]:
+        target, out = carry
         here = lanes.waits & (lanes.record == row)
-        return jax.tree.map(
+        following = _target(block.times, row + 1)
+        target = Time(*(jnp.where(here, new, old) for new, old in zip(following, target, strict=True)))
+        return target, jax.tree.map(
             lambda kept, new: kept.at[row].set(jnp.where(here, new, kept[row])), out, (lanes.counts, lanes.events)
         )
 
-    out = lax.fori_loop(first, last + 1, write, out)
+    target, out = lax.fori_loop(first, last + 1, write, (lanes.target, out))
     record = jnp.minimum(lanes.record + lanes.waits, num_records)
-    return lanes._replace(record=record, target=_target(block.times, record)), out
+    return lanes._replace(record=record, target=target), out
 
 
 def _target(times: Time, record: Count) -> Time:
@@ -233,23 +246,22 @@ def _run_block(problem: Problem, inputs: Inputs, stream: Stream, lanes: _Lanes, 
     """Advance lanes to the last record, or by as many events as the budget allows: lanes, and what was recorded."""
     block = _Block(problem, inputs, constant_rates(problem, inputs), stream, times)
     num_records = times.high.shape[0]
-    lanes = lanes._replace(target=_target(times, lanes.record))
+    lanes = lanes._replace(target=_target(times, lanes.record), words=_draw(stream, lanes.number))
     out = jax.tree.map(lambda a: jnp.zeros((num_records, *a.shape), a.dtype), (lanes.counts, lanes.events))
 
-    def few_wait(carry: tuple[_Lanes, Array]) -> Array:
-        lanes, left = carry
-        on_the_way = lanes.record < num_records
-        waiting = jnp.sum(lanes.waits & on_the_way)
-        return (waiting * _WAITING_SHARE < jnp.sum(on_the_way)) & (left > 0)
-
-    def advance(carry: tuple[_Lanes, Array]) -> tuple[_Lanes, Array]:
-        lanes, left = carry
+    def advance(carry: tuple[_Lanes, Count, Array]) -> tuple[_Lanes, Count, Array]:
+        lanes, idle, left = carry
         lanes = lax.fori_loop(0, _EVENTS_PER_CHECK, lambda _, lanes: _event(block, lanes), lanes)
-        return lanes, spend(left, 1)
+        waiting = jnp.sum(lanes.waits & (lanes.record < num_records), dtype=COUNT_DTYPE)
+        return lanes, idle + _EVENTS_PER_CHECK * waiting, spend(left, 1)
 
     def stretch(carry: tuple[_Lanes, Any, Array]) -> tuple[_Lanes, Any, Array]:
         lanes, out, left = carry
-        lanes, left = lax.while_loop(few_wait, advance, (lanes, left))
+        most = jnp.sum(lanes.record < num_records, dtype=COUNT_DTYPE)
+        # by the sum of their waiting, not by a share of them: a few slow lanes must not wait for the end of the others
+        lanes, _, left = lax.while_loop(
+            lambda c: (c[1] < most) & (c[2] > 0), advance, (lanes, jnp.zeros_like(most), left)
+        )
         lanes, out = _flush(block, _apply(block, lanes), out)
         return lanes._replace(waits=jnp.zeros_like(lanes.waits)), out, left
 
@@ -301,6 +313,7 @@ def run(
         health=states.health,
         time=Time(clock.time_s[:, 0], clock.time_s[:, 1]),
         number=(clock.number[:, 0], clock.number[:, 1]),
+        words=jnp.zeros((num,), jnp.complex64),
         chosen=nothing - 1,
         record=nothing,
         target=Time(*(jnp.zeros((num,), problem.precision),) * 2),

@@ -175,7 +175,10 @@ def _event(lattice: _Lattice, target: Time, carry: _Carry) -> _Carry:
 
     clocks = standard_wait(words[0][from_tree:], words[1][from_tree:]).astype(problem.precision)
     words, here, goes_on = lax.optimization_barrier((words, here, goes_on))
-    kind = tree.first(clocks / _rates_in(lattice, carry.counts, here))
+    rates = _rates_in(lattice, carry.counts, here)
+    kind = tree.first(jnp.where(rates > 0, clocks / rates, jnp.inf))
+    # computed anew, rates may round to 0 where the tree has a rest: then time passes and nothing happens
+    happens = goes_on & (rates[kind] > 0)
     faces = np.asarray([event.face or (0, 0) for event in events], np.int32)
     face = jnp.asarray(faces)[kind]
     there, exists = _neighbour(grid, here, face[0], face[1])
@@ -184,8 +187,8 @@ def _event(lattice: _Lattice, target: Time, carry: _Carry) -> _Carry:
     old_here, old_there = carry.counts[:, here], carry.counts[:, there]
     local = _alone(lattice, carry.counts, here)
     new_here, new_there = apply_event(problem, local, old_there, fold(stream, _OUTCOME), kind)
-    there = jnp.where(exists & goes_on, there, here)
-    new_here = jnp.where(goes_on, new_here, old_here)
+    there = jnp.where(exists & happens, there, here)
+    new_here = jnp.where(happens, new_here, old_here)
     # as a loop, for XLA would fuse the writing with what reads the old counts, and copy them all for every event
     columns, places = jnp.stack((new_there, new_here)), jnp.stack((there, here))
     counts = lax.fori_loop(
@@ -193,10 +196,10 @@ def _event(lattice: _Lattice, target: Time, carry: _Carry) -> _Carry:
     )
     # read again: what XLA computes anew from the old counts keeps them, and they are copied
     overflows = (jnp.min(counts[:, here]) < 0) | (jnp.min(counts[:, there]) < 0)
-    health = jnp.where(goes_on & overflows, Health.OVERFLOW, carry.health).astype(COUNT_DTYPE)
+    health = jnp.where(happens & overflows, Health.OVERFLOW, carry.health).astype(COUNT_DTYPE)
 
     step = goes_on.astype(BITS_DTYPE)
-    counted = _count(lattice, carry.events, kind, here, step)
+    counted = _count(lattice, carry.events, kind, here, happens.astype(BITS_DTYPE))
     after = carry._replace(
         counts=counts,
         events=counted,
@@ -207,7 +210,7 @@ def _event(lattice: _Lattice, target: Time, carry: _Carry) -> _Carry:
         left=spend(carry.left, step),
     )
     touched = _touched(lattice, here, there)
-    cells_change = jnp.asarray([changes_cells(event, problem) for event in events])[kind] & goes_on
+    cells_change = jnp.asarray([changes_cells(event, problem) for event in events])[kind] & happens
     number = jnp.where(cells_change, touched.shape[0], jnp.where(there == here, 1, 2))
     return _refresh(lattice, after, touched, number)
 

@@ -1,0 +1,56 @@
+"""The same bits on one device and on several, whole or in pieces."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import hashlib
+import jax
+import numpy as np
+import exodiff as ex
+
+tables = {
+    "schema": 1,
+    "run": {"duration": "4 s", "engine": "exact"},
+    "lattice": {"shape": [3, 2], "spacing": "1 um"},
+    "species": {"A": {"diffusion": 0.5, "initial": {"poisson": 4}}},
+    "reactions": [{"equation": "-> A", "rate": "2 /s"}, {"equation": "A ->", "rate": "0.5 /s"}],
+}
+small = {**tables, "lattice": {"shape": [1], "spacing": "1 um"}, "species": {"A": {"initial": {"poisson": 4}}}}
+bursts = {**tables, "reactions": [{"equation": "-> poisson(3) A", "rate": "0.5 /s"}]}
+for given, engine in ((small, "exact"), (bursts, "exact"), (tables, "leap")):
+    model = ex.Model.from_dict(given)
+    few, many = (
+        ex.simulate(model, times, seed=3, replicates=5, engine=engine, time_step=None if engine == "exact" else 0.25)
+        for times in ([2.0, 4.0], [1.0, 2.0, 3.0, 4.0])
+    )
+    assert len(few.counts.sharding.device_set) == jax.device_count()
+    counts = np.asarray(few.counts)
+    assert np.any(counts[0] != counts[1])
+    assert np.array_equal(np.asarray(many.counts)[:, [1, 3]], counts)
+    print(hashlib.sha256(counts.tobytes()).hexdigest())
+"""
+
+
+def _hashes(devices: int) -> list[str]:
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=False, timeout=500
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+@pytest.fixture(scope="module")
+def on_one_device():
+    return _hashes(1)
+
+
+@pytest.mark.parametrize("devices", [2, 4])
+def test_replicates_have_the_same_bits_on_any_number_of_devices(on_one_device, devices):
+    assert len(set(on_one_device)) == 3
+    assert _hashes(devices) == on_one_device
