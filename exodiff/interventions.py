@@ -145,7 +145,7 @@ def whole_number(value: Real, stream: Stream) -> Array:
     rounding = 4.0 * jnp.finfo(value.dtype).eps * jnp.maximum(jnp.abs(value), 1.0)
     is_whole = jnp.abs(value - nearest) <= rounding
     low = jnp.floor(value)
-    drawn = low + (uniform <= value - low)
+    drawn = low + (uniform <= value - low).astype(value.dtype)
     return jnp.where(is_whole, nearest, drawn).astype(COUNT_DTYPE)
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from exodiff.core.arrays import COUNT_DTYPE, TINY_OCCUPANCY, Mask, Real
+from exodiff.core.arrays import COUNT_DTYPE, TINY_OCCUPANCY, Mask, Number, Real
 from exodiff.core.expressions import OBSERVABLE_FORMS, Call, Expression, Name, evaluate, to_text, walk
 from exodiff.kernels import totals
 from exodiff.kernels.rates import Voxels
@@ -208,7 +208,7 @@ def num_profile_bins(grid: Grid, bin_um: float) -> int:
 
 def _profile(voxels: Voxels, profile: Profile) -> Real:
     """Mean over the voxels in each bin of distance; NaN in empty bins."""
-    origin = _weight(voxels, profile.origin) > 0.5
+    origin = _weight(voxels, profile.origin).astype(voxels.problem.precision) > 0.5
     distance = jnp.sqrt(squared_distance_um2(origin, voxels.problem.grid))
     value = jnp.broadcast_to(voxels.evaluate(profile.of), distance.shape)
     place = jnp.where(jnp.isfinite(distance), jnp.floor(distance / profile.bin_um + 1e-4), profile.num_bins)
@@ -216,10 +216,10 @@ def _profile(voxels: Voxels, profile: Profile) -> Real:
     size = profile.num_bins + 1
     total = jnp.zeros((size,), value.dtype).at[place].add(value.reshape(-1))[:-1]
     voxels_in = jnp.zeros((size,), COUNT_DTYPE).at[place].add(1)[:-1]
-    return jnp.where(voxels_in > 0, total / jnp.maximum(voxels_in, 1), jnp.nan)
+    return jnp.where(voxels_in > 0, total / jnp.maximum(voxels_in, 1).astype(total.dtype), jnp.nan)
 
 
-def _histogram(voxels: Voxels, histogram: Histogram) -> Real:
+def _histogram(voxels: Voxels, histogram: Histogram) -> Number:
     """Voxels (weighted by occupancy in ``mean_field``) with a value in each bin, the last bin closed."""
     weight = _weight(voxels, histogram.over).reshape(-1)
     value = jnp.broadcast_to(voxels.evaluate(histogram.of), voxels.problem.grid.shape).reshape(-1)

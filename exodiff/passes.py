@@ -44,7 +44,7 @@ from exodiff.model.network import Channel, DrawKind, NewCell
 from exodiff.operations import EVEN_HOP, HOP, MODULATED, Operation, backward_order, operations
 from exodiff.problem import Inputs, Problem
 
-Place = Array | int
+Place = Array | int | np.integer
 """Where in the list: known when compiled, or only when it runs."""
 
 
@@ -154,7 +154,7 @@ def _tables(problem: Problem) -> _Tables:
 
 def _choose(place: Place, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
     """The result of the branch at a place."""
-    return lax.switch(place, branches, *operands) if isinstance(place, Array) else branches[place](*operands)
+    return lax.switch(place, branches, *operands) if isinstance(place, Array) else branches[int(place)](*operands)
 
 
 def _repeat(times: Place, change: Callable[[Any, Array], Array], array: Array) -> Array:
@@ -197,7 +197,7 @@ def _visit(step: Step, tables: _Tables, place: Place, amounts: Amounts) -> Amoun
 
     def change(c: Place, counts: Array) -> Array:
         species, amount = tables.changes[place, c, 0], tables.changes[place, c, 1]
-        return counts.at[species].add(amount * events)
+        return counts.at[species].add(jnp.asarray(amount, events.dtype) * events)
 
     return Amounts(_repeat(tables.num_changes[place], change, counts), counters)
 
@@ -249,7 +249,7 @@ def _draws(step: Step) -> list[Callable[..., Number]]:
     }
 
     def modulated(operation: Operation) -> Callable[..., Number]:
-        def events(stream: Stream, inputs: DrawInputs, counts: Array, axis: Place, table: Array) -> Number:
+        def events(stream: Stream, inputs: DrawInputs, counts: Array, axis: Place, table: Array | np.ndarray) -> Number:
             del inputs, axis, table
             assert operation.channel is not None
             return modulated_events(policy, stream, places, step.voxels(counts), operation.channel, step.dt_s)
@@ -263,7 +263,7 @@ def hop_gain(step: Step, stream: Stream, inputs: DrawInputs, axis: Place, *, eve
     """Net gain of each voxel by the hops along an axis; all axes share one set of compiled draws."""
     grid = step.problem.grid
     axes = [a for a in range(3) if grid.can_hop(a)]
-    which = jnp.searchsorted(jnp.asarray(axes), axis) if isinstance(axis, Array) else axes.index(axis)
+    which = jnp.searchsorted(jnp.asarray(axes), axis) if isinstance(axis, Array) else axes.index(int(axis))
     if even:
         per_area = jnp.asarray([spacing**-2 for spacing in grid.spacing_um], inputs.real.dtype)
         hops = inputs.real.reshape(-1)[0] * step.dt_s * per_area[axis]
@@ -280,7 +280,7 @@ def _hop_law(step: Step, diffusivity: Real, axis: int) -> Transition:
     return transition(hop_rates(diffusivity, grid, axis, velocity), step.dt_s, grid, axis)
 
 
-def _wipe_cells(step: Step, counts: Array, deaths: Number, kills: Mask | bool) -> Array:
+def _wipe_cells(step: Step, counts: Array, deaths: Number, kills: Mask | bool | np.bool) -> Array:
     """Take away what is in the cells that die, if the operation kills."""
     network = step.problem.network
     if not any(channel.kills for channel in network.channels):

@@ -50,10 +50,11 @@ def simulate(
         model: from ``exodiff.load`` or ``exodiff.Model.from_dict``.
         times: seconds, rising, the first at least 0; the simulation starts at 0.
         parameters: values to use instead of the model's, by name; internal units (um, s, molecules).
-        seed: 0 to 2^32 - 1; replicates of one seed are independent.
+        seed: 0 to 2^32 - 1; replicates of one seed are independent. The file's ``run.seed`` counts for the placement
+            alone: with ``seed`` equal to it, this gives what ``run`` gives.
         engine: ``exact``, ``leap`` or ``mean_field``; None takes the model's.
-        replicates: independent trajectories; spread over the devices of this process (on CPU
-            ``JAX_NUM_CPU_DEVICES``), unless called under ``jit``, ``vmap`` or ``grad``.
+        replicates: independent trajectories, whatever ``run.replicates`` says; spread over the devices of this process
+            (on CPU ``JAX_NUM_CPU_DEVICES``), unless called under ``jit``, ``vmap`` or ``grad``.
         time_step: longest step in seconds; None takes the model's.
 
     Raises:
@@ -219,7 +220,7 @@ def _advance_differentiably(
 
         return lax.cond(i < num_pairs, go, lambda s: s, state), None
 
-    scanned = jax.checkpoint(lambda state: lax.scan(pair, state, jnp.arange(longest))[0])
+    scanned = jax.checkpoint(lambda state: lax.scan(pair, state, jnp.arange(longest, dtype=COUNT_DTYPE))[0])
     return scanned(state)
 
 

@@ -14,13 +14,13 @@ class Clock(eqx.Module):
 
     """
 
-    time_s: Float[Array, "2"]
-    number: UInt32[Array, "2"]
-    rates: Float[Array, " nodes"]
+    time_s: Float[Array, "*replicates 2"]
+    number: UInt32[Array, "*replicates 2"]
+    rates: Float[Array, "*replicates nodes"]
 
 
 class State(eqx.Module):
-    """What a checkpoint holds; time follows from the step number and the schedule.
+    """What a checkpoint holds, of one replicate or of all; time follows from the pair and the schedule.
 
     Attributes:
         pair: number of pairs of steps done since the start; the address of random bits.
@@ -35,10 +35,10 @@ class State(eqx.Module):
 
     """
 
-    pair: UInt32[Array, ""]
-    counts: Int[Array, "species x y z"] | Float[Array, "species x y z"]
-    events: UInt32[Array, "counters 2"] | Float[Array, "counters 2"]
-    settings: Float[Array, " settings"]
-    was_true: Bool[Array, " triggered"]
-    health: Int[Array, ""]
+    pair: UInt32[Array, "*replicates"]
+    counts: Int[Array, "*replicates species x y z"] | Float[Array, "*replicates species x y z"]
+    events: UInt32[Array, "*replicates counters 2"] | Float[Array, "*replicates counters 2"]
+    settings: Float[Array, "*replicates settings"]
+    was_true: Bool[Array, "*replicates triggered"]
+    health: Int[Array, "*replicates"]
     clock: Clock | None = None

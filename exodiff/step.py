@@ -82,7 +82,7 @@ def advance_pair(
     dt_sub = dt_s / (1 << halvings).astype(dt_s.dtype)
 
     def substep(k: Array, state: State) -> State:
-        start = time_s + 2.0 * dt_sub * k
+        start = time_s + 2.0 * dt_sub * k.astype(dt_sub.dtype)
         return _advance_once(problem, inputs, state, (root, k, halvings), start, dt_sub)
 
     state = lax.fori_loop(0, substeps, substep, replace(state, health=health))

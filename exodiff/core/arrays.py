@@ -14,9 +14,9 @@ COUNT_DTYPE = jnp.int32
 BITS_DTYPE = jnp.uint32
 TINY_OCCUPANCY = 1e-12  # below it mean_field sees no cell: the derivative of content / occupancy would overflow
 
-Real = Float[Array, "*shape"]
-Count = Int[Array, "*shape"]
-Bits = UInt32[Array, "*shape"]
-Mask = Bool[Array, "*shape"]
+Real = Float[Array, "..."]
+Count = Int[Array, "..."]
+Bits = UInt32[Array, "..."]
+Mask = Bool[Array, "..."]
 Number = Real | Count  # counts in the discrete engines, reals in mean_field
 Field = Float[Array, "x y z"] | Int[Array, "x y z"]

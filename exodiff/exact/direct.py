@@ -87,7 +87,7 @@ def choose(rates: list[Real], word: Bits, fine: Real) -> Count:
         in_small = position < small
         is_right = in_small != (left <= right)
         position, width = jnp.where(in_small, position, position - small), jnp.where(in_small, small, width - small)
-        chosen = 2 * chosen + is_right
+        chosen = 2 * chosen + is_right.astype(COUNT_DTYPE)
         sums = [_below(level, is_right) for level in sums]
     return chosen
 
@@ -209,7 +209,9 @@ def _count(block: _Block, counters: Bits, chosen: Count) -> Bits:
             continue
         first = channels.index(reaction) * num_voxels
         mask = block.inputs.fields[f"region.{region}"].reshape(-1) if region else jnp.ones((num_voxels,))
-        hit = sum((chosen == first + voxel) * mask[voxel].astype(BITS_DTYPE) for voxel in range(num_voxels))
+        hit = sum(
+            (chosen == first + voxel).astype(BITS_DTYPE) * mask[voxel].astype(BITS_DTYPE) for voxel in range(num_voxels)
+        )
         increment = jnp.stack((jnp.zeros_like(hit), hit), -1)
         counters = counters.at[c].set(totals.add(counters[c].T, increment).T)
     return counters
@@ -231,7 +233,7 @@ def _flush(block: _Block, lanes: _Lanes, out: Any) -> tuple[_Lanes, Any]:
         )
 
     target, out = lax.fori_loop(first, last + 1, write, (lanes.target, out))
-    record = jnp.minimum(lanes.record + lanes.waits, num_records)
+    record = jnp.minimum(lanes.record + lanes.waits.astype(COUNT_DTYPE), num_records)
     return lanes._replace(record=record, target=target), out
 
 

@@ -84,7 +84,8 @@ def _place(grid: Grid, voxel: Count) -> tuple[Count, Count, Count]:
 
 def _neighbour(grid: Grid, voxel: Count, axis: Count | int, step: Count | int) -> tuple[Count, Mask]:
     """The voxel in a direction, and whether there is one; the voxel itself beyond a wall."""
-    shape, strides = jnp.asarray(grid.shape), jnp.asarray((grid.shape[1] * grid.shape[2], grid.shape[2], 1))
+    shape = jnp.asarray(grid.shape, COUNT_DTYPE)
+    strides = jnp.asarray((grid.shape[1] * grid.shape[2], grid.shape[2], 1), COUNT_DTYPE)
     periodic = jnp.asarray([grid.is_periodic(a) for a in range(3)])
     length, stride = shape[axis], strides[axis]
     at = voxel // stride % length
@@ -124,9 +125,9 @@ def _rates_in(lattice: _Lattice, counts: Count, voxel: Count) -> Real:
     sides = tuple(3 if n > 1 else 1 for n in grid.shape)
     walls = (("reflecting", "reflecting"),) * 3
     part = replace(problem, grid=replace(grid, shape=sides, walls=walls))
-    where, exists = jnp.full(sides, voxel), jnp.ones(sides, bool)
+    where, exists = jnp.full(sides, voxel, COUNT_DTYPE), jnp.ones(sides, bool)
     for axis, n in enumerate(sides):
-        steps = jnp.arange(n).reshape([-1 if a == axis else 1 for a in range(3)]) - n // 2
+        steps = jnp.arange(n, dtype=COUNT_DTYPE).reshape([-1 if a == axis else 1 for a in range(3)]) - n // 2
         where, inside = _neighbour(grid, where, axis, steps)
         exists = exists & inside
     around = jnp.where(exists, counts[:, where], 0)

@@ -49,7 +49,7 @@ def to_neighbours(
     total = sum(weights, start=jnp.zeros_like(weights[0]))
     if not is_discrete(policy):
         return [attempts * w / jnp.where(total > 0, total, 1.0) for w in weights]
-    target = to_unit_interval(words(stream, index, _CHOICE)) * total
+    target = to_unit_interval(words(stream, index, _CHOICE)).astype(total.dtype) * total
     reached, chosen = jnp.zeros_like(total), []
     for weight in weights:
         # the choice lies in (0, total], so a weight of zero is never chosen
@@ -108,7 +108,7 @@ def carried(policy: Policy, content: Number, flows: Sequence[Number], of: Number
 
 def chance_of_room(empties: Sequence[Number]) -> Real:
     """Probability that at least one neighbour is empty, for independent occupancies."""
-    full = jnp.ones((), jnp.result_type(empties[0], jnp.float32))
+    full = jnp.ones((), empties[0].dtype)
     for empty in empties:
         full = full * (1.0 - empty)
     return 1.0 - full

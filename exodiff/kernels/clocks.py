@@ -39,7 +39,7 @@ class MassAction(NamedTuple):
         """Expected events in the step after some events: falling factorials, or plain powers for ``mean_field``."""
         result = self.factor
         for n, order, change in zip((self.first, self.second), self.orders, self.changes, strict=True):
-            left = (n + change * events).astype(self.factor.dtype)
+            left = n.astype(result.dtype) + jnp.asarray(change, result.dtype) * events.astype(result.dtype)
             for i in range(MAX_ORDER):
                 result = result * jnp.where(i < order, jnp.maximum(left - i * falling, 0.0), 1.0)
         return result
@@ -47,7 +47,7 @@ class MassAction(NamedTuple):
     def capacity(self) -> Real:
         """Events after which a reactant is used up; 2^30 where none is."""
         limits = [
-            jnp.where(change < 0, n.astype(jnp.float32) / jnp.maximum(-change, 1), 2.0**30)
+            jnp.where(change < 0, n.astype(jnp.float32) / jnp.maximum(-change, 1).astype(jnp.float32), 2.0**30)
             for n, change in zip((self.first, self.second), self.changes, strict=True)
         ]
         return jnp.floor(jnp.minimum(*limits))
@@ -61,6 +61,8 @@ def mass_action_events(stream: Stream, index: Bits, law: MassAction) -> Count:
     step, exact for first-order loss; the variance is only first order where events speed the channel up.
     """
     number = jnp.asarray(0, BITS_DTYPE)
+    # draws are float32, whatever the precision of the rates
+    law = law._replace(factor=law.factor.astype(jnp.float32))
     arrays = (jnp.asarray(a) for a in (*law[:3], *law.orders, *law.changes))
     return _mass_action(stream.key0, stream.key1, index, number, *arrays)
 

@@ -141,7 +141,7 @@ def _draw_by_parts(active: Mask, overflowed: Mask, stream: Stream, index: Bits, 
         higher = jnp.where(height > 0, climbed, jnp.where(fresh > _TERMS, _TERMS + 1, 0))
         events = events + jnp.where(higher > 0, 0, jnp.where(height > 0, height, fresh))
         last = (higher == 0) & (left <= whole.whole_part())
-        new = (higher << 20) + ((parts + (higher == 0)) << 16) + events
+        new = (higher << 20) + ((parts + (higher == 0).astype(COUNT_DTYPE)) << 16) + events
         return jnp.where(state < 0, state, jnp.where(last, ~events, new)), count + jnp.asarray(1, BITS_DTYPE)
 
     state = jnp.where(active & (law.size > 0), jnp.where(overflowed, (_TERMS + 1) << 20, 0), -1).astype(COUNT_DTYPE)

@@ -44,12 +44,16 @@ class Discrete:
         Clocks with the rate evaluated anew after each event, and the binomial of the midpoint rule where more than 64
         events are expected, as in :func:`exodiff.kernels.clocks.mass_action_events`. At most ``capacity`` events.
         """
-        expected = propensity(jnp.zeros(index.shape, COUNT_DTYPE))
+
+        def rate_after(events: Number) -> Real:
+            return propensity(events).astype(jnp.float32)
+
+        expected = rate_after(jnp.zeros(index.shape, COUNT_DTYPE))
         crowd = expected > clocks.CLOCKS_AT_MOST
 
         def ring(carry: tuple[Mask, Count, Real, Bits]) -> tuple[Mask, Count, Real, Bits]:
             running, events, time, clock = carry
-            rate = propensity(events)
+            rate = rate_after(events)
             time = time + draws.exponential(stream, index, clock) / jnp.maximum(rate, 1e-30)
             running = running & (rate > 0) & (time <= 1.0)
             return running, events + running.astype(COUNT_DTYPE), time, clock + jnp.asarray(1, BITS_DTYPE)
@@ -63,7 +67,7 @@ class Discrete:
         few = lax.while_loop(lambda c: jnp.any(c[0]), ring, start)[1]
 
         def many() -> Count:
-            size, p = clocks.midpoint_binomial(propensity, jnp.floor(capacity), expected)
+            size, p = clocks.midpoint_binomial(rate_after, jnp.floor(capacity).astype(jnp.float32), expected)
             size = jnp.where(crowd, size, 0.0).astype(COUNT_DTYPE)
             return draws.binomial(stream, index, 2, size, p.astype(jnp.float32))
 
@@ -73,7 +77,7 @@ class Discrete:
         """Sum of as many standard exponential waiting times as there were events."""
         return draws.gamma(stream, index, 0, events)
 
-    def share(self, content: Count, cells: Count, occupancy: Count) -> Count:
+    def share(self, content: Count, cells: Count, occupancy: Number) -> Count:
         """Molecules in some of a voxel's cells: all or none, since a voxel holds one cell."""
         del occupancy
         return content * cells

@@ -9,12 +9,16 @@ import hashlib
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
-from exodiff.core.arrays import BITS_DTYPE, Bits, Real
+from exodiff.core.arrays import BITS_DTYPE, Bits, Count, Real
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
 _RETRY_BASE = 0x4000_0000  # draw numbers of retries start here, above all first words
+
+
+Address = Bits | Count | int | np.integer
 
 
 class Stream(NamedTuple):
@@ -42,7 +46,7 @@ def make_stream(seed: Bits | int, replicate: Bits | int) -> Stream:
     return Stream(jnp.asarray(seed, BITS_DTYPE), jnp.asarray(replicate, BITS_DTYPE))
 
 
-def fold(stream: Stream, address0: Bits | int, address1: Bits | int = 0) -> Stream:
+def fold(stream: Stream, address0: Address, address1: Address = 0) -> Stream:
     """The stream below this one at an address, e.g. (step, substep) or (site, 0)."""
     return Stream(*threefry2x32(stream, jnp.asarray(address0, BITS_DTYPE), jnp.asarray(address1, BITS_DTYPE)))
 

@@ -108,7 +108,7 @@ def burst_size(
         bursts = policy.binomial(own, index, 2, events, jnp.broadcast_to(arguments[0], events.shape))
     elif product.burst.kind == "geometric":
         bursts = policy.waiting_time(own, index, events)
-    return policy.poisson(own, index, 4, bursts * arguments[-1])
+    return policy.poisson(own, index, 4, bursts.astype(arguments[-1].dtype) * arguments[-1])
 
 
 def wipe_cells(

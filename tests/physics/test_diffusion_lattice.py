@@ -28,20 +28,50 @@ def test_a_periodic_box_keeps_every_molecule():
     assert np.all(whole == whole[:, :1])
 
 
-@pytest.mark.parametrize("case", ["hom_absorb_face", "aniso_reflect"])
-def test_mean_field_hops_are_second_order_in_the_step(case):
-    model = walkers.model(case, 500, precision="float64", engine="mean_field")
-    # r = D dt / h^2 of the narrowest axis: 1/8, 1/16, 1/32, rounded so that 2 s is an even number of steps
-    errors = []
-    for pairs in (8, 16, 32) if case == "hom_absorb_face" else (9, 18, 36):
-        step = 1.0 / pairs
-        trajectory = simulate(model, [2.0], time_step=step)
-        difference = counts(trajectory, "W")[0, 0] / 500 - walkers.TRUTH[case][2]
-        errors.append(0.5 * np.abs(difference).sum() / step**2)
-    # total variation / dt^2 is constant to within the next order, which is r ~ 8 % and then 4 %; first order doubles it
-    assert errors[0] < 0.07  # 0.0343 (absorbing) and 0.058 (anisotropic) were measured
-    assert abs(errors[1] / errors[0] - 1.0) < 0.12
-    assert abs(errors[2] / errors[1] - 1.0) < 0.06
+NUM = 500
+
+
+def _generator(length, rate, *, absorbing):
+    """dP/dt = A P along one axis; an absorbing wall is half a voxel away."""
+    a = rate * (np.eye(length, k=1) + np.eye(length, k=-1))
+    a -= np.diag(a.sum(0))
+    if absorbing:
+        a[[0, -1], [0, -1]] -= 2.0 * rate
+    return a
+
+
+def _along(axis, matrix, field):
+    return np.moveaxis(np.tensordot(matrix, field, (1, axis)), 0, axis)
+
+
+@pytest.mark.parametrize(
+    ("case", "rates", "steps_a_second"),
+    [
+        ("hom_absorb_face", (1.0, 1.0, 1.0), (8, 16, 32)),
+        ("aniso_reflect", (0.6, 0.6 / 1.25**2, 0.6 / 0.8**2), (9, 18, 36)),
+    ],
+)
+def test_mean_field_hops_are_the_second_order_kernel_and_have_its_error(case, rates, steps_a_second):
+    """A step is S = I + dt A + dt^2 A^2 / 2 of each axis, to rounding.
+
+    log S = dt A - dt^3 A^3 / 6 + dt^4 A^4 / 8 - ..., so at time t S^(t/dt) P_0 - P = dt^2 t (-A^3 / 6 + dt A^4 / 8) P,
+    summed over the axes, and higher terms; these are together less than the second at r = dt D / h^2 <= 1/8.
+    """
+    model, truth = walkers.model(case, NUM, precision="float64", engine="mean_field"), walkers.TRUTH[case][2]
+    axes = [_generator(n, w, absorbing=case == "hom_absorb_face") for n, w in zip(walkers.SHAPE, rates, strict=True)]
+    thirds = [_along(axis, np.linalg.matrix_power(a, 3), truth) for axis, a in enumerate(axes)]
+    first = -2.0 / 6.0 * sum(thirds)
+    second = 2.0 / 8.0 * sum(_along(axis, a, third) for axis, (a, third) in enumerate(zip(axes, thirds, strict=True)))
+    for number in steps_a_second:  # so that 2 s is an even number of steps
+        expected = np.zeros(walkers.SHAPE)
+        expected[walkers.START] = 1.0
+        for axis, a in enumerate(axes):
+            step = np.eye(len(a)) + a / number + a @ a / (2.0 * number**2)
+            expected = _along(axis, np.linalg.matrix_power(step, 2 * number), expected)
+        found = counts(simulate(model, [2.0], time_step=1.0 / number), "W")[0, 0] / NUM
+        np.testing.assert_allclose(found, expected, atol=1e-13)
+        beyond = number**2 * (found - truth) - first
+        assert np.abs(beyond).sum() < 2.0 * np.abs(second).sum() / number
 
 
 def _walls(low, high):

@@ -20,6 +20,7 @@ from tests.physics.models import box_of, counts, make_model, simulate
 TRUTH = np.load(Path(__file__).parents[1] / "truths" / "diffusion_lattice.npz")
 TIMES = [0.05, 0.5, 2.0, 8.0]
 SHAPE = (9, 8, 7)
+START = (2, 3, 1)
 NUM_VOXELS = int(np.prod(SHAPE))
 SIZES = {"leap": (500, 100), "exact": (40, 25)}  # walkers a replicate, replicates
 CASES = ["hom_reflect", "hom_periodic", "hom_absorb_face", "aniso_reflect"]
@@ -29,7 +30,7 @@ SECRETION_TIMES = [1.0, 5.0]
 
 def model(case: str, num_walkers: int, **run: Any) -> Any:
     """The box of a case, in two of them with a second species: secreted and decaying, or Poisson from the start."""
-    walker = {"diffusion": 1.0, "initial": {"voxel": [2, 3, 1], "count": num_walkers}}
+    walker = {"diffusion": 1.0, "initial": {"voxel": list(START), "count": num_walkers}}
     if case == "hom_reflect":
         return make_model(
             list(SHAPE),
