@@ -208,7 +208,7 @@ TOOLS = {
 }
 
 
-def _work(pipe: Connection, tool: str, name: str, number: int, cores: tuple[int, ...]) -> None:
+def _work(pipe: Connection, tool: str, name: str, number: int, cores: tuple[int, ...], alone: bool) -> None:
     """A process that runs a tool for each seed it is sent, and answers with the seconds."""
     os.sched_setaffinity(0, cores)
     os.environ["JAX_NUM_CPU_DEVICES"] = str(len(cores))
@@ -217,7 +217,7 @@ def _work(pipe: Connection, tool: str, name: str, number: int, cores: tuple[int,
         seed = pipe.recv()
         if seed is None:
             return
-        clock = _cpu_s if len(cores) == 1 else time.perf_counter
+        clock = _cpu_s if alone else time.perf_counter
         began = clock()
         call(seed)
         pipe.send(clock() - began)
@@ -237,7 +237,7 @@ class _Team:
         shares = [cores] if tool == "exodiff" else [(core,) for core in cores]
         for share in shares:
             here, there = context.Pipe()
-            args = (there, tool, name, -(-number // len(shares)), share)
+            args = (there, tool, name, -(-number // len(shares)), share, len(cores) == 1)
             context.Process(target=_work, args=args, daemon=True).start()
             self.pipes.append(here)
 
