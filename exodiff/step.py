@@ -40,7 +40,9 @@ def step_pair(problem: Problem, inputs: Inputs, stream: Stream, amounts: Amounts
         amounts = unrolled_pass(at(0, 0), amounts, backwards=False)
         if moves_cells:
             amounts = cell_pass(at(0, 1)._replace(time_s=time_s + dt_s), amounts)
-        return unrolled_pass(at(1, 0), amounts, backwards=True)
+        amounts = unrolled_pass(at(1, 0), amounts, backwards=True)
+        # rounding can leave -1e-9 of a cell; not a maximum, whose derivative at 0 is a half
+        return amounts._replace(counts=jnp.where(amounts.counts < 0, 0.0, amounts.counts))
 
     def half(h: Array, amounts: Amounts) -> Amounts:
         amounts = looped_pass(at(h, 0), amounts, backwards=h == 1)
