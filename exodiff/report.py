@@ -99,7 +99,7 @@ def _print_bounds(bounds: "tuple[Bound, ...]", console: Console) -> None:
 
 
 def _species_table(report: "CheckReport") -> Table:
-    columns = "species", "where", "at first", "D um^2/s", "exit rate /s", "range um, shortest ... mean"
+    columns = "species", "where", "at first", "D um^2/s", "exit rate /s", "range um"
     table = Table(*columns, **_PLAIN)
     for species in report.species:
         low, high = species.exit_per_s

@@ -345,7 +345,7 @@ BAD = [
     ("lattice/spacing", "20 s", "lattice.spacing: ", "um is needed"),
     ("lattice/spacing", ["20 um", "0 um", "1 um"], "lattice.spacing[1]: ", "not positive"),
     ("lattice/spacing", ["20 um", "10 um"], "lattice.spacing: ", "one for all axes"),
-    ("lattice/fluid_fraction", 0, "lattice.fluid_fraction: ", "greater than 0"),
+    ("lattice/fluid_fraction", 0, "lattice.fluid_fraction: ", "above 0 and up to 1"),
     ("lattice/boundary", "open", "lattice.boundary", "reflecting, periodic, absorbing"),
     ("lattice/boundary", {"w": "periodic"}, "lattice.boundary: ", "unknown key 'w'"),
     ("lattice/boundary", {"x_low": "periodic"}, "lattice.boundary: ", 'x = "periodic"'),
@@ -435,7 +435,7 @@ BAD = [
     ("place", [{"cells": "tumor", "everywhere": True}], "place[0].cells: ", "did you mean 'tumour'?"),
     ("place", [{"cells": "tumour"}], "place[0]: ", "exactly one of"),
     ("place", [{"everywhere": True}], "place[0]: ", "cells is missing"),
-    ("place", [{"cells": "tumour", "everywhere": True, "fill": 1.2}], "place[0].fill: ", "less than or equal to 1"),
+    ("place", [{"cells": "tumour", "everywhere": True, "fill": 1.2}], "place[0].fill: ", "above 0 and up to 1"),
     ("place", [{"cells": "tumour", "sphere": {"radius": "1 s"}}], "place[0].sphere.radius: ", "um is needed"),
     ("place", [{"cells": "tumour", "sphere": {"radius": 1, "centre": [1, 2]}}], "place[0].sphere.centre: ", "give 3"),
     ("place", [{"cells": "tumour", "lines": {"axis": "w", "every": 1}}], "place[0].lines.axis: ", "x, y, z"),
@@ -453,7 +453,7 @@ BAD = [
     ("observables/a", {"histogram": {"of": "EV", "over": "CAF", "bins": [2, 1]}}, "observables.a.histogram.bins", "bins"),
 ] + [
     (key, {}, f"{key}: ", "not yet supported")
-    for key in ("compartments", "vessels", "flow", "fit")
+    for key in ("compartments", "vessels", "fit")
 ]  # fmt: skip
 
 

@@ -79,7 +79,7 @@ def test_hops_are_even_where_walls_are_closed_and_the_diffusivity_is_one_number(
     regions = {"left": {"layer": {"axis": "x", "from": 0.0, "to": 2.0}}}
     species = {"A": {"diffusion": 0.5}, "B": {"diffusion": {"default": 0.1, "left": 0.2}}}
     problem = make_model([4], species=species, regions=regions).problem
-    assert [is_even(problem, s) for s in (0, 1)] == [True, False]
+    assert [is_even(problem, s, 0) for s in (0, 1)] == [True, False]
     assert [op.kind(problem) for op in operations(problem)] == [EVEN_HOP, HOP]
 
 
