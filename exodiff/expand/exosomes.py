@@ -12,10 +12,9 @@ from exodiff.config.species import Density, PoissonCount, Species
 from exodiff.core.dimensions import TEMPERATURE, VOLUME, dimension
 from exodiff.core.equations import Burst, Equation, Term
 from exodiff.core.expressions import Binary, Expression, Name, Number, is_zero
+from exodiff.core.mobility import BOLTZMANN_KG_UM2_PER_S2_K
 from exodiff.expand.sizes import SizeBin, size_bins
 from exodiff.expand.written import Writer, times
-
-BOLTZMANN = 1.380649e-11  # kg um^2 / (s^2 K)
 
 
 def expanded(config: RunConfig) -> RunConfig:
@@ -140,7 +139,7 @@ class _Population:
             tortuosity = self.leaf(law.tortuosity, f"{key}.tortuosity")
             temperature = self.leaf(law.temperature, f"{key}.temperature")
             # k <1/d> / (3 pi), of dimension viscosity * diffusivity / temperature
-            factor = Number(BOLTZMANN * size.inverse_per_um / (3.0 * math.pi), _MOBILITY)
+            factor = Number(BOLTZMANN_KG_UM2_PER_S2_K * size.inverse_per_um / (3.0 * math.pi), _MOBILITY)
             drag = Binary("*", viscosity, Binary("**", tortuosity, Number(2.0)))
             return Binary("/", Binary("*", factor, temperature), drag)
         if isinstance(given, dict):
