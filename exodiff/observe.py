@@ -10,7 +10,7 @@ from jax import Array, lax
 from exodiff.core.arrays import COUNT_DTYPE, TINY_OCCUPANCY, Mask, Number, Real
 from exodiff.core.expressions import OBSERVABLE_FORMS, Call, Expression, Name, evaluate, to_text, walk
 from exodiff.kernels import totals
-from exodiff.kernels.rates import Voxels
+from exodiff.kernels.rates import Voxels, with_concentrations
 from exodiff.lattice.grid import Grid
 from exodiff.problem import Histogram, Inputs, Problem, Profile
 from exodiff.state import State
@@ -56,8 +56,9 @@ def _reaction_and_region(call: Call) -> tuple[str, str]:
 
 
 def current_inputs(problem: Problem, inputs: Inputs, state: State) -> Inputs:
-    """The inputs with the values that interventions gave to parameters."""
+    """The inputs with the values that interventions gave to parameters, and the concentrations."""
     settings = {name: state.settings[i] for i, name in enumerate(problem.settings)}
+    inputs = with_concentrations(problem, inputs, state.concentrations)
     return inputs._replace(parameters={**inputs.parameters, **settings})
 
 

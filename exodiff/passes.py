@@ -30,7 +30,7 @@ from exodiff.kernels.diffusion import (
 from exodiff.kernels.faces import fluid_velocity
 from exodiff.kernels.policies import Policy
 from exodiff.kernels.random import Stream, fold, site_id
-from exodiff.kernels.rates import Voxels
+from exodiff.kernels.rates import Voxels, with_concentrations
 from exodiff.kernels.reactions import (
     DrawInputs,
     burst_size,
@@ -49,10 +49,11 @@ Place = Array | int | np.integer
 
 
 class Amounts(NamedTuple):
-    """What a pass changes: counts (species, x, y, z) and event counters (counters, 2)."""
+    """What a pass changes: counts (species, x, y, z), event counters (counters, 2) and concentrations, if any."""
 
     counts: Array
     events: Array
+    concentrations: Array | None = None
 
 
 class Step(NamedTuple):
@@ -66,9 +67,10 @@ class Step(NamedTuple):
     time_s: Real
     dt_s: Real
 
-    def voxels(self, counts: Array) -> Voxels:
+    def voxels(self, amounts: Amounts) -> Voxels:
         """The state as rate laws see it."""
-        return Voxels(self.problem, self.inputs, counts, self.time_s)
+        inputs = with_concentrations(self.problem, self.inputs, amounts.concentrations)
+        return Voxels(self.problem, inputs, amounts.counts, self.time_s)
 
 
 def looped_pass(step: Step, amounts: Amounts, *, backwards: Array) -> Amounts:
@@ -96,20 +98,21 @@ def unrolled_pass(step: Step, amounts: Amounts, *, backwards: bool) -> Amounts:
 def cell_pass(step: Step, amounts: Amounts) -> Amounts:
     """Divisions, spawning, filling and motility, over both steps of a pair."""
     network = step.problem.network
-    counts, counters = amounts
     dt_s = 2.0 * step.dt_s
     for channel in network.channels:
         if channel.new_cell is NewCell.NONE:
             continue
         stream = fold(step.stream, site_id(f"reaction:{channel.name}"))
-        counts, events = make_cells(step.policy, stream, step.places, step.voxels(counts), channel, dt_s)
-        counters = _count_events(step, counters, events, {channel.name: 0}, 0)
+        counts, events = make_cells(step.policy, stream, step.places, step.voxels(amounts), channel, dt_s)
+        counters = _count_events(step, amounts.events, events, {channel.name: 0}, 0)
+        amounts = amounts._replace(counts=counts, events=counters)
     for place, motility in enumerate(network.motility):
         if motility is not None:
             cell_type = network.first_type + place
             stream = fold(step.stream, site_id(f"motility:{network.species[cell_type]}"))
-            counts = move_cells(step.policy, stream, step.places, step.voxels(counts), cell_type, dt_s)
-    return Amounts(counts, counters)
+            moved = move_cells(step.policy, stream, step.places, step.voxels(amounts), cell_type, dt_s)
+            amounts = amounts._replace(counts=moved)
+    return amounts
 
 
 class _Tables(NamedTuple):
@@ -175,14 +178,14 @@ def _only_at(wanted: int, place: Place, change: Callable[[Array], Array], array:
 
 def _visit(step: Step, tables: _Tables, place: Place, amounts: Amounts) -> Amounts:
     """Draw the events of one operation, and let them happen."""
-    before, listed = amounts.counts, operations(step.problem)
+    listed = operations(step.problem)
     stream = fold(step.stream, tables.site[place])
-    inputs = _choose(place, [lambda counts, op=op: inputs_of(step, counts, op) for op in listed], before)
+    inputs = _choose(place, [lambda now, op=op: inputs_of(step, now, op) for op in listed], amounts)
     row = tables.axis[place], tables.mass_action[place]
-    events = _choose(tables.branch[place], _draws(step), stream, inputs, before, *row)
+    events = _choose(tables.branch[place], _draws(step), stream, inputs, amounts, *row)
     place_of = {op.channel.name: j for j, op in enumerate(listed) if op.channel is not None}
     counters = _count_events(step, amounts.events, events, place_of, place)
-    counts = _wipe_cells(step, before, events, tables.kills[place])
+    counts = _wipe_cells(step, amounts, events, tables.kills[place])
     for j, op in enumerate(listed):
         for i, product in enumerate(op.channel.bursts if op.channel is not None else ()):
 
@@ -190,7 +193,7 @@ def _visit(step: Step, tables: _Tables, place: Place, amounts: Amounts) -> Amoun
                 counts: Array, channel: Channel | None = op.channel, i: int = i, to: int = product.species
             ) -> Array:
                 assert channel is not None
-                made = burst_size(step.policy, stream, step.places, step.voxels(before), channel, i, events)
+                made = burst_size(step.policy, stream, step.places, step.voxels(amounts), channel, i, events)
                 return counts.at[to].add(made)
 
             counts = _only_at(j, place, burst, counts)
@@ -199,35 +202,36 @@ def _visit(step: Step, tables: _Tables, place: Place, amounts: Amounts) -> Amoun
         species, amount = tables.changes[place, c, 0], tables.changes[place, c, 1]
         return counts.at[species].add(jnp.asarray(amount, events.dtype) * events)
 
-    return Amounts(_repeat(tables.num_changes[place], change, counts), counters)
+    return amounts._replace(counts=_repeat(tables.num_changes[place], change, counts), events=counters)
 
 
-def inputs_of(step: Step, counts: Array, operation: Operation) -> DrawInputs:
+def inputs_of(step: Step, amounts: Amounts, operation: Operation) -> DrawInputs:
     """Inputs of an operation's draw."""
     if operation.channel is not None:
-        return draw_inputs(step.voxels(counts), operation.channel, step.dt_s)
+        return draw_inputs(step.voxels(amounts), operation.channel, step.dt_s)
     grid = step.problem.grid
-    nothing = jnp.zeros(grid.shape, counts.dtype)
+    nothing = jnp.zeros(grid.shape, amounts.counts.dtype)
     if operation.hop is not None:
         species = operation.hop[0]
-        return DrawInputs(counts[species], nothing, jnp.broadcast_to(_diffusivity(step, counts, species), grid.shape))
+        diffusivity = jnp.broadcast_to(_diffusivity(step, amounts, species), grid.shape)
+        return DrawInputs(amounts.counts[species], nothing, diffusivity)
     wall = operation.wall
     assert wall is not None
-    diffusivity = _diffusivity(step, counts, wall.species)
+    diffusivity = _diffusivity(step, amounts, wall.species)
     velocity = fluid_velocity(step.problem, step.inputs, wall.axis)
     rates = hop_rates(diffusivity, grid, wall.axis, velocity)
     entry = entry_rate(rates, diffusivity, grid, wall.axis, wall.side, velocity)
-    outside = step.voxels(counts).evaluate(wall.concentration) * grid.fluid_volume_um3
+    outside = step.voxels(amounts).evaluate(wall.concentration) * grid.fluid_volume_um3
     entering = injection(rates, entry, outside, step.dt_s, grid, wall.axis, wall.side)
     return DrawInputs(nothing, nothing, jnp.broadcast_to(entering, grid.shape))
 
 
-def _diffusivity(step: Step, counts: Array, species: int) -> Real:
+def _diffusivity(step: Step, amounts: Amounts, species: int) -> Real:
     """One value, or a field of them."""
     expression = step.problem.network.diffusivity[species]
     assert expression is not None
     field = step.inputs.fields.get(f"diffusion.{step.problem.network.species[species]}")
-    return step.voxels(counts).evaluate(expression) if field is None else field
+    return step.voxels(amounts).evaluate(expression) if field is None else field
 
 
 def _draws(step: Step) -> list[Callable[..., Number]]:
@@ -235,24 +239,26 @@ def _draws(step: Step) -> list[Callable[..., Number]]:
     policy, places = step.policy, step.places
     kinds, own = _kinds(step.problem)
     shared: dict[str, Callable[..., Number]] = {
-        EVEN_HOP: lambda stream, inputs, counts, axis, table: hop_gain(step, stream, inputs, axis, even=True),
-        HOP: lambda stream, inputs, counts, axis, table: hop_gain(step, stream, inputs, axis, even=False),
-        DrawKind.BINOMIAL.value: lambda stream, inputs, counts, axis, table: policy.binomial(
+        EVEN_HOP: lambda stream, inputs, amounts, axis, table: hop_gain(step, stream, inputs, axis, even=True),
+        HOP: lambda stream, inputs, amounts, axis, table: hop_gain(step, stream, inputs, axis, even=False),
+        DrawKind.BINOMIAL.value: lambda stream, inputs, amounts, axis, table: policy.binomial(
             stream, places, 0, inputs.first, inputs.real
         ),
-        DrawKind.POISSON.value: lambda stream, inputs, counts, axis, table: policy.poisson(
+        DrawKind.POISSON.value: lambda stream, inputs, amounts, axis, table: policy.poisson(
             stream, places, 0, inputs.real
         ),
-        DrawKind.CHAIN.value: lambda stream, inputs, counts, axis, table: mass_action_events(
+        DrawKind.CHAIN.value: lambda stream, inputs, amounts, axis, table: mass_action_events(
             policy, stream, places, inputs, jnp.asarray(table, COUNT_DTYPE)
         ),
     }
 
     def modulated(operation: Operation) -> Callable[..., Number]:
-        def events(stream: Stream, inputs: DrawInputs, counts: Array, axis: Place, table: Array | np.ndarray) -> Number:
+        def events(
+            stream: Stream, inputs: DrawInputs, amounts: Amounts, axis: Place, table: Array | np.ndarray
+        ) -> Number:
             del inputs, axis, table
             assert operation.channel is not None
-            return modulated_events(policy, stream, places, step.voxels(counts), operation.channel, step.dt_s)
+            return modulated_events(policy, stream, places, step.voxels(amounts), operation.channel, step.dt_s)
 
         return events
 
@@ -280,14 +286,14 @@ def _hop_law(step: Step, diffusivity: Real, axis: int) -> Transition:
     return transition(hop_rates(diffusivity, grid, axis, velocity), step.dt_s, grid, axis)
 
 
-def _wipe_cells(step: Step, counts: Array, deaths: Number, kills: Mask | bool | np.bool) -> Array:
+def _wipe_cells(step: Step, amounts: Amounts, deaths: Number, kills: Mask | bool | np.bool) -> Array:
     """Take away what is in the cells that die, if the operation kills."""
     network = step.problem.network
     if not any(channel.kills for channel in network.channels):
-        return counts
+        return amounts.counts
     none, every = network.num_free, network.first_type
     last = jnp.where(kills, every, none) if isinstance(kills, Array) else every if kills else none
-    return wipe_cells(step.policy, counts, none, last, deaths, step.voxels(counts).occupancy())
+    return wipe_cells(step.policy, amounts.counts, none, last, deaths, step.voxels(amounts).occupancy())
 
 
 def _count_events(step: Step, counters: Array, events: Number, place_of: dict[str, int], place: Place) -> Array:

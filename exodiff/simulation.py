@@ -28,7 +28,7 @@ from exodiff.problem import Inputs, Model, Problem
 from exodiff.state import State
 from exodiff.step import advance_pair
 from exodiff.stepsize import Interval, Moments, intervals, merge_times, with_step
-from exodiff.trajectory import Trajectory, is_traced
+from exodiff.trajectory import Record, Trajectory, is_traced
 
 
 def simulate(
@@ -69,7 +69,7 @@ def simulate(
         inputs = make_inputs(model, parameters, problem.precision)
         if problem.engine != "mean_field":
             inputs = inputs._replace(parameters=jax.tree.map(_refuse_derivative, inputs.parameters))
-        counts, observables, last = _trajectories(
+        record, last = _trajectories(
             problem,
             plan,
             inputs,
@@ -80,7 +80,7 @@ def simulate(
         )
         if not any(map(is_traced, jax.tree.leaves((inputs, last)))):
             raise_if_stopped("simulate", problem, inputs, last, plan.time_s)
-    return Trajectory(np.asarray(times, float), counts, observables, last.health, problem=problem)
+    return Trajectory(np.asarray(times, float), *record, health=last.health, problem=problem)
 
 
 @jax.custom_jvp
@@ -268,8 +268,8 @@ def _trajectories(
     *,
     replicates: int,
     devices: int,
-) -> tuple[Array, dict[str, Array], State]:
-    """Counts and observables of all replicates, and their states at the end, an equal share on each device."""
+) -> tuple[Record, State]:
+    """Records of all replicates, and their states at the end, an equal share on each device."""
     if devices == 1:
         return _share(problem, plan, inputs, start, seed, jnp.arange(replicates, dtype=BITS_DTYPE))
     share = -(-replicates // devices)
@@ -288,7 +288,7 @@ def _trajectories(
 
 def _share(
     problem: Problem, plan: _Plan, inputs: Inputs, start: Array, seed: Bits, numbers: Bits
-) -> tuple[Array, dict[str, Array], State]:
+) -> tuple[Record, State]:
     """What one device does: the replicates of some numbers."""
     if problem.engine == "exact":
         return _exact_trajectories(problem, plan, inputs, start, seed, numbers)
@@ -305,14 +305,14 @@ def _trajectory(
     start: Array,
     seed: Bits,
     replicate: Bits,
-) -> tuple[Array, dict[str, Array], State]:
+) -> tuple[Record, State]:
     real = problem.precision
     first = begin(problem, inputs, start, seed, replicate)
     longest = max((interval.num_pairs for interval in plan.intervals), default=0)
 
     read = partial(_read, problem, inputs)
 
-    def stretch(state: State, row: tuple[Array, Array, Array, Array]) -> tuple[State, tuple[Array, dict[str, Array]]]:
+    def stretch(state: State, row: tuple[Array, Array, Array, Array]) -> tuple[State, Record]:
         *interval, fires = row
         start_s, dt_s, num_pairs = interval
         if problem.engine == "mean_field":
@@ -336,19 +336,20 @@ def _trajectory(
     if len(plan.rows) <= len(plan.intervals):
         wanted = np.asarray(plan.rows) - (plan.rows[0] > 0)
         records = jax.tree.map(lambda a: a[wanted], records)
-    return records[0], records[1], last
+    return records, last
 
 
-def _read(problem: Problem, inputs: Inputs, state: State, time_s: Array) -> tuple[Array, dict[str, Array]]:
-    """Counts and observables of a state."""
+def _read(problem: Problem, inputs: Inputs, state: State, time_s: Array) -> Record:
+    """What is kept of a state."""
     measured = measure(problem, inputs, state, time_s)
     values = scalars(problem, measured, inputs.parameters, time_s, jnp)
-    return state.counts, {name: jnp.asarray(v, problem.precision) for name, v in {**values, **measured.arrays}.items()}
+    found = {name: jnp.asarray(v, problem.precision) for name, v in {**values, **measured.arrays}.items()}
+    return Record(state.counts, found, state.concentrations)
 
 
 def _exact_trajectories(
     problem: Problem, plan: _Plan, inputs: Inputs, start: Array, seed: Bits, numbers: Bits
-) -> tuple[Array, dict[str, Array], State]:
+) -> tuple[Record, State]:
     """As :func:`_share`: all replicates go together, each with a clock of its own."""
     first = jax.vmap(partial(begin, problem, inputs, start, seed))(numbers)
     cuts_s = np.asarray([0.0, *(i.start_s + 2 * i.num_pairs * i.dt_s for i in plan.intervals)])
@@ -368,14 +369,13 @@ def _exact_trajectories(
         records = jax.tree.map(lambda a: a[:, wanted], records)
     counts, events, settings = records
 
-    def read(counts: Array, events: Array, settings: Array, time_s: Array) -> tuple[Array, dict[str, Array]]:
+    def read(counts: Array, events: Array, settings: Array, time_s: Array) -> Record:
         state = State(first.pair[0], counts, events, settings, first.was_true[0], first.health[0])
         return _read(problem, inputs, state, time_s)
 
     read_all = jax.vmap(jax.vmap(read), in_axes=(0, 0, 0, None))
     times = jnp.asarray(cuts_s[rows], problem.precision)
-    counts, observables = read_all(counts, events, settings, times)
-    return counts, observables, last
+    return read_all(counts, events, settings, times), last
 
 
 def _exact_with_interventions(

@@ -32,6 +32,7 @@ class State(eqx.Module):
             only once).
         health: 0, or the code of the first failure.
         clock: of the engine ``exact``, which has no steps.
+        concentrations: of the continuous species, (continuous, x, y, z), in their units; None without any.
 
     """
 
@@ -42,3 +43,4 @@ class State(eqx.Module):
     was_true: Bool[Array, "*replicates triggered"]
     health: Int[Array, "*replicates"]
     clock: Clock | None = None
+    concentrations: Float[Array, "*replicates continuous x y z"] | None = None

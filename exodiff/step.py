@@ -112,10 +112,10 @@ def _advance_once(
     The address is the stream of the pair, the substep and the number of halvings.
     """
     root, substep, halvings = address
-    amounts = Amounts(state.counts, state.events)
+    amounts = Amounts(state.counts, state.events, state.concentrations)
     current = current_inputs(problem, inputs, state)
     amounts = step_pair(problem, current, fold(root, substep, halvings), amounts, time_s, dt_s)
-    state = replace(state, counts=amounts.counts, events=amounts.events)
+    state = replace(state, **amounts._asdict())
     return pull_triggers(problem, inputs, state, time_s + 2.0 * dt_s, fold(root, site_id("interventions"), substep))
 
 

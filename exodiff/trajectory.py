@@ -1,5 +1,7 @@
 """What a simulation in memory returns."""
 
+from typing import NamedTuple
+
 import equinox as eqx
 import numpy as np
 from jax.core import Tracer
@@ -9,6 +11,14 @@ from exodiff.core.errors import ConfigError
 from exodiff.problem import Histogram, Problem, Profile
 
 
+class Record(NamedTuple):
+    """What is kept of a state, or of many: attributes as of :class:`Trajectory`, without the leading axes."""
+
+    counts: Array
+    observables: dict[str, Array]
+    concentrations: Array | None
+
+
 class Trajectory(eqx.Module):
     """States and observables at the requested times.
 
@@ -16,6 +26,7 @@ class Trajectory(eqx.Module):
         times: (times,) seconds.
         counts: all species, (replicates, times, species, x, y, z).
         observables: by name, (replicates, times, ...); profiles and histograms have an axis of bins.
+        concentrations: all continuous species, (replicates, times, continuous, x, y, z); None without any.
         health: (replicates,), 0 if all went well, else a code of ``exodiff.core.health``.
 
     """
@@ -23,6 +34,7 @@ class Trajectory(eqx.Module):
     times: Float[Array, " times"] | np.ndarray
     counts: Num[Array, "replicates times species x y z"]
     observables: dict[str, Array]
+    concentrations: Float[Array, "replicates times continuous x y z"] | None
     health: Int[Array, " replicates"]
     problem: Problem = eqx.field(static=True)
 

@@ -42,7 +42,7 @@ class Voxels(NamedTuple):
         network = self.problem.network
         if name == "t":
             return self.time_s
-        if name.startswith("region."):
+        if name.startswith("region.") or name in network.continuous:
             return self.inputs.fields[name]
         if name in network.species:
             species = network.index(name)
@@ -78,6 +78,14 @@ class Voxels(NamedTuple):
     def evaluate(self, expression: Expression) -> Real:
         """Value of an expression, broadcastable on the lattice."""
         return jnp.asarray(evaluate(expression, self.look_up, jnp), self.problem.precision)
+
+
+def with_concentrations(problem: Problem, inputs: Inputs, concentrations: Array | None) -> Inputs:
+    """The inputs as rate laws see them: with the continuous species among the fields."""
+    if concentrations is None:
+        return inputs
+    fields = dict(zip(problem.network.continuous, concentrations, strict=True))
+    return inputs._replace(fields={**inputs.fields, **fields})
 
 
 def rate_factor(voxels: Voxels, channel: Channel) -> Real:

@@ -95,6 +95,7 @@ class Network:
         motility: expression of each cell type, or None.
         channels: reactions, in the order in which a forward step visits them.
         by_cell: for each cell-dependent parameter, the cell types with a value of their own.
+        continuous: names of the species that are concentrations, in the order of ``State.concentrations``.
 
     """
 
@@ -106,6 +107,7 @@ class Network:
     motility: tuple[Expression | None, ...]
     channels: tuple[Channel, ...]
     by_cell: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    continuous: tuple[str, ...] = ()
 
     def index(self, name: str) -> int:
         """Place of a species on the first axis of the state."""

@@ -378,6 +378,8 @@ class _Driver:
             "settings": np.array(state.settings),
             "was_true": np.array(state.was_true),
         }
+        if state.concentrations is not None:
+            arrays["concentrations"] = np.array(state.concentrations)
         if state.clock is not None:
             arrays |= {f"clock.{name}": np.array(getattr(state.clock, name)) for name in _CLOCK}
         meta = {"config_hash": self.hash, "time_s": self.schedule.time_s(pairs), "seed": self.model.config.run.seed}

@@ -25,7 +25,7 @@ from exodiff.kernels.rates import Voxels, propensity_after
 from exodiff.kernels.reactions import mass_action_table
 from exodiff.model.network import DrawKind
 from exodiff.operations import EVEN_HOP, Operation, backward_order, operations
-from exodiff.passes import Step, hop_gain, inputs_of
+from exodiff.passes import Amounts, Step, hop_gain, inputs_of
 from exodiff.problem import Inputs
 from exodiff.simulation import precision_context
 from exodiff.stepsize import exit_and_hop_rates
@@ -93,17 +93,17 @@ class StepLaw:
 
         def numbers(voxels: Voxels, dt_s: Array) -> Array:
             """Probability, mean, or the chain of propensities: one row a voxel."""
-            step, counts = self._step(voxels.inputs, dt_s), voxels.counts
+            step, amounts = self._step(voxels.inputs, dt_s), Amounts(voxels.counts, jnp.zeros((0, 2)))
             if op.channel is not None and op.channel.kind is DrawKind.MODULATED:
-                after = propensity_after(step.voxels(counts), op.channel)
+                after = propensity_after(step.voxels(amounts), op.channel)
                 chain = jax.vmap(after)(jnp.asarray(most, COUNT_DTYPE)) * step.dt_s
             elif op.channel is not None and op.channel.kind is DrawKind.CHAIN:
                 table = mass_action_table(op.channel)
-                inputs = inputs_of(step, counts, op)
+                inputs = inputs_of(step, amounts, op)
                 law = MassAction(inputs.real, inputs.first, inputs.second, table[:2], table[2:])
                 chain = jax.vmap(law.propensity)(jnp.asarray(most, COUNT_DTYPE))
             else:
-                inputs = inputs_of(step, counts, op)
+                inputs = inputs_of(step, amounts, op)
                 chain = jnp.stack([inputs.real, inputs.first.astype(inputs.real.dtype)])
             return chain.reshape(len(chain), -1).T
 
@@ -148,7 +148,8 @@ class StepLaw:
 
             def moved(unit: Array) -> Array:
                 counts = jnp.zeros((len(space.problem.network.species), *grid.shape), unit.dtype).at[species].set(unit)
-                return unit + hop_gain(step, step.stream, inputs_of(step, counts, op), axis, even=even)
+                inputs = inputs_of(step, Amounts(counts, jnp.zeros((0, 2))), op)
+                return unit + hop_gain(step, step.stream, inputs, axis, even=even)
 
             kernel = np.asarray(jax.vmap(moved)(units)).reshape(grid.num_voxels, -1)
         rows, targets, weights = [], [], []
