@@ -18,6 +18,7 @@ from exodiff.model.network import DrawKind
 from exodiff.stepsize import diffusivities
 
 DAY = 86400.0
+LENGTH_UM = 100.0  # of the Peclet number: the distance between vessels
 LAWS = ("hill", "hill_down", "saturate")
 
 
@@ -31,6 +32,13 @@ class BinAudit:
         loss_per_s: capture and decay, mean over the lattice.
         range_um: sqrt(D / loss), or None.
         damkoehler: (voxel / range)^2; above 0.25 the voxel does not resolve the gradient.
+        clearance_um3_per_s: largest of a receiver.
+        diffusion_limit: clearance / (clearance + 4 pi D R), R half a voxel (F. C. Collins and G. E. Kimball, 1949);
+            near 0 uptake is limited by reaction, and mixing within the voxel is right.
+        peclet: v L / D along the strongest component of the flow, L = 100 um; None without flow.
+        penetration: mean over a ball of all receivers of the concentration over that at its rim,
+            3 (f coth f - 1) / f^2, f = radius / range inside (E. W. Thiele, 1939).
+        in_voxel: vesicles in a voxel where release and loss balance.
 
     """
 
@@ -39,6 +47,11 @@ class BinAudit:
     loss_per_s: float
     range_um: float | None
     damkoehler: float | None
+    clearance_um3_per_s: float
+    diffusion_limit: float | None
+    peclet: float | None
+    penetration: float | None
+    in_voxel: float | None
 
 
 @dataclass(frozen=True)
@@ -114,6 +127,10 @@ class _Auditor:
         if name not in self.channels:
             return np.zeros(self.shape)
         return np.broadcast_to(np.asarray(rate_factor(self.voxels, self.channels[name]), float), self.shape)
+
+    def speed_um_per_s(self) -> float:
+        """Largest component of the flow."""
+        return max(float(np.max(np.abs(self.value(component)))) for component in self.voxels.problem.flow)
 
     def value(self, expression: Expression) -> np.ndarray:
         return np.broadcast_to(np.asarray(self.voxels.evaluate(expression), float), self.shape)
@@ -231,9 +248,30 @@ class _Part:
     def _bin(self, one: str) -> BinAudit:
         auditor, loss = self.auditor, self._loss(one)
         problem = auditor.voxels.problem
+        grid, size_um = problem.grid, max(problem.grid.spacing_um)
         spread = diffusivities(problem, auditor.voxels.inputs, auditor.voxels).get(auditor.network.index(one))
         fastest = 0.0 if spread is None else float(np.max(np.asarray(spread)))
-        if not (fastest > 0 and loss > 0):
-            return BinAudit(one, fastest, loss, None, None)
-        reach = float(np.sqrt(fastest / loss))
-        return BinAudit(one, fastest, loss, reach, (max(problem.grid.spacing_um) / reach) ** 2)
+        clearance = float(self.capture[one].max()) * grid.fluid_volume_um3
+        reach = float(np.sqrt(fastest / loss)) if fastest > 0 and loss > 0 else None
+        encounter = clearance + 4.0 * np.pi * fastest * 0.5 * min(grid.spacing_um)
+        return BinAudit(
+            name=one,
+            diffusivity_um2_per_s=fastest,
+            loss_per_s=loss,
+            range_um=reach,
+            damkoehler=None if reach is None else (size_um / reach) ** 2,
+            clearance_um3_per_s=clearance,
+            diffusion_limit=clearance / encounter if clearance > 0 and fastest > 0 else None,
+            peclet=auditor.speed_um_per_s() * LENGTH_UM / fastest if problem.flow and fastest > 0 else None,
+            penetration=self._penetration(one, fastest),
+            in_voxel=self.release[one] / (loss * self.capture[one].size) if loss > 0 else None,
+        )
+
+    def _penetration(self, one: str, diffusivity_um2_per_s: float) -> float | None:
+        receivers = self.capture[one] > 0
+        if not receivers.any() or diffusivity_um2_per_s <= 0:
+            return None
+        volume = float(receivers.sum()) * float(np.prod(self.auditor.voxels.problem.grid.spacing_um))
+        loss = float((self.capture[one] + self.auditor.field(f"{one}.decay"))[receivers].mean())
+        f = (0.75 * volume / np.pi) ** (1 / 3) * float(np.sqrt(loss / diffusivity_um2_per_s))
+        return 1.0 if f < 1e-2 else 3.0 * (f / float(np.tanh(f)) - 1.0) / f**2

@@ -61,6 +61,22 @@ def _print_audit(audit: "Audit", console: Console) -> None:
                 one.name, *shared, f"{one.diffusivity_um2_per_s:.3g}", f"{one.loss_per_s:.3g}", reach, damkoehler
             )
     console.print(table)
+    scales = Table(
+        "scales of",
+        "clearance um^3/s",
+        "diffusion-limited",
+        "Pe on 100 um",
+        "reach into receivers",
+        "in a voxel",
+        **_PLAIN,
+    )
+    for one in (one for population in audit.populations for one in population.bins):
+        shares = (_or_dash(share and 100 * share, " %") for share in (one.diffusion_limit, one.penetration))
+        limited, reached = shares
+        scales.add_row(
+            one.name, f"{one.clearance_um3_per_s:.3g}", limited, _or_dash(one.peclet), reached, _or_dash(one.in_voxel)
+        )
+    console.print(scales)
     if not audit.doses:
         return
     doses = Table("cargo", "receiver", "uptakes/day", "copies/day", "steady copies", "beside", **_PLAIN)
@@ -69,6 +85,10 @@ def _print_audit(audit: "Audit", console: Console) -> None:
         numbers = (f"{dose.uptakes_per_day:.3g}", f"{dose.copies_per_day:.3g}", steady)
         doses.add_row(dose.cargo, dose.cell, *numbers, "; ".join(dose.laws) or "-")
     console.print(doses)
+
+
+def _or_dash(value: float | None, unit: str = "") -> str:
+    return "-" if value is None else f"{value:.3g}{unit}"
 
 
 def _print_steps(report: "CheckReport", config: RunConfig, console: Console) -> None:

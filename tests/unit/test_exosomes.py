@@ -414,6 +414,16 @@ def test_the_audit_expects_what_the_linear_model_gives():
     assert population.bins[0].loss_per_s == pytest.approx(loss, rel=1e-5)
     assert population.bins[0].range_um == pytest.approx(math.sqrt(1.3 / loss), rel=1e-5)
     assert population.taken_up == pytest.approx(1 - 0.5 / 3600 / loss, rel=1e-5)
+    (one, *_) = population.bins
+    assert one.clearance_um3_per_s == pytest.approx(1600 * fibroblast, rel=1e-5)
+    limit = 4 * math.pi * 1.3 * 10
+    assert one.diffusion_limit == pytest.approx(1600 * fibroblast / (1600 * fibroblast + limit), rel=1e-5)
+    # a ball of four voxels of receivers
+    inside = (fibroblast + ctl) / 2 + 0.5 / 3600
+    f = (3 * 4 * 8000 / (4 * math.pi)) ** (1 / 3) * math.sqrt(inside / 1.3)
+    assert one.penetration == pytest.approx(3 * (f / math.tanh(f) - 1) / f**2, rel=1e-5)
+    assert sum(each.in_voxel or 0.0 for each in population.bins) == pytest.approx(600 / 3600 / loss / 6, rel=1e-5)
+    assert one.peclet is None
     uptakes = 600 * 24 * fibroblast / 6 / loss
     dose = {(item.cargo, item.cell): item for item in report.audit.doses}
     surface, lumen = dose["TGFb", "fibroblast"], dose["miR21", "fibroblast"]
