@@ -91,6 +91,7 @@ def run(
     overwrite: bool = False,
     given: bytes | None = None,
     report: Report = _say_nothing,
+    figures: bool = True,
 ) -> RunResult:
     """Run a model in a directory; the command ``exodiff run``.
 
@@ -101,6 +102,7 @@ def run(
         overwrite: replace a run that is there.
         given: the model file as the user wrote it, for ``config.toml``.
         report: called with the progress.
+        figures: whether to draw them at the end; ``exodiff plot`` draws them later.
 
     Raises:
         ConfigError: the directory holds something else; nothing was written.
@@ -120,7 +122,7 @@ def run(
             directory.clear()
             directory.begin(model.config, given)
         directory.tidy()
-        return _Driver(model, directory, report).drive()
+        return _Driver(model, directory, report, figures=figures).drive()
 
 
 def resume(run_dir: str | Path, *, from_last_good: bool = False, report: Report = _say_nothing) -> RunResult:
@@ -222,6 +224,7 @@ class _Driver:
     directory: RunDirectory
     report: Report
     skip_damaged: bool = True
+    figures: bool = True
     warnings: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -261,8 +264,10 @@ class _Driver:
         time_s = self.schedule.time_s(pairs)
         if pairs < self.schedule.num_pairs:
             return RunResult(self.directory.path, False, stop.received, time_s, (), tuple(self.warnings))
-        self.report(Progress("drawing figures", time_s, time_s))
-        figures = tuple(make_figures(self.directory.path))
+        figures = ()
+        if self.figures:
+            self.report(Progress("drawing figures", time_s, time_s))
+            figures = tuple(make_figures(self.directory.path))
         self.report(Progress("done", time_s, time_s))
         return RunResult(self.directory.path, True, None, time_s, figures, tuple(self.warnings))
 

@@ -1,0 +1,74 @@
+"""One tidy table of what the runs of a sweep observed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from exodiff.core.errors import ConfigError
+from exodiff.io.atomic import replace_file
+from exodiff.io.records import OBSERVABLES, PROFILES
+from exodiff.sweep.plan import DONE, Plan, csv_cell, read_table
+
+
+def collect(plan: Plan, out: Path | None = None) -> list[Path]:
+    """Join the tables of all runs that are done.
+
+    Args:
+        plan: of the sweep.
+        out: ``.csv`` or ``.h5`` (a dataset for each column); None writes ``observables.csv`` in the sweep's directory,
+            and ``profiles.csv`` where runs have one.
+
+    Returns:
+        The files: a row for each run, time and replicate (and bin), with the values of the varied keys in front.
+
+    Raises:
+        ConfigError: no run is done, or another kind of file is asked for.
+
+    """
+    done = [run for run in range(len(plan.rows)) if plan.outcome(run).state == DONE]
+    if not done:
+        raise ConfigError(str(plan.path), "no run of this sweep is done; run it with `exodiff sweep DIR`")
+    if out is not None:
+        writers = {".csv": _write_csv, ".h5": _write_hdf5}
+        if out.suffix not in writers:
+            raise ConfigError(f"--out {out}", "give a file that ends in .csv or .h5")
+        writers[out.suffix](out, plan, done, OBSERVABLES)
+        return [out]
+    files = []
+    for table in (OBSERVABLES, PROFILES):
+        if (plan.directory(done[0]) / table).exists():
+            _write_csv(plan.path / table, plan, done, table)
+            files.append(plan.path / table)
+    return files
+
+
+def _rows(plan: Plan, runs: list[int], table: str) -> Iterator[list[str]]:
+    """The header, then all rows."""
+    columns: list[str] | None = None
+    for run in runs:
+        file = plan.directory(run) / table
+        header, rows = read_table(file)
+        if columns is None:
+            columns = header
+            yield ["run", *plan.keys, *header]
+        elif header != columns:
+            raise ConfigError(str(file), "has other columns than the first run; observables must be those of one model")
+        varied = [csv_cell(value) for value in plan.rows[run]]
+        yield from ([plan.name(run), *varied, *row] for row in rows)
+
+
+def _write_csv(path: Path, plan: Plan, runs: list[int], table: str) -> None:
+    with replace_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.writelines(",".join(row) + "\n" for row in _rows(plan, runs, table))
+
+
+def _write_hdf5(path: Path, plan: Plan, runs: list[int], table: str) -> None:
+    header, *rows = _rows(plan, runs, table)
+    with replace_file(path) as temporary, h5py.File(temporary, "w") as file:
+        for name, column in zip(header, zip(*rows, strict=True), strict=True):
+            try:
+                file[name] = np.asarray(column, float)
+            except ValueError:
+                file[name] = np.asarray(column, h5py.string_dtype())

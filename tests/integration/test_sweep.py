@@ -1,0 +1,109 @@
+"""Sweeps: each run is the run it says, failures stay with their run, and a second call does what is left."""
+
+import csv
+import subprocess
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import tomli_w
+from typer.testing import CliRunner
+
+import exodiff as ex
+from exodiff.cli import app
+from exodiff.sweep.collect import collect
+from exodiff.sweep.execute import run_all, run_one
+from exodiff.sweep.plan import DONE, FAILED, read_plan
+
+DECAY = {
+    "schema": 1,
+    "run": {"duration": "10 s", "seed": 5, "observe_every": "5 s", "precision": "float64"},
+    "lattice": {"shape": [1], "spacing": "10 um"},
+    "parameters": {"k": "0.1 /s"},
+    "species": {"A": {"initial": 1000}},
+    "reactions": [{"name": "loss", "equation": "A ->", "rate": "k"}],
+    "observables": {"a": {"value": "total(A)"}},
+}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    file = tmp_path / "decay.toml"
+    file.write_text(tomli_w.dumps(DECAY), encoding="utf-8")
+    return file
+
+
+def told(*arguments: str | Path) -> str:
+    result = CliRunner().invoke(app, ["sweep", *map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_a_sweep_runs_every_point_in_processes_and_collects_them(config: Path, tmp_path: Path):
+    out = tmp_path / "sweep"
+    told(config, "--vary", "parameters.k=0.1 /s, 0.2 /s", "--seeds", "2", "--out", out, "--slurm")
+    plan = read_plan(out)
+    assert plan.rows == (("0.1 /s", "5"), ("0.1 /s", "6"), ("0.2 /s", "5"), ("0.2 /s", "6"))
+    seen = []
+    run_all(plan, 2, lambda run, outcome: seen.append((run, outcome.state)))
+    assert sorted(seen) == [(run, DONE) for run in range(4)]
+    (table,) = collect(plan)
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4 * 3
+    model = ex.load(config, ["parameters.k=0.2 /s", "run.seed=6"])
+    alone = ex.simulate(model, [0.0, 5.0, 10.0], seed=6).observables["a"][0]
+    mine = [float(row["a"]) for row in rows if row["parameters.k"] == "0.2 /s" and row["run.seed"] == "6"]
+    np.testing.assert_array_equal(mine, alone)
+    (packed,) = collect(plan, tmp_path / "all.h5")
+    with h5py.File(packed) as file:
+        np.testing.assert_array_equal(file["a"][()], [float(row["a"]) for row in rows])
+        assert file["parameters.k"][0] == b"0.1 /s"
+    run_all(plan, 1, lambda run, outcome: pytest.fail(f"run {run} was done already"))
+
+
+def test_a_run_that_fails_says_why_and_is_tried_again(config: Path, tmp_path: Path):
+    out = tmp_path / "sweep"
+    with pytest.raises(ex.ConfigError, match="negative"):
+        told(config, "--vary", "parameters.k=0.1 /s, 0.3 /s, -1 /s", "--out", out)
+    assert not out.exists()
+    told(config, "--vary", "species.A.initial=1000, 2000", "--out", out, "--slurm")
+    plan = read_plan(out)
+    (out / plan.name(1)).mkdir()
+    (out / plan.name(1) / "foreign.txt").write_text("not a run")
+    assert run_one(out, 0).state == DONE
+    failed = run_one(out, 1)
+    assert (failed.state, failed.exit_code) == (FAILED, 2)
+    assert plan.counts() == {DONE: 1, FAILED: 1}
+    assert failed.message in told(out, "--status")
+    (out / plan.name(1) / "foreign.txt").unlink()
+    assert plan.unfinished() == (1,)
+    assert run_one(out, 1).state == DONE
+
+
+def test_what_cannot_go_on_is_refused_in_one_line(config: Path, tmp_path: Path):
+    out = tmp_path / "sweep"
+    told(config, "--vary", "parameters.k=0.1 /s:0.3 /s:2", "--out", out, "--slurm")
+    for arguments, message in (
+        ((config, "--vary", "parameters.k=0.1 /s", "--out", out), "holds another sweep"),
+        ((out, "--vary", "parameters.k=1 /s"), "is planned already"),
+        ((out, "--only", "7"), "they go from 0 to 1"),
+        ((config, "--vary", "parameters.q=1", "--out", tmp_path / "b"), "no parameter 'q'"),
+        ((config, "--vary", "parameters.k=1 /s,2 /s", "--out", tmp_path), "holds no sweep"),
+    ):
+        with pytest.raises(ex.ConfigError, match=message):
+            told(*arguments)
+    config.write_text(config.read_text().replace("1000", "1001"), encoding="utf-8")
+    with pytest.raises(ex.ConfigError, match="has changed since the sweep was planned"):
+        told(out, "--only", "0")
+
+
+def test_the_job_array_is_a_script_that_bash_reads(config: Path, tmp_path: Path):
+    out = tmp_path / "sweep"
+    printed = told(config, "--vary", "parameters.k=0.1 /s:0.3 /s:5", "--out", out, "--slurm")
+    script = Path(printed.split(maxsplit=1)[1].strip())
+    subprocess.run(["bash", "-n", str(script)], check=True)
+    text = script.read_text()
+    assert "#SBATCH --array=0-4%5" in text
+    assert f"sweep {out} --only" in text
