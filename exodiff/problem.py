@@ -3,7 +3,7 @@
 What decides the compiled program is static and hashed by value; what one may fit or differentiate is an array.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -116,7 +116,8 @@ class Problem:
         random_start: (species, mean) pairs drawn for each replicate in every voxel (in-cell species: in every cell).
         engine: ``exact``, ``leap`` or ``mean_field``.
         precision: dtype of the reals.
-        step_bound_s: the longest step; every interval is cut into an even number of equal ones.
+        step_bound_s: the longest step; every interval is cut into an even number of equal ones. No compiled program
+            holds it, so runs that differ in it share one.
         exit_limit: largest exit rate times step before a step is cut into substeps.
         hop_limit: largest D dt / h^2 before a step is cut into substeps.
         interventions: in the order in which they act when they fall on one time.
@@ -136,7 +137,7 @@ class Problem:
     random_start: tuple[tuple[int, Expression], ...]
     engine: str
     precision: Precision
-    step_bound_s: float
+    step_bound_s: float = field(compare=False)
     exit_limit: float
     hop_limit: float
     interventions: tuple[Intervention, ...] = ()
