@@ -160,6 +160,23 @@ def plot(
 
 
 @app.command()
+def movie(
+    directory: Directory,
+    fields: Annotated[
+        list[str] | None, typer.Option("--field", help="Species beside the cells. Repeatable.", show_default=False)
+    ] = None,
+    speed: Annotated[float, typer.Option("--speed", help="Snapshots a second.")] = 5.0,
+) -> None:
+    """Draw figures/movie.gif: the cells and some species at every snapshot.
+
+    Example: exodiff movie runs/quickstart --field EV --field dose_TGFb
+    """
+    from exodiff.viz.movie import make_movie  # noqa: PLC0415
+
+    _out.print(str(make_movie(directory, fields or (), speed)))
+
+
+@app.command()
 def sweep(  # noqa: PLR0913, PLR0917  (typer makes an option of each)
     source: Annotated[
         Path, typer.Argument(metavar="CONFIG|DIR", help="Model file, or a sweep's directory.", show_default=False)

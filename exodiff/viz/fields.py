@@ -1,6 +1,6 @@
 """Species on the lattice at the last snapshot."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -51,25 +51,25 @@ def fields_figures(reader: SnapshotReader, plane: Plane, labels: Labels) -> Iter
     drawn = panels[: MOST_PAGES * a_page]
     for start in range(0, len(drawn), a_page):
         page = drawn[start : start + a_page]
-        rows, columns, width_mm = _grid(plane, len(page))
-        figure, panel_mm = _page(plane, rows, columns, width_mm, labels.title)
+        rows, columns, width_mm = grid_of_maps(plane, len(page))
+        figure, panel_mm = page_of_maps(plane, rows, columns, width_mm, labels.title)
         fields = [cells if name == CELLS else read_field(reader, -1, name) for name in page]
         for place, (name, field) in enumerate(zip(page, fields, strict=True)):
             axes = figure.add_subplot(rows, columns, place + 1)
-            _draw(axes, name, field, cells, plane, labels, panel_mm)
+            draw_field(axes, name, field, cells, plane, labels, panel_mm)
         if page[0] == CELLS and cells is not None:
-            _add_cell_legend(figure, cells)
+            add_cell_legend(figure, np.unique(cells.values), cells.legend)
         notes = [replicate_note(*fields), plane.note, *_cell_notes(plane, labels, page, cells)]
         add_note(figure, _note(reader, notes, len(panels) - len(drawn)))
         yield figure
 
 
-def unit_of(field: FieldArray, *, in_cell: bool, is_occupancy: bool = False) -> str:
-    """The unit of a field for an axis."""
+def unit_of(field: FieldArray, noun: str, *, in_cell: bool, is_occupancy: bool = False) -> str:
+    """The unit of a field for an axis; ``noun`` is what its numbers count."""
     if is_occupancy:
         return "cells per voxel"
     if field.unit == "molecules":
-        return "molecules per cell" if in_cell else "molecules per voxel"
+        return f"{noun} per cell" if in_cell else f"{noun} per voxel"
     return unit_text(field.unit)
 
 
@@ -77,11 +77,12 @@ def _is_long(plane: Plane) -> bool:
     return len(plane.axes) == 2 and plane.size_um[0] > _LONG * plane.size_um[1]
 
 
-def _grid(plane: Plane, num_panels: int) -> tuple[int, int, float]:
+def grid_of_maps(plane: Plane, num_panels: int) -> tuple[int, int, float]:
+    """Rows, columns and the width of the figure in mm."""
     return (num_panels, 1, TWO_COLUMNS_MM) if _is_long(plane) else grid_of(num_panels)
 
 
-def _page(plane: Plane, rows: int, columns: int, width_mm: float, title: str) -> tuple[Figure, float]:
+def page_of_maps(plane: Plane, rows: int, columns: int, width_mm: float, title: str) -> tuple[Figure, float]:
     """A figure in which the maps have their proportions, and the width of a map in mm."""
     if len(plane.axes) == 1:
         return new_figure(width_mm, rows * LINE_HEIGHT_MM + 4.0, title), width_mm / columns - _BESIDE_MM
@@ -90,7 +91,7 @@ def _page(plane: Plane, rows: int, columns: int, width_mm: float, title: str) ->
     return new_figure(width_mm, rows * row_mm + 9.0, title), panel_mm
 
 
-def _draw(
+def draw_field(
     axes: Axes,
     name: str,
     field: FieldArray | None,
@@ -98,7 +99,9 @@ def _draw(
     plane: Plane,
     labels: Labels,
     panel_mm: float,
+    covered: np.ndarray | None = None,
 ) -> None:
+    """One field in its panel; its colours cover ``covered`` where that is given, else what is shown."""
     axes.set_title(short_name(name, int((panel_mm + 8.0) / 1.75)))
     if field is None:
         say_nothing_to_draw(axes, "not in this snapshot")
@@ -114,13 +117,14 @@ def _draw(
     if in_cell and cells is not None:
         has_cell = plane.cut(cells.values) >= 0
         unable = plane.cut(_unable(cells, labels, name)) & (shown == 0)
-    unit = unit_of(field, in_cell=in_cell, is_occupancy=name in labels.cell_types)
+    noun = labels.nouns.get(name, "molecules")
+    unit = unit_of(field, noun, in_cell=in_cell, is_occupancy=name in labels.cell_types)
     if len(plane.axes) == 1:
         if has_cell is not None and unable is not None:
             shown = np.where(has_cell & ~unable, shown, np.nan)
         _draw_line(axes, plane, shown, unit, in_cell=in_cell)
         return
-    show_values(axes, plane, shown, has_cell, unit, IN_CELL_MAP if in_cell else FREE_MAP, panel_mm)
+    show_values(axes, plane, shown, has_cell, unit, IN_CELL_MAP if in_cell else FREE_MAP, panel_mm, covered)
     if unable is not None and unable.any():
         show_stripes(axes, plane, unable, panel_mm)
 
@@ -151,15 +155,15 @@ def _draw_line(axes: Axes, plane: Plane, values: np.ndarray, unit: str, *, in_ce
     axes.set_xlabel(f"{AXES[plane.axes[0]]} (µm)")
 
 
-def _add_cell_legend(figure: Figure, cells: FieldArray) -> None:
+def add_cell_legend(figure: Figure, types: np.ndarray, legend: Mapping[int, str] | None) -> None:
     """Beside the map of the cells, where the other maps have their colour bars."""
-    indices = [index for index in np.unique(cells.values).tolist() if index >= 0]
+    indices = [index for index in types.tolist() if index >= 0]
     handles = [
         Patch(
             facecolor=categorical_colour(index),
             edgecolor=INK,
             linewidth=0.3,
-            label=short_name(label_of(cells.legend, index), 12),
+            label=short_name(label_of(legend, index), 12),
         )
         for index in indices[:10]
     ]

@@ -1,5 +1,6 @@
 """Which cell types can hold a species: what they begin with, are given, make, and take along."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ from exodiff.core.errors import ConfigError
 from exodiff.core.expressions import Binary, Expression, Name, parse
 
 Holders = dict[str, frozenset[str]]
+_BURST = re.compile(r"\b(?:poisson|geometric|loaded)\([^()]*\)")  # of how many does not matter here
 
 
 def possible_holders(model: dict[str, Any], in_cell: tuple[str, ...]) -> Holders:
@@ -65,7 +67,7 @@ class _Reaction:
 
 
 def _read(entry: dict[str, Any], model: dict[str, Any], cells: frozenset[str]) -> _Reaction:
-    equation = parse_equation(str(entry.get("equation", "")), "")
+    equation = parse_equation(_BURST.sub("", str(entry.get("equation", ""))), "")
     reactants = frozenset(term.name for term in equation.reactants)
     products = frozenset(term.name for term in equation.products)
     parents = reactants & cells

@@ -5,11 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from exodiff.config.load import load
+from exodiff.config.resolved import dump
 from exodiff.config.units import parse_quantity
 from exodiff.core.dimensions import DIMENSIONLESS, PER_VOLUME, TIME, Dimension
 from exodiff.core.errors import ConfigError
 from exodiff.core.expressions import Binary, Call, Expression, Name, Number, infer_dimension, parse
 from exodiff.core.syntax import FORMS
+from exodiff.expand.exosomes import expanded
 from exodiff.viz.holders import Holders, possible_holders, table_of
 
 RESOLVED = "resolved.toml"
@@ -39,7 +42,8 @@ class ObservableLabel:
 class Labels:
     """What is known of the run besides its numbers; all of it may be missing.
 
-    ``holders``: the cell types that may hold a species in cells, where that is known.
+    ``holders``: the cell types that may hold a species in cells, where that is known. ``nouns``: what the numbers of a
+    species count, where these are no molecules.
     """
 
     title: str = ""
@@ -48,6 +52,7 @@ class Labels:
     in_cell_species: tuple[str, ...] = ()
     observables: dict[str, ObservableLabel] = field(default_factory=dict)
     holders: Holders = field(default_factory=dict)
+    nouns: dict[str, str] = field(default_factory=dict)
 
     def observable(self, name: str) -> ObservableLabel:
         """The label of an observable, an empty one when the model does not know it."""
@@ -57,19 +62,47 @@ class Labels:
 def read_labels(run_dir: Path) -> Labels:
     """Reads ``resolved.toml``; what is missing or unreadable is left out, for figures need none of it."""
     try:
-        model = tomllib.loads((run_dir / RESOLVED).read_text(encoding="utf-8"))
+        given = tomllib.loads((run_dir / RESOLVED).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return Labels()
-    species, units = table_of(model, "species"), _Units(model)
+    model = _without_populations(run_dir / RESOLVED, given)
+    species = table_of(model, "species")
+    nouns = {name: noun for name in species if (noun := _noun(name, table_of(given, "exosomes"))) is not None}
+    units, plain = _Units(model, nouns), table_of(model, "observables")
     in_cell = tuple(name for name in species if table_of(species, name).get("in") == "cell")
     return Labels(
         str(model.get("title", "")),
         tuple(table_of(model, "cells")),
         tuple(name for name in species if name not in in_cell),
         in_cell,
-        {name: units.label(entry) for name, entry in table_of(model, "observables").items() if isinstance(entry, dict)},
+        {
+            name: units.label(entry, table_of(plain, name))
+            for name, entry in table_of(given, "observables").items()
+            if isinstance(entry, dict)
+        },
         possible_holders(model, in_cell),
+        nouns,
     )
+
+
+def _without_populations(path: Path, given: dict[str, Any]) -> dict[str, Any]:
+    """The tables of the model with the plain species and reactions that populations stand for."""
+    if not table_of(given, "exosomes") and not table_of(given, "cargo"):
+        return given
+    try:
+        return tomllib.loads(dump(expanded(load(path))))
+    except ConfigError:
+        return given
+
+
+def _noun(name: str, populations: dict[str, Any]) -> str | None:
+    """What the numbers of a species count, if it is of a population or a dose."""
+    head, _, part = name.partition(".")
+    if head == "dose" and part:
+        return "copies"
+    if head not in populations:
+        return None
+    return {"mvb": "bodies", "receptor": "receptors"}.get(part.rpartition(".")[2], "vesicles")
 
 
 def unit_text(unit: str) -> str:
@@ -85,24 +118,25 @@ def unit_text(unit: str) -> str:
 class _Units:
     """Units of expressions, from the tables of the model."""
 
-    def __init__(self, model: dict[str, Any]) -> None:
+    def __init__(self, model: dict[str, Any], nouns: dict[str, str]) -> None:
+        self.nouns = nouns
         self.parameters = table_of(model, "parameters")
         self.cells = table_of(model, "cells")
         self.species = table_of(model, "species")
 
-    def label(self, entry: dict[str, Any]) -> ObservableLabel:
-        """The label of one entry of the observables."""
+    def label(self, entry: dict[str, Any], plain: dict[str, Any]) -> ObservableLabel:
+        """The label of one entry of the observables; ``plain`` is the entry without populations, for its unit."""
         if "value" in entry:
-            text = str(entry["value"])
-            return ObservableLabel("value", text, self.unit(text, ""))
+            return ObservableLabel("value", str(entry["value"]), self.unit(str(plain.get("value", "")), ""))
         profile, histogram = table_of(entry, "profile"), table_of(entry, "histogram")
         if profile:
-            text = str(profile.get("of", ""))
-            return ObservableLabel("profile", text, self.unit(text, " per voxel"), str(profile.get("from", "")))
+            unit = self.unit(str(table_of(plain, "profile").get("of", "")), " per voxel")
+            return ObservableLabel("profile", str(profile.get("of", "")), unit, str(profile.get("from", "")))
         if histogram:
             text, over = str(histogram.get("of", "")), str(histogram.get("over", ""))
             each = " per cell" if over in self.cells else " per voxel"
-            return ObservableLabel("histogram", text, self.unit(text, each), over)
+            unit = self.unit(str(table_of(plain, "histogram").get("of", "")), each)
+            return ObservableLabel("histogram", text, unit, over)
         return ObservableLabel()
 
     def unit(self, text: str, each: str) -> str:
@@ -113,7 +147,8 @@ class _Units:
         except ConfigError:
             return ""
         if isinstance(expression, Call) and expression.function == "conc":
-            return "molecules/µm³"
+            (argument,) = expression.arguments
+            return f"{self._noun(argument)}/µm³"
         if dimension == DIMENSIONLESS:
             return self._counted(expression, each) or "dimensionless"
         return unit_text(str(dimension))
@@ -128,18 +163,22 @@ class _Units:
         first = next((value for value in values if value is not None), 0)
         return parse_quantity(first, "")[1] if isinstance(first, str) else DIMENSIONLESS
 
+    def _noun(self, what: Expression) -> str:
+        name = what.name if isinstance(what, Name) else ""
+        return "cells" if name in self.cells else self.nouns.get(name, "molecules")
+
     def _counted(self, node: Expression, each: str) -> str:  # noqa: PLR0911  (one return a kind of node)
         """What an expression counts: sums of like things, and multiples of them, count these things."""
         match node:
             case Name(name) if name in self.species:
-                return "molecules" + each
+                return self._noun(node) + each
             case Name(name) if name in self.cells:
                 return "cells" + each
-            case Call("total", (Name(name), *_)):
-                return "cells" if name in self.cells else "molecules"
-            case Call("mean", (Name(name), *place)):
+            case Call("total", (Name() as what, *_)):
+                return self._noun(what)
+            case Call("mean", (Name() as what, *place)):
                 among = place and isinstance(place[0], Name) and place[0].name in self.cells
-                return ("cells" if name in self.cells else "molecules") + (" per cell" if among else " per voxel")
+                return self._noun(what) + (" per cell" if among else " per voxel")
             case Call("events", _):
                 return "events"
             case Call("near", _):

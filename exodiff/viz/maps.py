@@ -40,7 +40,14 @@ def show_types(axes: Axes, plane: Plane, cells: np.ndarray, num_types: int) -> N
 
 
 def show_values(
-    axes: Axes, plane: Plane, values: np.ndarray, has_cell: np.ndarray | None, unit: str, cmap: str, panel_mm: float
+    axes: Axes,
+    plane: Plane,
+    values: np.ndarray,
+    has_cell: np.ndarray | None,
+    unit: str,
+    cmap: str,
+    panel_mm: float,
+    covered: np.ndarray | None = None,
 ) -> None:
     """A field in a plane, with its colour bar; NaN is light grey.
 
@@ -52,13 +59,15 @@ def show_values(
         unit: of the values, for the colour bar.
         cmap: name of a colour map.
         panel_mm: width of the map on paper, by which the width of the colour bar is set.
+        covered: values that the colours cover, for maps that are to be compared; None takes those shown.
 
     """
     bad = NOT_KNOWN
     if has_cell is not None:
         _show(axes, plane, np.where(has_cell, 1.0, np.nan), cmap=ListedColormap([BARE_CELL]))
         values, bad = np.where(has_cell & (values != 0), values, np.nan), "none"
-    scale = value_scale(np.append(values, 0.0) if has_cell is not None and has_cell.any() else values)
+    spread = values if covered is None else covered
+    scale = value_scale(np.append(spread, 0.0) if has_cell is not None and has_cell.any() else spread)
     colours = colormaps[cmap].with_extremes(bad=bad)
     if cmap == IN_CELL_MAP:
         # The bright end would be lost on white.
