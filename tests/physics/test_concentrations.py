@@ -139,3 +139,90 @@ def test_an_implicit_field_is_of_second_order_in_the_step(tmp_path):
         errors.append(np.abs(found - exact).max())
     assert np.log2(errors[0] / errors[1]) == pytest.approx(2.0, abs=0.15)
     assert np.log2(errors[1] / errors[2]) == pytest.approx(2.0, abs=0.15)
+
+
+DOX = {"kind": "concentration", "unit": "nM", "solve": "implicit"}
+
+
+def _drug(engine, shape, **tables):
+    return _model(
+        shape,
+        {"dox": {**DOX, "diffusion": "160 um^2/s", "initial": 50, **tables.pop("dox", {})}, "dox_in": {"in": "cell"}},
+        spacing=20.0,
+        run={"engine": engine},
+        lattice={"fluid_fraction": 0.2},
+        cells={"tumour": {}},
+        place=[{"cells": "tumour", "layer": {"axis": "x", "from": 20, "to": 60}}],
+        reactions=[
+            {"equation": "dox -> dox_in", "rate": "2e-2 /s", "region": "tissue"},
+            {"equation": "dox_in -> dox", "rate": "1e-2 /s"},
+        ],
+        regions={"tissue": {"layer": {"axis": "x", "from": 20, "to": 60}}},
+        **tables,
+    )
+
+
+@pytest.mark.parametrize("engine", ["leap", "mean_field"])
+def test_a_drug_that_enters_and_leaves_cells_is_neither_made_nor_lost(engine):
+    # 50 nM in 8 voxels of 1600 um^3 are 385,417 molecules; each number drawn is taken from the field
+    found = simulate(_drug(engine, [4, 2]), [0.0, 100.0, 400.0], seed=3, replicates=2)
+    total = found.total("dox") + found.total("dox_in")
+    assert total[0, 0] == pytest.approx(8 * 1600 * 50 * 0.602214076, rel=1e-12)
+    assert (found.total("dox_in")[:, 1] > 0.1 * total[:, 0]).all()
+    np.testing.assert_allclose(total, total[0, 0], rtol=1e-9)
+
+
+def test_molecules_that_enter_cells_have_the_law_of_independent_ones():
+    # without the way back and diffusion each of n = 96 molecules is in with p = 1 - exp(-k t): a binomial number.
+    # 2000 replicates of 4 voxels: standard error of the mean 0.0527, of the variance sqrt(2 / 8000) v; limits 4 of them
+    model = _drug("leap", [4], dox={"diffusion": 0, "solve": "explicit", "initial": 0.1}, observables={})
+    model.parameters["reactions.r2.rate"] = 0.0
+    inside = np.asarray(simulate(model, [40.0], seed=5, replicates=2000, time_step=5.0)["dox_in"])[:, 0, 1:3].ravel()
+    n, p = np.floor(0.1 * 0.602214076 * 1600), 1 - np.exp(-0.8)
+    variance = n * p * (1 - p)
+    assert inside.mean() == pytest.approx(n * p, abs=4 * np.sqrt(variance / 4000) + 0.4 * p)
+    assert inside.var() == pytest.approx(variance, abs=4 * variance * np.sqrt(2 / 4000))
+
+
+def test_a_concentration_is_never_used_beyond_its_last_molecule():
+    model = _drug("leap", [4], dox={"diffusion": 0, "solve": "explicit", "initial": 0.005})
+    model.parameters["reactions.r2.rate"] = 0.0
+    found = simulate(model, [1000.0], seed=1, replicates=50, time_step=20.0)
+    assert (np.asarray(found["dox"]) >= 0).all()
+    left = np.asarray(found["dox"])[:, 0, 1] * 0.602214076 * 1600
+    assert (left < 1).all()
+    assert (np.asarray(found["dox_in"])[:, 0, 1] == 4).all()  # of 4.8 molecules
+
+
+def test_interventions_add_to_and_set_concentrations_in_their_own_unit():
+    model = _drug(
+        "mean_field",
+        [4],
+        dox={"diffusion": 0, "solve": "explicit"},
+        interventions=[
+            {"at": "1 s", "set": {"dox": 7}, "region": "tissue"},
+            {"at": "2 s", "add": {"dox": "3 nM"}},
+        ],
+    )
+    model.parameters.update({"reactions.r1.rate": 0.0, "reactions.r2.rate": 0.0})
+    found = np.asarray(simulate(model, [0.5, 1.0, 2.0])["dox"])[0]
+    np.testing.assert_allclose(found, [[50] * 4, [50, 7, 7, 50], [53, 10, 10, 53]])
+
+
+def test_antibodies_of_a_steady_field_coat_vesicles_at_the_rate_of_their_concentration():
+    # EV + mAb -> EV_ab in a field held at 2 nM: P(coated) = 1 - exp(-k c t); 20,000 vesicles, limit 4 standard errors
+    model = _model(
+        [1],
+        {
+            "EV": {"initial": 20000},
+            "EV_ab": {},
+            "mAb": {**DOX, "solve": "steady", "fixed": {"all": 2}},
+        },
+        spacing=20.0,
+        run={"engine": "leap"},
+        regions={"all": {"everywhere": True}},
+        reactions=[{"equation": "EV + mAb -> EV_ab", "rate": "1e-3 um^3/s"}],
+    )
+    coated = simulate(model, [600.0], seed=2).total("EV_ab")[0, 0]
+    p = 1 - np.exp(-1e-3 * 2 * 0.602214076 * 600)
+    assert coated == pytest.approx(20000 * p, abs=4 * np.sqrt(20000 * p * (1 - p)))

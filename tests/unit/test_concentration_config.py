@@ -42,7 +42,7 @@ def _read(**changes):
         inner = tables
         for head in heads:
             inner = inner[int(head)] if isinstance(inner, list) else inner.setdefault(head, {})
-        inner[last] = value
+        inner[int(last) if isinstance(inner, list) else last] = value
     return from_mapping(tables)
 
 
