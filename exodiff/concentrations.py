@@ -104,6 +104,20 @@ def unsolved(voxels: Voxels, concentrations: Array) -> str:
     return ""
 
 
+def loss_coefficient(voxels: Voxels, place: int) -> Real:
+    """First-order loss of a concentration in each voxel, per second."""
+    return _coefficients(voxels, place)[0]
+
+
+def diffusivity_of(voxels: Voxels, field: Continuous) -> Real:
+    """D of a concentration in each voxel, um^2/s."""
+    if field.diffusivity is None:
+        return jnp.zeros(voxels.problem.grid.shape, voxels.problem.precision)
+    of_file = voxels.inputs.fields.get(f"diffusion.{field.name}")
+    d = voxels.evaluate(field.diffusivity) if of_file is None else of_file
+    return jnp.broadcast_to(d, voxels.problem.grid.shape)
+
+
 def _depends(field: Continuous) -> frozenset[str]:
     """Names in the rates of its equation."""
     return frozenset().union(*(names(term.channel.rate) for term in field.terms))
@@ -139,10 +153,7 @@ def _coefficients(voxels: Voxels, place: int) -> tuple[Real, Real]:
 def _spread(voxels: Voxels, field: Continuous) -> Spread:
     problem, grid = voxels.problem, voxels.problem.grid
     nothing = jnp.zeros(grid.shape, problem.precision)
-    d = nothing
-    if field.diffusivity is not None:
-        of_file = voxels.inputs.fields.get(f"diffusion.{field.name}")
-        d = jnp.broadcast_to(voxels.evaluate(field.diffusivity) if of_file is None else of_file, grid.shape)
+    d = diffusivity_of(voxels, field)
     outflow, inflow = nothing, nothing
     for axis in range(3):
         for side in (0, 1):
