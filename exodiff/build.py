@@ -1,6 +1,6 @@
 """From a config to a model: the only bridge from the file's language to arrays."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from exodiff.core.axes import AXES
 from exodiff.core.dimensions import PER_TIME
 from exodiff.core.errors import ConfigError
 from exodiff.core.expressions import Binary, Call, Compare, Expression, Name, Number, is_zero
+from exodiff.expand.concentrations import Split, in_unit, split
 from exodiff.expand.exosomes import expanded, species_groups
 from exodiff.expand.interventions import interventions_of
 from exodiff.expand.reactions import all_reactions
@@ -28,8 +29,8 @@ from exodiff.kernels.random import fold, make_stream, site_id, to_unit_interval,
 from exodiff.lattice import shapes
 from exodiff.lattice.grid import Grid, Wall
 from exodiff.lattice.placement import EMPTY, CellMap, fill, place_points
-from exodiff.model.channels import SpeciesTable, make_channel
-from exodiff.model.network import Channel, Network, NewCell
+from exodiff.model.channels import SpeciesTable
+from exodiff.model.network import Channel, Continuous, Network, NewCell, Solve
 from exodiff.observe import event_counters, num_profile_bins
 from exodiff.problem import FixedWall, Histogram, Model, Observable, Problem, Profile
 from exodiff.simulation import bounded
@@ -100,11 +101,12 @@ class _Builder:
         self.fields: dict[str, np.ndarray] = {}
         self.warnings: list[str] = []
         self.grid = make_grid(config)
-        free = tuple(name for name, species in config.species.items() if not species.in_cell)
+        free = tuple(n for n, species in config.species.items() if not species.in_cell and not species.own_unit)
         in_cell = tuple(name for name, species in config.species.items() if species.in_cell)
         names = (*free, *in_cell, *config.cells)
         constant = frozenset(names.index(name) for name, species in config.species.items() if species.constant)
-        self.table = SpeciesTable(names, len(free), len(free) + len(in_cell), constant)
+        continuous = tuple(name for name, species in config.species.items() if species.own_unit)
+        self.table = SpeciesTable(names, len(free), len(free) + len(in_cell), constant, continuous)
 
     def model(self, given: RunConfig) -> ConfiguredModel:
         """The model, which keeps the config as it was given."""
@@ -164,7 +166,8 @@ class _Builder:
             None if is_zero(cell.motility) else self._leaf(cell.motility, f"cells.{name}.motility")
             for name, cell in config.cells.items()
         )
-        channels = tuple(self._channel(reaction) for reaction in all_reactions(config))
+        parts = [self._split(reaction) for reaction in all_reactions(config)]
+        channels = tuple(part.channel for part in parts if part.channel is not None)
         by_cell = tuple(
             (name, tuple(parameter.by_cell))
             for name, parameter in config.parameters.items()
@@ -180,30 +183,50 @@ class _Builder:
             motility=motility,
             channels=channels,
             by_cell=by_cell,
+            fields=tuple(self._continuous(name, parts) for name in table.continuous),
+        )
+
+    def _continuous(self, name: str, parts: Sequence[Split]) -> Continuous:
+        """A continuous species with the terms that all reactions give it."""
+        species, key = self.config.species[name], f"species.{name}"
+        unit, initial = species.own_unit, species.initial
+        assert unit is not None
+        assert species.solve is not None
+        if isinstance(initial, FromFile):
+            field = read_field(initial.file, self.grid.user_shape).reshape(self.grid.shape) * unit.value
+            if field.min() < 0:
+                raise ConfigError(f"{key}.initial.file", f"{initial.file} has a value below 0; give 0 or more")
+            self.fields[f"initial.{name}"] = field.astype(np.float64)
+            first = None
+        else:
+            first = self._leaf(initial if isinstance(initial, Expression) else Number(0.0), f"{key}.initial")
+        return Continuous(
+            name=name,
+            unit=unit.text,
+            unit_value=unit.value,
+            has_molecules=unit.has_molecules,
+            solve=Solve(species.solve),
+            diffusivity=self._diffusivity(name),
+            initial=first,
+            fixed=tuple((at, self._leaf(value, f"{key}.fixed.{at}")) for at, value in (species.fixed or {}).items()),
+            walls=tuple((axis, side, value) for axis, side, of, value in self._wall_values() if of == name),
+            losses=tuple(term for part in parts for of, term in part.losses if of == name),
+            gains=tuple(term for part in parts for of, term in part.gains if of == name),
         )
 
     def _in_cell(self) -> tuple[str, ...]:
         return self.table.species[self.table.num_free : self.table.first_type]
 
-    def _channel(self, reaction: Reaction) -> Channel:
+    def _split(self, reaction: Reaction) -> Split:
         is_propensity = reaction.propensity is not None
         rate = reaction.propensity if reaction.propensity is not None else reaction.rate
         assert rate is not None
-        per_volume = False
+        per_volume, names_of = False, Namespace(self.config)
         if not is_propensity and reaction.num_molecules(self.config.cells) == 0 and not is_zero(rate):
-            names = Namespace(self.config)
-            per_volume = names.dimension_of(rate, reaction.name) != PER_TIME
+            per_volume = names_of.dimension_of(rate, reaction.name) != PER_TIME
         written = f"reactions.{reaction.name}.{'propensity' if is_propensity else 'rate'}"
         key = written if "." not in reaction.name else f"species.{reaction.name}"
-        return make_channel(
-            reaction.name,
-            reaction.equation,
-            self._leaf(rate, key),
-            self.table,
-            is_propensity=is_propensity,
-            per_volume=per_volume,
-            region=reaction.region or "",
-        )
+        return split(names_of, reaction, self._leaf(rate, key), self.table, per_volume=per_volume)
 
     def _diffusivity(self, name: str) -> Expression | None:
         given, key = self.config.species[name].diffusion, f"species.{name}.diffusion"
@@ -260,21 +283,26 @@ class _Builder:
                 value = initial.get(cell, 0.0) if isinstance(initial, dict) else initial
                 self.parameters[f"species.{name}.initial.{cell}"] = float(value)
 
-    def _walls(self) -> tuple[FixedWall, ...]:
-        walls = []
+    def _wall_values(self) -> Iterator[tuple[int, int, str, Expression]]:
+        """(axis, side, species, density) of all fixed walls."""
         for face_name, face in self.config.lattice.boundary.faces.items():
-            if face.kind != "fixed":
-                continue
             axis, side = AXES.index(face_name[0]), int(face_name.endswith("high"))
             for name, density in face.fixed.items():
                 key = f"lattice.boundary.{face_name}.fixed.{name}"
-                walls.append(FixedWall(axis, side, self.table.species.index(name), self._leaf(density, key)))
-        return tuple(walls)
+                yield axis, side, name, self._leaf(density, key)
+
+    def _walls(self) -> tuple[FixedWall, ...]:
+        species = self.table.species
+        return tuple(
+            FixedWall(axis, side, species.index(name), density)
+            for axis, side, name, density in self._wall_values()
+            if name in species
+        )
 
     def _random_start(self) -> tuple[tuple[int, Expression], ...]:
         result = []
-        for name, species in self.config.species.items():
-            at, initial, key = self.table.species.index(name), species.initial, f"species.{name}.initial"
+        for at, name in enumerate(self.table.species[: self.table.first_type]):
+            initial, key = self.config.species[name].initial, f"species.{name}.initial"
             if isinstance(initial, PoissonCount):
                 result.append((at, self._leaf(Number(float(initial.poisson)), f"{key}.poisson")))
             elif isinstance(initial, Density):
@@ -295,10 +323,9 @@ class _Builder:
         ]
         for place in range(len(self.config.cells)):
             counts[table.first_type + place] = cells == place
-        for name, species in self.config.species.items():
-            # what cells hold is a parameter, filled in by simulation.initial_state
-            if not species.in_cell:
-                self._fill_start(counts[table.species.index(name)], species.initial, f"species.{name}.initial")
+        # what cells hold, and concentrations, are parameters, filled in by simulation.initial_state
+        for at, name in enumerate(table.species[: table.num_free]):
+            self._fill_start(counts[at], self.config.species[name].initial, f"species.{name}.initial")
         if whole and counts.max(initial=0) >= 2**31:
             raise ConfigError("species", f"a first count of {counts.max():.3g} is above 2^31; use smaller voxels")
         return counts.astype(np.int32) if whole else counts
@@ -317,13 +344,16 @@ class _Builder:
             target[...] = initial
 
     def _totals(self) -> tuple[Observable, ...]:
-        """What is recorded when the file names nothing: the total of each species and cell type."""
-        return tuple(Observable(f"total_{name}", Call("total", (Name(name),))) for name in self.table.species)
+        """What is recorded when the file names nothing: totals of species and cell types, means of concentrations."""
+        counted = (Observable(f"total_{name}", Call("total", (Name(name),))) for name in self.table.species)
+        names_of = Namespace(self.config)
+        means = ((name, Call("mean", (Name(name),))) for name in self.table.continuous)
+        return (*counted, *(Observable(f"mean_{name}", in_unit(names_of, mean)) for name, mean in means))
 
     def _observable(self, name: str) -> Observable:
-        given = self.config.observables[name]
+        given, names_of = self.config.observables[name], Namespace(self.config)
         if given.value is not None:
-            return Observable(name, given.value)
+            return Observable(name, in_unit(names_of, given.value))
         if given.profile is not None:
             bins = num_profile_bins(self.grid, given.profile.bin_um)
             if bins > 100_000:
@@ -331,11 +361,12 @@ class _Builder:
                     f"observables.{name}.profile.bin",
                     f"{given.profile.bin_um:g} um makes {bins} bins; at most 100000 are allowed, raise it",
                 )
-            return Observable(name, Profile(given.profile.of, given.profile.from_, given.profile.bin_um, bins))
+            of = in_unit(names_of, given.profile.of)
+            return Observable(name, Profile(of, given.profile.from_, given.profile.bin_um, bins))
         assert given.histogram is not None
         bins = given.histogram.bins
         edges = (*map(float, range(bins)), np.inf) if isinstance(bins, int) else bins
-        return Observable(name, Histogram(given.histogram.of, given.histogram.over, edges))
+        return Observable(name, Histogram(in_unit(names_of, given.histogram.of), given.histogram.over, edges))
 
 
 def make_grid(config: RunConfig) -> Grid:

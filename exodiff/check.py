@@ -8,6 +8,7 @@ from jax import Array
 
 from exodiff.audit import Audit, audit
 from exodiff.build import ConfiguredModel
+from exodiff.concentrations import diffusivity_of, loss_coefficient
 from exodiff.config.schema import RunConfig
 from exodiff.core.axes import AXES
 from exodiff.core.expressions import names, to_text
@@ -37,11 +38,12 @@ class SpeciesReport:
 
     Attributes:
         name: of the species or cell type.
-        kind: ``free``, ``in cells`` or ``cell type``.
-        initial: number on the whole lattice.
+        kind: ``free``, ``in cells``, ``cell type``, or how a concentration follows, and its unit.
+        initial: number on the whole lattice; the mean of a concentration.
         diffusivity_um2_per_s: largest on the lattice, or None.
         exit_per_s: smallest and largest exit rate that a molecule meets, over the lattice.
-        range_um: distance sqrt(D / k) at the largest exit rate and at its mean over the lattice, or None.
+        range_um: distance sqrt(D / k) at the largest exit rate and at its mean over the lattice (of a concentration,
+            at its smallest), or None.
 
     """
 
@@ -145,7 +147,7 @@ def check_model(model: ConfiguredModel) -> CheckReport:
         fixed_bounds=tuple(fixed),
         step_s=max(interval.dt_s for interval in schedule.intervals),
         num_steps=2 * schedule.num_pairs,
-        state_bytes=state.counts.nbytes * run.replicates,
+        state_bytes=sum(a.nbytes for a in (state.counts, state.concentrations) if a is not None) * run.replicates,
         warnings=(
             *model.warnings,
             *_warnings(problem, species),
@@ -174,7 +176,19 @@ def _species(voxels: Voxels, inputs: Inputs) -> tuple[SpeciesReport, ...]:
             reach = float(np.sqrt(diffusivity / exit_rates[1])), float(np.sqrt(diffusivity / mean_exits[place]))
         total = float(np.sum(np.asarray(voxels.counts[place]), dtype=np.float64))
         reports.append(SpeciesReport(name, kind, total, diffusivity, exit_rates, reach))
-    return tuple(reports)
+    return (*reports, *(_concentration(voxels, place) for place in range(len(network.fields))))
+
+
+def _concentration(voxels: Voxels, place: int) -> SpeciesReport:
+    """A continuous species; its first number is the mean, in its unit."""
+    field = voxels.problem.network.fields[place]
+    low, high = _span(loss_coefficient(voxels, place), voxels.problem)
+    largest = float(jnp.max(diffusivity_of(voxels, field)))
+    mean = float(np.mean(np.asarray(voxels.inputs.fields[field.name], np.float64))) / field.unit_value
+    reach = (float(np.sqrt(largest / high)), float(np.sqrt(largest / low)) if low else np.inf) if high else None
+    spread = largest if field.diffusivity is not None else None
+    kind = f"{field.solve.value}, {field.unit}"
+    return SpeciesReport(field.name, kind, mean, spread, (low, high), reach if spread else None)
 
 
 def _span(rate: Array, problem: Problem) -> tuple[float, float]:
@@ -283,7 +297,7 @@ def _warnings(problem: Problem, species: tuple[SpeciesReport, ...]) -> tuple[str
     warnings += [
         f"{'cells' if report.kind == 'cell type' else 'species'}.{report.name}: "
         "there is none at first, and no reaction makes any"
-        for place, report in enumerate(species)
+        for place, report in enumerate(species[: len(network.species)])
         if report.initial == 0
         and not any(change > 0 for c in network.channels for s, change in c.changes if s == place)
         and not any(p.species == place for c in network.channels for p in c.bursts)
@@ -315,6 +329,10 @@ def _unused_parameters(problem: Problem, config: RunConfig) -> tuple[str, ...]:
         *(wall.concentration for wall in problem.walls),
         *(mean for _, mean in problem.random_start),
         *problem.flow,
+        *(e for field in network.fields for e in (field.diffusivity, field.initial) if e is not None),
+        *(value for field in network.fields for _, value in field.fixed),
+        *(value for field in network.fields for *_, value in field.walls),
+        *(term.channel.rate for field in network.fields for term in field.terms),
         *(q.of if isinstance(q, Profile | Histogram) else q for q in quantities),
         *(a.value for i in problem.interventions for a in i.assignments),
         *(i.when for i in problem.interventions if i.when is not None),

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from exodiff.concentrations import unsolved
 from exodiff.core.errors import SimulationError
 from exodiff.core.health import ADVICE, Health
 from exodiff.growth import growth_rate
@@ -52,6 +53,10 @@ def explain(problem: Problem, inputs: Inputs, state: State, time_s: float) -> st
         Health.NOT_A_NUMBER: _wrong_rate,
         Health.NEGATIVE_RATE: _wrong_rate,
     }
+    if health is Health.NOT_SOLVED:
+        assert state.concentrations is not None
+        species = unsolved(voxels, state.concentrations)
+        return f"the equation of {species or 'a concentration'} has no solution; {ADVICE[health]}"
     cause = causes[health](voxels)
     return f"{cause}; {ADVICE[health]}" if cause else ADVICE[health]
 

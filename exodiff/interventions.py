@@ -93,10 +93,17 @@ def act(
     network, policy = problem.network, policy_of(problem.engine)
     voxels = Voxels(problem, current_inputs(problem, inputs, state), state.counts, time_s)
     inside = voxels.inputs.fields[f"region.{intervention.region}"] > 0.5 if intervention.region else jnp.asarray(True)
-    counts, settings = state.counts, state.settings
+    counts, settings, concentrations = state.counts, state.settings, state.concentrations
     is_finite = jnp.asarray(True)
     for assignment in intervention.assignments:
-        if assignment.target in network.species:
+        if concentrations is not None and assignment.target in network.continuous:
+            place = network.continuous.index(assignment.target)
+            value = voxels.evaluate(assignment.value)
+            now = concentrations[place]
+            found = jnp.maximum(now + value if assignment.adds else value, 0.0)
+            concentrations = concentrations.at[place].set(jnp.where(inside, found, now))
+            is_finite &= jnp.all(jnp.isfinite(found))
+        elif assignment.target in network.species:
             species = network.index(assignment.target)
             found = _assigned(voxels, species, assignment, fold(stream, site_id(assignment.target)))
             counts = counts.at[species].set(jnp.where(inside, found, state.counts[species]))
@@ -114,8 +121,8 @@ def act(
     if not is_discrete(policy):
         is_finite &= jnp.all(jnp.isfinite(counts))
     health = jnp.where(is_finite, state.health, Health.NOT_A_NUMBER).astype(state.health.dtype)
-    health = jnp.where(jnp.min(counts) < 0, Health.OVERFLOW, health).astype(state.health.dtype)
-    return replace(state, counts=counts, settings=settings, health=health)
+    health = jnp.where(jnp.min(counts, initial=0) < 0, Health.OVERFLOW, health).astype(state.health.dtype)
+    return replace(state, counts=counts, settings=settings, concentrations=concentrations, health=health)
 
 
 def _assigned(voxels: Voxels, species: int, assignment: Assignment, stream: Stream) -> Number:

@@ -93,12 +93,27 @@ def _sums(voxels: Voxels, state: State, expressions: Iterable[Expression]) -> di
             sums[key] = state.events[problem.event_counters.index(_reaction_and_region(call))]
             continue
         species, *where = (argument.name for argument in call.arguments if isinstance(argument, Name))
+        if species in problem.network.continuous:
+            sums |= _sums_of_field(voxels, state, call, where)
+            continue
         counts = state.counts[problem.network.index(species)]
         weight = _weight(voxels, where[0]) if where else jnp.ones((), counts.dtype)
         sums[key] = totals.total(counts * (_share_of_type(voxels, species, where[0]) if where else weight))
         if call.function == "mean":
             sums[f"size of {key}"] = totals.total(jnp.broadcast_to(weight, counts.shape))
     return sums
+
+
+def _sums_of_field(voxels: Voxels, state: State, call: Call, where: list[str]) -> dict[str, Array]:
+    """A total of a concentration, in molecules, or the sum and the number of voxels of a mean."""
+    problem, (species, *_), key = voxels.problem, call.arguments, to_text(call)
+    assert isinstance(species, Name)
+    assert state.concentrations is not None
+    value = state.concentrations[problem.network.continuous.index(species.name)]
+    weight = _weight(voxels, where[0]).astype(value.dtype) if where else jnp.ones_like(value)
+    if call.function == "total":
+        return {key: totals.total(value * weight * problem.grid.fluid_volume_um3)}
+    return {key: totals.total(value * weight), f"size of {key}": totals.total(weight)}
 
 
 def _weight(voxels: Voxels, where: str) -> Array:

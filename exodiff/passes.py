@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from exodiff.concentrations import advance_fields
 from exodiff.core.arrays import COUNT_DTYPE, Bits, Mask, Number, Real
 from exodiff.kernels import totals
 from exodiff.kernels.cell_events import make_cells, move_cells
@@ -34,6 +35,7 @@ from exodiff.kernels.rates import Voxels, with_concentrations
 from exodiff.kernels.reactions import (
     DrawInputs,
     burst_size,
+    deposit,
     draw_inputs,
     mass_action_events,
     mass_action_table,
@@ -49,11 +51,15 @@ Place = Array | int | np.integer
 
 
 class Amounts(NamedTuple):
-    """What a pass changes: counts (species, x, y, z), event counters (counters, 2) and concentrations, if any."""
+    """What a pass changes: counts (species, x, y, z), event counters (counters, 2) and concentrations, if any.
+
+    ``is_solved`` says whether the concentrations could be found.
+    """
 
     counts: Array
     events: Array
     concentrations: Array | None = None
+    is_solved: Mask | None = None
 
 
 class Step(NamedTuple):
@@ -93,6 +99,14 @@ def unrolled_pass(step: Step, amounts: Amounts, *, backwards: bool) -> Amounts:
     for place in backward_order(step.problem) if backwards else range(len(operations(step.problem))):
         amounts = _visit(step, tables, place, amounts)
     return amounts
+
+
+def field_pass(step: Step, amounts: Amounts) -> Amounts:
+    """Concentrations, over both steps of a pair."""
+    if amounts.concentrations is None:
+        return amounts
+    concentrations, is_solved = advance_fields(step.voxels(amounts), amounts.concentrations, 2.0 * step.dt_s)
+    return amounts._replace(concentrations=concentrations, is_solved=is_solved)
 
 
 def cell_pass(step: Step, amounts: Amounts) -> Amounts:
@@ -202,7 +216,16 @@ def _visit(step: Step, tables: _Tables, place: Place, amounts: Amounts) -> Amoun
         species, amount = tables.changes[place, c, 0], tables.changes[place, c, 1]
         return counts.at[species].add(jnp.asarray(amount, events.dtype) * events)
 
-    return amounts._replace(counts=_repeat(tables.num_changes[place], change, counts), events=counters)
+    concentrations = amounts.concentrations
+    for j, op in enumerate(listed):
+        if concentrations is not None and op.channel is not None and op.channel.deposits:
+
+            def put(concentrations: Array, channel: Channel = op.channel) -> Array:
+                return deposit(step.voxels(amounts), channel, concentrations, events)
+
+            concentrations = _only_at(j, place, put, concentrations)
+    counts = _repeat(tables.num_changes[place], change, counts)
+    return amounts._replace(counts=counts, events=counters, concentrations=concentrations)
 
 
 def inputs_of(step: Step, amounts: Amounts, operation: Operation) -> DrawInputs:

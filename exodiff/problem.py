@@ -158,7 +158,8 @@ class Problem:
     def settings(self) -> tuple[str, ...]:
         """Parameters that interventions change: their values are part of the state."""
         targets = (a.target for i in self.interventions for a in i.assignments)
-        return tuple(dict.fromkeys(t for t in targets if t not in self.network.species))
+        of_state = {*self.network.species, *self.network.continuous}
+        return tuple(dict.fromkeys(t for t in targets if t not in of_state))
 
 
 class Inputs(NamedTuple):
@@ -166,8 +167,8 @@ class Inputs(NamedTuple):
 
     Attributes:
         parameters: scalars (or arrays that broadcast on the lattice), internal units.
-        fields: region masks ``region.NAME``, diffusivities ``diffusion.SPECIES`` and velocities ``flow.field.x`` ...,
-            each (x, y, z).
+        fields: region masks ``region.NAME``, diffusivities ``diffusion.SPECIES``, first concentrations
+            ``initial.SPECIES`` and velocities ``flow.field.x`` ..., each (x, y, z).
 
     """
 

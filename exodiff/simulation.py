@@ -12,6 +12,7 @@ import numpy as np
 from jax import Array, lax
 from jax.sharding import Mesh, PartitionSpec
 
+from exodiff.concentrations import Found, solve_steady
 from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, Bits, Precision
 from exodiff.core.errors import ConfigError
 from exodiff.core.health import Health
@@ -160,7 +161,22 @@ def initial_state(problem: Problem, inputs: Inputs, start: Array, seed: Bits, re
         was_true=jnp.zeros((len(problem.triggered),), bool),
         health=jnp.zeros((), COUNT_DTYPE),
     )
+    if network.fields:
+        found, is_solved = _first_concentrations(problem, inputs, counts)
+        health = jnp.where(is_solved, Health.GOOD, Health.NOT_SOLVED).astype(COUNT_DTYPE)
+        state = replace(state, concentrations=found, health=health)
     return exact.start_clock(problem, inputs, state) if problem.engine == "exact" else state
+
+
+@partial(jax.jit, static_argnames=("problem",))
+def _first_concentrations(problem: Problem, inputs: Inputs, counts: Array) -> Found:
+    """Concentrations at time zero; steady ones are in balance with the counts."""
+    voxels = Voxels(problem, inputs, counts, jnp.zeros((), problem.precision))
+    given = (
+        inputs.fields[f"initial.{field.name}"] if field.initial is None else voxels.evaluate(field.initial)
+        for field in problem.network.fields
+    )
+    return solve_steady(voxels, jnp.stack([jnp.broadcast_to(value, problem.grid.shape) for value in given]))
 
 
 def begin(problem: Problem, inputs: Inputs, start: Array, seed: Bits, replicate: Bits) -> State:
@@ -344,7 +360,11 @@ def _read(problem: Problem, inputs: Inputs, state: State, time_s: Array) -> Reco
     measured = measure(problem, inputs, state, time_s)
     values = scalars(problem, measured, inputs.parameters, time_s, jnp)
     found = {name: jnp.asarray(v, problem.precision) for name, v in {**values, **measured.arrays}.items()}
-    return Record(state.counts, found, state.concentrations)
+    concentrations = state.concentrations
+    if concentrations is not None:
+        units = jnp.asarray([field.unit_value for field in problem.network.fields], problem.precision)
+        concentrations = concentrations / units[:, None, None, None]
+    return Record(state.counts, found, concentrations)
 
 
 def _exact_trajectories(

@@ -32,7 +32,7 @@ class State(eqx.Module):
             only once).
         health: 0, or the code of the first failure.
         clock: of the engine ``exact``, which has no steps.
-        concentrations: of the continuous species, (continuous, x, y, z), in their units; None without any.
+        concentrations: of the continuous species, (continuous, x, y, z), in internal units; None without any.
 
     """
 

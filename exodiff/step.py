@@ -1,8 +1,8 @@
 """A pair of time steps: hops and reactions in their splitting order, forwards and then backwards.
 
-A pair visits the list (hops by axis, then channels) forwards, then the events that move cells over both steps, then the
-list backwards: a symmetric (Strang) splitting, second order in the step for exact sub-flows. Where the rates have grown
-over the limit of the step, a pair of the discrete engines is divided.
+A pair visits the list (hops by axis, then channels) forwards, then concentrations and the events that move cells over
+both steps, then the list backwards: a symmetric (Strang) splitting, second order in the step for exact sub-flows. Where
+the rates have grown over the limit of the step, a pair of the discrete engines is divided.
 """
 
 from dataclasses import replace
@@ -18,7 +18,7 @@ from exodiff.kernels.laws import MAX_MEAN
 from exodiff.kernels.policies import is_discrete, policy_of
 from exodiff.kernels.random import Stream, fold, make_stream, site_id, voxel_index
 from exodiff.observe import current_inputs
-from exodiff.passes import Amounts, Step, cell_pass, looped_pass, unrolled_pass
+from exodiff.passes import Amounts, Step, cell_pass, field_pass, looped_pass, unrolled_pass
 from exodiff.problem import Inputs, Problem
 from exodiff.state import State
 from exodiff.stepsize import MAX_EXIT_PROBABILITY, MAX_HOPS_PER_STEP, exit_and_hop_rates
@@ -27,29 +27,33 @@ MAX_HALVINGS = 6
 
 
 def step_pair(problem: Problem, inputs: Inputs, stream: Stream, amounts: Amounts, time_s: Real, dt_s: Real) -> Amounts:
-    """Two steps of dt: forwards, cells, backwards. The stream is that of this pair and substep."""
+    """Two steps of dt: forwards, concentrations and cells, backwards. The stream is that of this pair and substep."""
     policy = policy_of(problem.engine)
     places = voxel_index(problem.grid.shape)
-    moves_cells = problem.network.moves_cells
+    moves_cells, has_fields = problem.network.moves_cells, amounts.concentrations is not None
+    if has_fields:
+        amounts = amounts._replace(is_solved=jnp.asarray(True))
 
     def at(half: Array | int, address: int) -> Step:
         time = time_s + (0.5 + half) * dt_s
         return Step(problem, inputs, policy, fold(stream, address, half), places, time, dt_s)
 
+    def middle(amounts: Amounts) -> Amounts:
+        step = at(0, 1)._replace(time_s=time_s + dt_s)
+        amounts = field_pass(step, amounts)
+        return cell_pass(step, amounts) if moves_cells else amounts
+
     if not is_discrete(policy):
-        amounts = unrolled_pass(at(0, 0), amounts, backwards=False)
-        if moves_cells:
-            amounts = cell_pass(at(0, 1)._replace(time_s=time_s + dt_s), amounts)
+        amounts = middle(unrolled_pass(at(0, 0), amounts, backwards=False))
         amounts = unrolled_pass(at(1, 0), amounts, backwards=True)
         # rounding can leave -1e-9 of a cell; not a maximum, whose derivative at 0 is a half
         return amounts._replace(counts=jnp.where(amounts.counts < 0, 0.0, amounts.counts))
 
     def half(h: Array, amounts: Amounts) -> Amounts:
         amounts = looped_pass(at(h, 0), amounts, backwards=h == 1)
-        if not moves_cells:
+        if not (moves_cells or has_fields):
             return amounts
-        cells = at(0, 1)._replace(time_s=time_s + dt_s)
-        return lax.cond(h == 0, lambda c: cell_pass(cells, c), lambda c: c, amounts)
+        return lax.cond(h == 0, middle, lambda same: same, amounts)
 
     return lax.fori_loop(0, 2, half, amounts)
 
@@ -88,7 +92,7 @@ def advance_pair(
         return _advance_once(problem, inputs, state, (root, k, halvings), start, dt_sub)
 
     state = lax.fori_loop(0, substeps, substep, replace(state, health=health))
-    overflowed = (state.health == Health.GOOD) & (jnp.min(state.counts) < 0)
+    overflowed = (state.health == Health.GOOD) & (jnp.min(state.counts, initial=0) < 0)
     health = jnp.where(overflowed, Health.OVERFLOW, state.health).astype(state.health.dtype)
     return _counted(replace(state, health=health))
 
@@ -115,7 +119,10 @@ def _advance_once(
     amounts = Amounts(state.counts, state.events, state.concentrations)
     current = current_inputs(problem, inputs, state)
     amounts = step_pair(problem, current, fold(root, substep, halvings), amounts, time_s, dt_s)
-    state = replace(state, **amounts._asdict())
+    state = replace(state, counts=amounts.counts, events=amounts.events, concentrations=amounts.concentrations)
+    if amounts.is_solved is not None:
+        failed = (state.health == Health.GOOD) & ~amounts.is_solved
+        state = replace(state, health=jnp.where(failed, Health.NOT_SOLVED, state.health).astype(state.health.dtype))
     return pull_triggers(problem, inputs, state, time_s + 2.0 * dt_s, fold(root, site_id("interventions"), substep))
 
 

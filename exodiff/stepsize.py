@@ -113,7 +113,7 @@ def exit_and_hop_rates(problem: Problem, inputs: Inputs, counts: Array, time_s: 
     rates += [voxels.evaluate(motility) for motility in problem.network.motility if motility is not None]
     lowest = jnp.min(jnp.stack([zero, *map(jnp.min, rates)]))
     health = jnp.where(lowest < 0, Health.NEGATIVE_RATE, Health.GOOD)
-    health = jnp.where(jnp.min(counts) < 0, Health.OVERFLOW, health)
+    health = jnp.where(jnp.min(counts, initial=0) < 0, Health.OVERFLOW, health)
     sources = [jnp.max(propensity(voxels, c)) for c in problem.network.channels if c.kind is DrawKind.POISSON]
     found = exit_per_s, jnp.max(jnp.stack([zero, *hops])), jnp.max(jnp.stack([zero, *sources]))
     is_finite = jnp.all(jnp.isfinite(jnp.stack([*found, lowest])))

@@ -26,7 +26,8 @@ class Trajectory(eqx.Module):
         times: (times,) seconds.
         counts: all species, (replicates, times, species, x, y, z).
         observables: by name, (replicates, times, ...); profiles and histograms have an axis of bins.
-        concentrations: all continuous species, (replicates, times, continuous, x, y, z); None without any.
+        concentrations: all continuous species, (replicates, times, continuous, x, y, z), each in its own unit; None
+            without any.
         health: (replicates,), 0 if all went well, else a code of ``exodiff.core.health``.
 
     """
@@ -43,7 +44,7 @@ class Trajectory(eqx.Module):
         replicates, times = self.counts.shape[:2]
         lines = [
             f"Trajectory({replicates} replicates, {times} times, {shape} voxels",
-            f"  species: {', '.join(self.problem.network.species)}",
+            f"  species: {', '.join((*self.problem.network.species, *self.problem.network.continuous))}",
             *(f"  observables[{name!r}]: {np.shape(values)}" for name, values in self.observables.items()),
         ]
         return "\n".join(lines) + ")"
@@ -55,20 +56,30 @@ class Trajectory(eqx.Module):
         return {name: np.asarray(q.edges) for name, q in quantities.items() if isinstance(q, Profile | Histogram)}
 
     def __getitem__(self, name: str) -> Array:
-        """Numbers of a species, or occupancy of a cell type: (replicates, times, *lattice shape)."""
+        """Numbers of a species, or occupancy of a cell type: (replicates, times, *lattice shape).
+
+        Of a continuous species, values in its own unit.
+        """
         found = self._counts(name)
         return found.reshape(*found.shape[:2], *self.problem.grid.user_shape)
 
     def total(self, name: str) -> Array | np.ndarray:
-        """Sum over the lattice, (replicates, times); exact int64 where the counts are known."""
-        found = self._counts(name)
+        """Sum over the lattice, (replicates, times); exact int64 where the counts are known.
+
+        Of a continuous species, molecules in the fluid.
+        """
+        found, scale = self._counts(name), self._molecules(name) if name in self.problem.network.continuous else 1
         if not is_traced(found):
-            host = np.asarray(found)
+            host = np.asarray(found) * scale
             return host.sum(axis=(2, 3, 4), dtype=np.int64 if host.dtype.kind == "i" else np.float64)
-        return found.sum(axis=(2, 3, 4))
+        return found.sum(axis=(2, 3, 4)) * scale
 
     def _counts(self, name: str) -> Array:
-        """Counts of a species, or their sum over what a name stands for."""
+        """Counts of a species, or their sum over what a name stands for; the values of a continuous species."""
+        if name in self.problem.network.continuous:
+            place = self.problem.network.continuous.index(name)
+            assert self.concentrations is not None
+            return self.concentrations[:, :, place]
         members = dict(self.problem.groups).get(name)
         if members is None:
             return self.counts[:, :, self._index(name)]
@@ -76,9 +87,16 @@ class Trajectory(eqx.Module):
             (self.counts[:, :, self._index(one)] for one in members[1:]), self.counts[:, :, self._index(members[0])]
         )
 
+    def _molecules(self, name: str) -> float:
+        """Molecules in the fluid of a voxel at one unit of a concentration."""
+        field = self.problem.network.fields[self.problem.network.continuous.index(name)]
+        if not field.has_molecules:
+            raise ConfigError(f"trajectory.total({name!r})", f"{field.unit} has no molecules to add up; take the mean")
+        return field.unit_value * self.problem.grid.fluid_volume_um3
+
     def _index(self, name: str) -> int:
         if name not in self.problem.network.species:
-            known = ", ".join(self.problem.network.species)
+            known = ", ".join((*self.problem.network.species, *self.problem.network.continuous))
             raise ConfigError(f"trajectory[{name!r}]", f"there is no such species or cell type; there are {known}")
         return self.problem.network.index(name)
 

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from exodiff.config.concentration_checks import allowed_rates, check_concentrations
 from exodiff.config.exosome_checks import check_equation_of_bins, check_exosomes
 from exodiff.config.flow_checks import check_flow
 from exodiff.config.intervention_checks import check_interventions
@@ -20,7 +21,6 @@ from exodiff.core.dimensions import (
     DIMENSIONLESS,
     PER_TIME,
     PER_VOLUME,
-    VOLUME,
     Dimension,
 )
 from exodiff.core.equations import Term
@@ -38,6 +38,7 @@ def check(config: RunConfig) -> list[ConfigError]:
         checker.lattice(),
         checker.cells(),
         checker.species(),
+        check_concentrations(config, names_of),
         check_flow(config, names_of),
         checker.reactions(),
         check_places(config, names_of),
@@ -79,6 +80,10 @@ class _Checker:
         self.names_of.require(name, ("species",), where)
         if self.names_of.in_cell(name):
             raise ConfigError(where, f"{name!r} lives in cells and meets no wall; name a free species")
+        if self.names_of.unit_of(name) is not None and not self.names_of.has_molecules(name):
+            raise ConfigError(
+                where, f"{name!r} has no molecules, which is not yet supported at a wall; use fixed of it"
+            )
 
     def cells(self) -> Iterator[ConfigError]:
         for name, cell in self.config.cells.items():
@@ -108,7 +113,8 @@ class _Checker:
             self._value(initial.density, PER_VOLUME, f"{where}.density")
         if isinstance(initial, VoxelCount):
             self._voxel(initial.voxel, f"{where}.voxel")
-        self._whole_counts(initial, where)
+        if species.own_unit is None:
+            self._whole_counts(initial, where)
 
     def _whole_counts(self, initial: object, where: str) -> None:
         counts = list(initial.values()) if isinstance(initial, dict) else [getattr(initial, "count", initial)]
@@ -193,7 +199,7 @@ class _Checker:
                     where,
                     f"'{many[0]}' is no mass action: at most {MAX_ORDER} of one species; write a propensity",
                 )
-            allowed = (VOLUME ** (order - 1) * PER_TIME,) if order else (PER_TIME, PER_VOLUME * PER_TIME)
+            allowed = allowed_rates(self.names_of, reaction, order)
             check_rate(self.names_of, expr, allowed, where, f" ({order} molecules react in '{reaction.equation}')")
         self._feeds_itself(reaction, expr, where)
 

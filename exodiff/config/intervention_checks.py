@@ -59,6 +59,9 @@ def _few_times(intervention: Intervention, duration_s: float, where: str) -> Non
 
 def _assignment(config: RunConfig, names_of: Namespace, name: str, value: Expression, where: str) -> None:
     names_of.require(name, ("species", "parameters"), where)
+    if names_of.unit_of(name) is not None:
+        _concentration(config, names_of, name, value, where)
+        return
     if names_of.is_species(name):
         _no_form_of(value, OBSERVABLE_FORMS, where, "is of the whole lattice, but a number for each voxel is needed")
         names_of.check_expression(value, ("parameters", "species", "cells"), where, time=True)
@@ -69,6 +72,17 @@ def _assignment(config: RunConfig, names_of: Namespace, name: str, value: Expres
     _of_lattice(names_of, value, where)
     if not is_bare(value):
         _dimension(names_of, value, (config.parameters[name].dimension,), where)
+
+
+def _concentration(config: RunConfig, names_of: Namespace, name: str, value: Expression, where: str) -> None:
+    if config.species[name].solve == "steady":
+        raise ConfigError(
+            where, f"{name!r} is steady, so that it follows from what makes and takes it; change a parameter of these"
+        )
+    _no_form_of(value, OBSERVABLE_FORMS, where, "is of the whole lattice, but a value for each voxel is needed")
+    names_of.check_expression(value, ("parameters", "species", "cells"), where, time=True)
+    if not is_bare(value):
+        _dimension(names_of, value, (names_of.dimension_of_name(name),), where)
 
 
 def _of_lattice(names_of: Namespace, value: Expression, where: str) -> None:
@@ -98,7 +112,8 @@ def _dimension(names_of: Namespace, value: Expression, allowed: tuple[Dimension,
 
 def _count(names_of: Namespace, name: str, key: str, expr: Expression, where: str) -> None:
     """Refuse a literal that is no number of molecules in a voxel."""
-    if not names_of.is_species(name) or not isinstance(expr, Number) or not is_bare(expr):
+    counts = names_of.is_species(name) and names_of.unit_of(name) is None
+    if not counts or not isinstance(expr, Number) or not is_bare(expr):
         return
     value = expr.value
     if abs(value) > MAX_COUNT:

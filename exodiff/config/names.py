@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from exodiff.config.concentrations import Unit
 from exodiff.config.fields import nearest
 from exodiff.config.interventions import Intervention
 from exodiff.config.populations import TAKEN, Derived, derived
 from exodiff.config.schema import Reaction, RunConfig
 from exodiff.config.units import nearest_unit
 from exodiff.core.dimensions import DIMENSIONLESS, PER_VOLUME, TIME, Dimension
+from exodiff.core.equations import Equation
 from exodiff.core.errors import ConfigError
 from exodiff.core.expressions import (
     Binary,
@@ -112,6 +114,41 @@ class Namespace:
         """Whether a name means a number of molecules or vesicles."""
         return self.kinds.get(name) == "species"
 
+    def unit_of(self, name: str) -> Unit | None:
+        """The unit of a continuous species; None for any other name."""
+        species = self.config.species.get(name)
+        return None if species is None else species.own_unit
+
+    def has_molecules(self, name: str) -> bool:
+        """Whether a continuous species is a number of molecules by volume."""
+        unit = self.unit_of(name)
+        return unit is not None and unit.has_molecules
+
+    def dimension_of_name(self, name: str) -> Dimension:
+        """Dimension of the value of a species; counts have none."""
+        unit = self.unit_of(name)
+        return DIMENSIONLESS if unit is None else unit.dimension
+
+    def concentrations_in(self, equation: Equation) -> tuple[str, ...]:
+        """The continuous species that an equation names, once each."""
+        found = (t.name for t in (*equation.reactants, *equation.products) if self.unit_of(t.name) is not None)
+        return tuple(dict.fromkeys(found))
+
+    def net_change(self, equation: Equation, name: str) -> int:
+        """Molecules of a species that one event makes, bursts aside."""
+        made = sum(term.count for term in equation.products if term.name == name and term.burst is None)
+        return made - sum(term.count for term in equation.reactants if term.name == name)
+
+    def changes_numbers(self, equation: Equation) -> bool:
+        """Whether an equation changes anything but concentrations."""
+        others = {t.name for t in (*equation.reactants, *equation.products) if self.unit_of(t.name) is None}
+        bursts = any(term.burst is not None for term in equation.products)
+        return bursts or any(self.net_change(equation, name) for name in others)
+
+    def makes_cell(self, equation: Equation) -> bool:
+        """Whether there is one more cell after an event."""
+        return sum(self.net_change(equation, cell) for cell in self.config.cells) > 0
+
     def require(self, name: str, allowed: tuple[str, ...], where: str, hint: str = "") -> None:
         """Refuse a name that is not defined, or is of another kind than those allowed."""
         kind = self.kinds.get(name)
@@ -135,6 +172,7 @@ class Namespace:
             if isinstance(node, Call):
                 for argument, kinds in zip(node.arguments, _FORM_KINDS[node.function], strict=False):
                     self.require(_name(argument), kinds, where, f" in {to_text(node)}")
+                self._refuse_of_concentrations(node, where)
             elif node.name == "t":
                 if not time:
                     raise ConfigError(where, "'t' (time) has no meaning in this key; use numbers and parameters")
@@ -145,6 +183,24 @@ class Namespace:
                     where,
                     self._hint(node.name, expr, is_observable=time and "species" not in allowed),
                 )
+
+    def _refuse_of_concentrations(self, node: Call, where: str) -> None:
+        """Refuse forms that have no meaning for a continuous species, or for what changes only such."""
+        name = _name(node.arguments[0])
+        if node.function == "events":
+            reactions = {item.name: item.equation for item in self.config.reactions}
+            equation = reactions.get(name)
+            of_field = equation is not None and self.concentrations_in(equation) and not self.changes_numbers(equation)
+            if of_field or self.unit_of(name.removesuffix(".decay")) is not None:
+                raise ConfigError(
+                    where, f"{to_text(node)}: {name!r} changes concentrations only, without single events"
+                )
+        elif self.unit_of(name) is None:
+            return
+        elif node.function == "conc":
+            raise ConfigError(where, f"{to_text(node)}: {name!r} is a concentration already; write {name!r}")
+        elif node.function == "total" and not self.has_molecules(name):
+            raise ConfigError(where, f"{to_text(node)}: {name!r} has no molecules to add up; write mean({name})")
 
     def _hint(self, name: str, expr: Expression, *, is_observable: bool) -> str:
         kind = self.kinds.get(name)
@@ -161,11 +217,18 @@ class Namespace:
 
     def _lookup_dimension(self, node: Name | Call) -> Dimension:
         if isinstance(node, Call):
-            return PER_VOLUME if node.function == "conc" else DIMENSIONLESS
+            of_mean = self.dimension_of_name(_name(node.arguments[0])) if node.function == "mean" else DIMENSIONLESS
+            return PER_VOLUME if node.function == "conc" else of_mean
         if node.name == "t":
             return TIME
         parameter = self.config.parameters.get(node.name)
-        return DIMENSIONLESS if parameter is None else parameter.dimension
+        return self.dimension_of_name(node.name) if parameter is None else parameter.dimension
+
+    def unit_of_value(self, expr: Expression, where: str) -> Unit | None:
+        """The unit in which an observable is written: that of the concentrations it names, if its value has it."""
+        units = {self.unit_of(name) for name in names(expr)} - {None}
+        unit = units.pop() if len(units) == 1 else None
+        return unit if unit is not None and self.dimension_of(expr, where) == unit.dimension else None
 
     def depends_on_cell(self, expr: Expression) -> bool:
         """Whether a parameter in it is given by cell type."""

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PlainSerializer, PlainValidator, TypeAdapter, ValidationInfo, model_validator
 
+from exodiff.config.concentrations import Unit, read_in_unit, read_unit, unit_of
 from exodiff.config.fields import (
     Count,
     DensityExpression,
@@ -50,7 +51,7 @@ class Density(Table):
     density: DensityExpression
 
 
-Initial = float | PoissonCount | VoxelCount | Density | FromFile | dict[str, float]
+Initial = float | Expression | PoissonCount | VoxelCount | Density | FromFile | dict[str, float]
 Diffusion = Expression | FromFile | dict[str, Expression] | None
 
 _INITIAL_FORMS: dict[frozenset[str], type[Table]] = {
@@ -69,6 +70,8 @@ def read_initial(value: Any, info: ValidationInfo) -> Any:
     """Read one of the forms of `initial`."""
     if isinstance(value, Table):
         return value
+    if info.data.get("kind") is not None:
+        return _read_first_concentration(value, info)
     if is_number(value):
         return _COUNT.validate_python(value)
     if isinstance(value, dict):
@@ -81,6 +84,31 @@ def read_initial(value: Any, info: ValidationInfo) -> Any:
         f"{shown(value)} is no initial state; write a number, {{ poisson = 5 }}, {{ voxel = [1, 2, 3], count = 100 }}, "
         '{ density = "1e9 /mL" }, { file = "x.npy" } or, for a species in cells, a table by cell type'
     )
+
+
+def _read_first_concentration(value: Any, info: ValidationInfo) -> Any:
+    if isinstance(value, dict) and "file" in value:
+        return FromFile.model_validate(value, context=info.context)
+    if isinstance(value, dict):
+        raise problem(
+            f'{shown(value)} is no concentration; write a number, a quantity, an expression or {{ file = "x.npy" }}'
+        )
+    unit = _unit_before(info)
+    return value if unit is None else read_in_unit(value, unit)
+
+
+def read_fixed(value: Any, info: ValidationInfo) -> Any:
+    """Read the values that a continuous species is held at, by cell type or region."""
+    if not isinstance(value, dict) or not value:
+        raise problem(f'{shown(value)} holds nothing; write e.g. {{ endothelium = "5.5 mM" }}')
+    unit = _unit_before(info)
+    return value if unit is None else {str(name): read_in_unit(item, unit) for name, item in value.items()}
+
+
+def _unit_before(info: ValidationInfo) -> Unit | None:
+    """The unit, or None where it is missing or wrong, which is refused by itself."""
+    text = info.data.get("unit")
+    return None if text is None else unit_of(text)
 
 
 def read_diffusion(value: Any, info: ValidationInfo) -> Any:
@@ -106,16 +134,20 @@ def write_form(value: Any) -> Any:
 
 
 class Species(Table):
-    """A molecular species: free in the tissue fluid, or (``in = "cell"``) in the cell of a voxel."""
+    """A molecular species: free in the tissue fluid, ``in = "cell"`` of a voxel, or a concentration."""
 
-    not_yet: ClassVar[frozenset[str]] = frozenset({"kind", "unit", "solve", "fixed", "fibre_radius"})
+    not_yet: ClassVar[frozenset[str]] = frozenset({"fibre_radius"})
     in_: Annotated[Literal["cell"] | None, choice("cell")] = Field(default=None, alias="in")
+    kind: Annotated[Literal["concentration"] | None, choice("concentration")] = None
+    unit: Annotated[str | None, PlainValidator(read_unit)] = None
+    solve: Annotated[Literal["steady", "implicit", "explicit"] | None, choice("steady", "implicit", "explicit")] = None
     diffusion: Annotated[Diffusion, PlainValidator(read_diffusion), PlainSerializer(write_form)] = Field(
         default_factory=lambda data: None if data.get("in_") else 0, validate_default=True
     )
     decay: PerTimeExpression | None = None
     half_life: TimeExpression | None = None
     initial: Annotated[Initial, PlainValidator(read_initial), PlainSerializer(write_form)] = 0.0
+    fixed: Annotated[dict[str, Expression] | None, PlainValidator(read_fixed), PlainSerializer(write_form)] = None
     constant: Flag = False
     on_division: Annotated[Literal["split", "reset"] | None, choice("split", "reset")] = Field(
         default_factory=lambda data: "split" if data.get("in_") else None
@@ -127,6 +159,11 @@ class Species(Table):
         return self.in_ == "cell"
 
     @property
+    def own_unit(self) -> Unit | None:
+        """The unit of a continuous species; None for one of whole molecules."""
+        return None if self.kind is None or self.unit is None else unit_of(self.unit)
+
+    @property
     def _moves_or_decays(self) -> bool:
         moves = not isinstance(self.diffusion, Expression) or not is_zero(self.diffusion)
         return moves or self.decay is not None or self.half_life is not None
@@ -135,6 +172,7 @@ class Species(Table):
     def _consistent(self) -> Species:
         if self.decay is not None and self.half_life is not None:
             raise problem("both decay and half_life are given; keep one of them")
+        self._is_a_whole_concentration()
         if self.in_cell and self.diffusion is not None:
             raise problem("a species in cells cannot have diffusion; leave it out, or give the cell type a motility")
         if self.in_cell and isinstance(self.initial, VoxelCount | Density | FromFile):
@@ -144,3 +182,19 @@ class Species(Table):
         if not self.in_cell and self.on_division is not None:
             raise problem('on_division is given for a free species; it needs in = "cell"')
         return self
+
+    def _is_a_whole_concentration(self) -> None:
+        if self.kind is None:
+            given = [key for key in ("unit", "solve", "fixed") if getattr(self, key) is not None]
+            if given:
+                raise problem(f'{given[0]} belongs to a continuous species; add kind = "concentration"')
+            return
+        missing = [key for key in ("unit", "solve") if getattr(self, key) is None]
+        if missing:
+            example = {"unit": '"nM"', "solve": '"steady", "implicit" or "explicit"'}[missing[0]]
+            raise problem(f"{missing[0]} is missing; a concentration needs it, e.g. {example}")
+        if self.in_cell or self.constant:
+            key = 'in = "cell"' if self.in_cell else "constant"
+            raise problem(f"{key} and kind are both given; a concentration is in the fluid, leave {key} out")
+        if self.solve == "explicit" and not (isinstance(self.diffusion, Expression) and is_zero(self.diffusion)):
+            raise problem('diffusion with solve = "explicit" is not yet supported; choose "implicit" or "steady"')

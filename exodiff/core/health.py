@@ -11,6 +11,7 @@ class Health(IntEnum):
     NOT_A_NUMBER = 2
     NEGATIVE_RATE = 3
     OVERFLOW = 4
+    NOT_SOLVED = 5
 
 
 ADVICE = {
@@ -19,4 +20,6 @@ ADVICE = {
     Health.NOT_A_NUMBER: "rates must be finite: look for a division by zero or a log of zero in it",
     Health.NEGATIVE_RATE: "no rate may be negative: use max(0, ...) in its expression if that is meant",
     Health.OVERFLOW: "counts go up to 2^31: use smaller voxels or fewer molecules",
+    Health.NOT_SOLVED: "a steady value needs a loss, a fixed value or an open boundary that diffusion reaches, and no "
+    'source that grows with it faster than it is lost; correct these, or choose solve = "implicit"',
 }

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
+from exodiff.config.interventions import is_bare
 from exodiff.config.names import Namespace
 from exodiff.config.schema import RunConfig
 from exodiff.core.dimensions import PER_VOLUME
-from exodiff.core.expressions import Expression
+from exodiff.core.expressions import Expression, Number
 from exodiff.problem import Assignment, Intervention
 
 
@@ -20,7 +21,11 @@ def interventions_of(config: RunConfig, leaf: Callable[[Expression, str], Expres
     names_of = Namespace(config)
 
     def assignment(target: str, key: str, value: Expression, where: str) -> Assignment:
-        per_volume = target in config.species and names_of.dimension_of(value, where) == PER_VOLUME
+        unit = names_of.unit_of(target)
+        if unit is not None and isinstance(value, Number) and is_bare(value):
+            value = Number(value.value * unit.value, unit.dimension)
+        counts = target in config.species and unit is None
+        per_volume = counts and names_of.dimension_of(value, where) == PER_VOLUME
         return Assignment(target, leaf(value, where), key == "add", per_volume)
 
     return tuple(

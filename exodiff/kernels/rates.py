@@ -81,10 +81,14 @@ class Voxels(NamedTuple):
 
 
 def with_concentrations(problem: Problem, inputs: Inputs, concentrations: Array | None) -> Inputs:
-    """The inputs as rate laws see them: with the continuous species among the fields."""
+    """The inputs as rate laws see them: with the continuous species among the fields, none below zero.
+
+    The rule of the second order that follows an implicit field can undershoot.
+    """
     if concentrations is None:
         return inputs
-    fields = dict(zip(problem.network.continuous, concentrations, strict=True))
+    seen = jnp.where(concentrations > 0, concentrations, 0.0)
+    fields = dict(zip(problem.network.continuous, seen, strict=True))
     return inputs._replace(fields={**inputs.fields, **fields})
 
 
@@ -133,7 +137,7 @@ def mass_action(voxels: Voxels, reactants: tuple[tuple[int, int], ...]) -> Real:
 
 def propensity(voxels: Voxels, channel: Channel) -> Real:
     """Events per second in every voxel."""
-    factor, network = rate_factor(voxels, channel), voxels.problem.network
+    factor, network = _unless_exhausted(voxels, channel, rate_factor(voxels, channel)), voxels.problem.network
     if not channel.is_propensity:
         return factor * mass_action(voxels, channel.reactants)
     if voxels.problem.engine == "mean_field":
@@ -159,15 +163,32 @@ def _unless_short(voxels: Voxels, rate: Real, reactants: tuple[tuple[int, int], 
     return rate
 
 
+def _unless_exhausted(voxels: Voxels, channel: Channel, rate: Real) -> Real:
+    """Zero where a concentration does not hold the molecules of one more event; in ``mean_field`` where it is zero."""
+    problem = voxels.problem
+    for field, change in channel.deposits:
+        if change < 0:
+            needed = 0.0 if problem.engine == "mean_field" else -change / problem.grid.fluid_volume_um3
+            there = voxels.inputs.fields[problem.network.continuous[field]]
+            rate = jnp.where((there >= needed) & (there > 0), rate, 0.0)
+    return rate
+
+
 def propensity_after(voxels: Voxels, channel: Channel) -> Callable[[Number], Real]:
     """The channel's propensity as a function of its own events so far."""
+    grid = voxels.problem.grid
 
     def after(events: Number) -> Real:
         counts = voxels.counts.astype(voxels.problem.precision)
         for species, change in channel.changes:
             counts = counts.at[species].add((change * events).astype(counts.dtype))
-        shape = voxels.problem.grid.shape
-        return jnp.broadcast_to(propensity(voxels._replace(counts=counts), channel), shape)
+        fields = dict(voxels.inputs.fields)
+        for field, change in channel.deposits:
+            added = change / grid.fluid_volume_um3 * events.astype(counts.dtype)
+            name = voxels.problem.network.continuous[field]
+            fields[name] = fields[name] + added
+        inputs = voxels.inputs._replace(fields=fields)
+        return jnp.broadcast_to(propensity(voxels._replace(counts=counts, inputs=inputs), channel), grid.shape)
 
     return after
 

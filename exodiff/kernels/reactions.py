@@ -89,7 +89,19 @@ def _capacity(voxels: Voxels, channel: Channel) -> Real:
     for species, change in channel.changes:
         if change < 0:
             capacity = jnp.minimum(capacity, voxels.real(species) / -change)
+    for field, change in channel.deposits:
+        if change < 0:
+            molecules = voxels.value(voxels.problem.network.continuous[field]) * voxels.problem.grid.fluid_volume_um3
+            capacity = jnp.minimum(capacity, molecules / -change)
     return capacity
+
+
+def deposit(voxels: Voxels, channel: Channel, concentrations: Array, events: Number) -> Array:
+    """Concentrations (continuous, x, y, z) after some events of a channel."""
+    volume = voxels.problem.grid.fluid_volume_um3
+    for field, change in channel.deposits:
+        concentrations = concentrations.at[field].add(change / volume * events.astype(concentrations.dtype))
+    return concentrations
 
 
 def burst_size(

@@ -17,6 +17,7 @@ class SpeciesTable:
     num_free: int
     first_type: int
     constant: frozenset[int] = frozenset()  # no reaction changes their numbers
+    continuous: tuple[str, ...] = ()
 
     def is_type(self, index: int) -> bool:
         """Whether a species is a cell type."""
@@ -36,6 +37,7 @@ def make_channel(
     is_propensity: bool,
     per_volume: bool,
     region: str,
+    deposits: tuple[tuple[int, int], ...] = (),
 ) -> Channel:
     """Classify a reaction.
 
@@ -47,6 +49,7 @@ def make_channel(
         is_propensity: whether ``rate`` is the whole propensity.
         per_volume: whether a rate without molecular reactants is per volume.
         region: name of the region, or empty.
+        deposits: (continuous species, molecules an event) pairs; its concentration is in the rate.
 
     """
     at = table.species.index
@@ -89,13 +92,16 @@ def make_channel(
         rate=rate,
         is_propensity=is_propensity,
         volume_power=power,
-        kind=_draw_kind(reactants, dict(changes), rate, table.species, bursts, is_propensity=is_propensity),
+        kind=_draw_kind(reactants, dict(changes), rate, table.species, bursts, is_propensity=is_propensity)
+        if not _local_names(rate) & {table.continuous[field] for field, _ in deposits}
+        else DrawKind.MODULATED,
         parent=parent,
         kills=kills,
         new_cell=new_cell,
         child=child,
         needs_cell=lives_in_cell and not has_cell and new_cell is NewCell.NONE,
         region=region,
+        deposits=deposits,
     )
 
 

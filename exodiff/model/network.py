@@ -57,6 +57,7 @@ class Channel:
         child: type of the new cell.
         needs_cell: whether it happens only in voxels with a cell (a product lives in cells and no reactant does).
         region: name of the region it is limited to, or empty.
+        deposits: (continuous species, molecules an event adds to it) pairs.
 
     """
 
@@ -75,11 +76,71 @@ class Channel:
     child: int | None = None
     needs_cell: bool = False
     region: str = ""
+    deposits: tuple[tuple[int, int], ...] = ()
 
     @property
     def change_of(self) -> dict[int, int]:
         """Change of each species in one event."""
         return dict(self.changes)
+
+
+class Solve(Enum):
+    """How a concentration follows its sources and losses."""
+
+    STEADY = "steady"  # at each time the one that it would tend to
+    IMPLICIT = "implicit"
+    EXPLICIT = "explicit"  # does not diffuse
+
+
+@dataclass(frozen=True)
+class Term:
+    """A part of the equation of a concentration.
+
+    Args:
+        channel: its propensity is the rate, by fluid volume; for a loss also by concentration.
+        factor: concentration that an event by volume adds or takes.
+
+    """
+
+    channel: Channel
+    factor: int
+
+
+@dataclass(frozen=True)
+class Continuous:
+    """A species that is a concentration, in internal units: dc/dt = div(D grad c) - losses c + gains.
+
+    Args:
+        name: its name in rates.
+        unit: in which it is shown.
+        unit_value: one of that unit in internal units.
+        has_molecules: whether it is a number of molecules by volume, or something like a pressure or a share.
+        solve: how it follows.
+        diffusivity: an expression, or None if it does not move.
+        initial: an expression, or None for the field ``initial.NAME`` of ``Inputs``.
+        fixed: (cell type or region, value) pairs; the last one holds where several do.
+        walls: (axis, side, value) outside fixed walls; what they do not list reflects.
+        losses: first-order losses, with coefficients that may depend on it.
+        gains: sources.
+
+    """
+
+    name: str
+    unit: str
+    unit_value: float
+    has_molecules: bool
+    solve: Solve
+    diffusivity: Expression | None
+    initial: Expression | None
+    fixed: tuple[tuple[str, Expression], ...] = ()
+    walls: tuple[tuple[int, int, Expression], ...] = ()
+    losses: tuple[Term, ...] = ()
+    gains: tuple[Term, ...] = ()
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """Losses and gains."""
+        return (*self.losses, *self.gains)
 
 
 @dataclass(frozen=True)
@@ -95,7 +156,7 @@ class Network:
         motility: expression of each cell type, or None.
         channels: reactions, in the order in which a forward step visits them.
         by_cell: for each cell-dependent parameter, the cell types with a value of their own.
-        continuous: names of the species that are concentrations, in the order of ``State.concentrations``.
+        fields: the species that are concentrations, in the order of ``State.concentrations``.
 
     """
 
@@ -107,7 +168,12 @@ class Network:
     motility: tuple[Expression | None, ...]
     channels: tuple[Channel, ...]
     by_cell: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    continuous: tuple[str, ...] = ()
+    fields: tuple[Continuous, ...] = ()
+
+    @property
+    def continuous(self) -> tuple[str, ...]:
+        """Names of the species that are concentrations."""
+        return tuple(field.name for field in self.fields)
 
     def index(self, name: str) -> int:
         """Place of a species on the first axis of the state."""

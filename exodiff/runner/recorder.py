@@ -44,7 +44,8 @@ class Recorder:
 
     def snapshot(self, index: int, time_s: float, state: State) -> None:
         """Write the fields and cells of all replicates, and the master that joins the snapshots."""
-        fields = fields_of(self.problem, np.asarray(state.counts))
+        concentrations = None if state.concentrations is None else np.asarray(state.concentrations)
+        fields = fields_of(self.problem, np.asarray(state.counts), concentrations)
         self._master.add(write_snapshot(self.run_dir, index, time_s, fields, self.problem.grid))
 
     def flush(self) -> None:
@@ -68,8 +69,8 @@ class Recorder:
         self.close()
 
 
-def fields_of(problem: Problem, counts: np.ndarray) -> dict[str, FieldArray]:
-    """The arrays of a snapshot from counts (replicates, species, x, y, z)."""
+def fields_of(problem: Problem, counts: np.ndarray, concentrations: np.ndarray | None = None) -> dict[str, FieldArray]:
+    """The arrays of a snapshot from counts (replicates, species, x, y, z) and concentrations, in their own units."""
     network = problem.network
     one = counts.shape[0] == 1
 
@@ -79,6 +80,9 @@ def fields_of(problem: Problem, counts: np.ndarray) -> dict[str, FieldArray]:
     fields = {
         name: field(counts[:, place], "molecules") for place, name in enumerate(network.species[: network.first_type])
     }
+    if concentrations is not None:
+        for place, species in enumerate(network.fields):
+            fields[species.name] = field(concentrations[:, place] / species.unit_value, species.unit)
     occupancies = counts[:, network.first_type :]
     if problem.engine == "mean_field":
         return fields | {name: field(occupancies[:, i], "1") for i, name in enumerate(network.cell_types)}

@@ -381,7 +381,7 @@ BAD = [
     ("species/EV/decay", "1 s", "species.EV.decay: ", "1/s is needed"),
     ("species/EV", {"decay": 1, "half_life": 1}, "species.EV: ", "keep one"),
     ("species/EV/half_life", 0, "species.EV.half_life: ", "no half-life"),
-    ("species/EV/kind", "concentration", "species.EV.kind: ", "not yet supported"),
+    ("species/EV/kind", "concentration", "species.EV: ", "unit is missing"),
     ("species/EV/in", "plasma", "species.EV.in: ", "'plasma'"),
     ("species/EV/on_division", "reset", "species.EV: ", 'in = "cell"'),
     ("species/EV/initial", -1, "species.EV.initial: ", "outside 0 to"),
