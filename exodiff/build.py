@@ -21,6 +21,7 @@ from exodiff.core.expressions import Binary, Call, Compare, Expression, Name, Nu
 from exodiff.expand.concentrations import Split, in_unit, split
 from exodiff.expand.exosomes import expanded, species_groups
 from exodiff.expand.interventions import interventions_of
+from exodiff.expand.measurements import assay_of, size_histogram_of
 from exodiff.expand.reactions import all_reactions
 from exodiff.io.images import read_field, read_labels
 from exodiff.io.tables import read_cells_csv
@@ -31,7 +32,7 @@ from exodiff.lattice.grid import Grid, Wall
 from exodiff.lattice.placement import EMPTY, CellMap, fill, place_points
 from exodiff.model.channels import SpeciesTable
 from exodiff.model.network import Channel, Continuous, Network, NewCell, Solve
-from exodiff.observe import event_counters, num_profile_bins
+from exodiff.observe import event_counters, num_profile_bins, scalar_expressions
 from exodiff.problem import FixedWall, Histogram, Model, Observable, Problem, Profile
 from exodiff.simulation import bounded
 
@@ -115,8 +116,7 @@ class _Builder:
         masks = {name: region_mask(region, self.grid, f"regions.{name}") for name, region in config.regions.items()}
         self.fields |= {f"region.{name}": mask.astype(np.float32) for name, mask in masks.items()}
         network = self._network()
-        observables = tuple(self._observable(name) for name in config.observables) or self._totals()
-        values = [o.quantity for o in observables if not isinstance(o.quantity, Profile | Histogram)]
+        observables = tuple(self._observable(name, given) for name in config.observables) or self._totals()
         interventions = interventions_of(config, self._leaf)
         watched = [a.value for i in interventions for a in i.assignments] + [i.when for i in interventions if i.when]
         problem = Problem(
@@ -126,7 +126,7 @@ class _Builder:
             field_diffusion=tuple(i for i, n in enumerate(network.free) if f"diffusion.{n}" in self.fields),
             regions=tuple(config.regions),
             observables=observables,
-            event_counters=event_counters((*values, *watched)),
+            event_counters=event_counters((*scalar_expressions(observables), *watched)),
             random_start=self._random_start(),
             engine=config.run.engine,
             precision=config.run.precision,
@@ -350,7 +350,8 @@ class _Builder:
         means = ((name, Call("mean", (Name(name),))) for name in self.table.continuous)
         return (*counted, *(Observable(f"mean_{name}", in_unit(names_of, mean)) for name, mean in means))
 
-    def _observable(self, name: str) -> Observable:
+    def _observable(self, name: str, config: RunConfig) -> Observable:
+        """An observable; instruments look at the populations of the config as it was given."""
         given, names_of = self.config.observables[name], Namespace(self.config)
         if given.value is not None:
             return Observable(name, in_unit(names_of, given.value))
@@ -363,6 +364,10 @@ class _Builder:
                 )
             of = in_unit(names_of, given.profile.of)
             return Observable(name, Profile(of, given.profile.from_, given.profile.bin_um, bins))
+        if given.size_histogram is not None:
+            return Observable(name, size_histogram_of(given.size_histogram, config))
+        if given.assay is not None:
+            return Observable(name, assay_of(given.assay, config, name, self._leaf))
         assert given.histogram is not None
         bins = given.histogram.bins
         edges = (*map(float, range(bins)), np.inf) if isinstance(bins, int) else bins

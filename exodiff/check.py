@@ -16,8 +16,8 @@ from exodiff.kernels.diffusion import AUTO_HOPS_PER_STEP, MAX_HOPS_PER_STEP
 from exodiff.kernels.faces import fluid_velocity, largest_peclet, spreading_excess
 from exodiff.kernels.rates import Voxels, rate_factor
 from exodiff.model.network import NewCell
-from exodiff.observe import current_inputs
-from exodiff.problem import Histogram, Inputs, Intervention, Problem, Profile
+from exodiff.observe import current_inputs, expressions_in
+from exodiff.problem import Inputs, Intervention, Problem
 from exodiff.schedule import make_schedule
 from exodiff.simulation import begin, make_inputs, moments, precision_context, start_array
 from exodiff.stepsize import (
@@ -333,7 +333,7 @@ def _unused_parameters(problem: Problem, config: RunConfig) -> tuple[str, ...]:
         *(value for field in network.fields for _, value in field.fixed),
         *(value for field in network.fields for *_, value in field.walls),
         *(term.channel.rate for field in network.fields for term in field.terms),
-        *(q.of if isinstance(q, Profile | Histogram) else q for q in quantities),
+        *(one for quantity in quantities for one in expressions_in(quantity)),
         *(a.value for i in problem.interventions for a in i.assignments),
         *(i.when for i in problem.interventions if i.when is not None),
     ]

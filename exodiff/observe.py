@@ -7,12 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from exodiff.core.arrays import COUNT_DTYPE, TINY_OCCUPANCY, Mask, Number, Real
+from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, TINY_OCCUPANCY, Mask, Number, Real
 from exodiff.core.expressions import OBSERVABLE_FORMS, Call, Expression, Name, evaluate, to_text, walk
-from exodiff.kernels import totals
+from exodiff.kernels import instruments, totals
+from exodiff.kernels.policies import is_discrete, policy_of
+from exodiff.kernels.random import Stream, fold, site_id
 from exodiff.kernels.rates import Voxels, with_concentrations
 from exodiff.lattice.grid import Grid
-from exodiff.problem import Histogram, Inputs, Problem, Profile
+from exodiff.problem import Assay, Binned, Histogram, Inputs, Observable, Problem, Profile, SizeHistogram
 from exodiff.state import State
 
 
@@ -22,19 +24,33 @@ class Measured(NamedTuple):
     Attributes:
         totals: exact totals by their text.
         arrays: profiles and histograms by observable.
+        assays: counts of positives by observable.
         settings: values now of the parameters that interventions change, by name.
 
     """
 
     totals: dict[str, Array]
     arrays: dict[str, Array]
+    assays: dict[str, Array]
     settings: dict[str, Array]
 
 
-def scalar_expressions(problem: Problem) -> tuple[Expression, ...]:
-    """The expressions of the scalar observables."""
-    quantities = (observable.quantity for observable in problem.observables)
-    return tuple(q for q in quantities if not isinstance(q, Profile | Histogram))
+def scalar_expressions(observables: Iterable[Observable]) -> tuple[Expression, ...]:
+    """The scalar expressions that observables read, of assays what is counted."""
+    quantities = [observable.quantity for observable in observables]
+    return tuple(q.of if isinstance(q, Assay) else q for q in quantities if not isinstance(q, Binned))
+
+
+def expressions_in(quantity: Expression | Binned | Assay) -> tuple[Expression, ...]:
+    """All expressions of an observable."""
+    if isinstance(quantity, Profile | Histogram):
+        return (quantity.of,)
+    if isinstance(quantity, SizeHistogram):
+        return quantity.of
+    if isinstance(quantity, Assay):
+        numbers = (quantity.recovery, quantity.background, quantity.false_positive, quantity.detection_limit)
+        return (quantity.of, quantity.sample, *numbers)
+    return (quantity,)
 
 
 def measured_calls(expressions: Iterable[Expression]) -> tuple[Call, ...]:
@@ -62,18 +78,27 @@ def current_inputs(problem: Problem, inputs: Inputs, state: State) -> Inputs:
     return inputs._replace(parameters={**inputs.parameters, **settings})
 
 
-def measure(problem: Problem, inputs: Inputs, state: State, time_s: Real) -> Measured:
-    """Read the observables off a state; totals are exact."""
+def measure(problem: Problem, inputs: Inputs, state: State, time_s: Real, root: Stream) -> Measured:
+    """Read the observables off a state; totals are exact.
+
+    Instruments draw under the stream ``root`` of the replicate, at an address of their own for each name and time.
+    """
     inputs = current_inputs(problem, inputs, state)
     voxels = Voxels(problem, inputs, state.counts, time_s)
-    arrays = {}
+    arrays, assays = {}, {}
     for observable in problem.observables:
         if isinstance(observable.quantity, Profile):
             arrays[observable.name] = _profile(voxels, observable.quantity)
         elif isinstance(observable.quantity, Histogram):
             arrays[observable.name] = _histogram(voxels, observable.quantity)
-    sums = _sums(voxels, state, scalar_expressions(problem))
-    return Measured(sums, arrays, {name: inputs.parameters[name] for name in problem.settings})
+        elif isinstance(observable.quantity, SizeHistogram):
+            stream = _measurement_stream(root, observable.name, time_s)
+            arrays[observable.name] = _size_histogram(voxels, state, observable.quantity, stream)
+        elif isinstance(observable.quantity, Assay):
+            stream = _measurement_stream(root, observable.name, time_s)
+            assays[observable.name] = _assay(voxels, state, observable.quantity, stream)
+    sums = _sums(voxels, state, scalar_expressions(problem.observables))
+    return Measured(sums, arrays, assays, {name: inputs.parameters[name] for name in problem.settings})
 
 
 def read(voxels: Voxels, state: State, expression: Expression) -> Array:
@@ -150,9 +175,9 @@ def scalars(
     look_up = _look_up(measured.totals, {**parameters, **measured.settings}, time_s, dtype, xp)
     with np.errstate(divide="ignore", invalid="ignore"):
         return {
-            observable.name: evaluate(observable.quantity, look_up, xp)
-            for observable in problem.observables
-            if not isinstance(observable.quantity, Profile | Histogram)
+            name: measured.assays[name] if isinstance(quantity, Assay) else evaluate(quantity, look_up, xp)
+            for name, quantity in ((o.name, o.quantity) for o in problem.observables)
+            if not isinstance(quantity, Binned)
         }
 
 
@@ -245,3 +270,31 @@ def _histogram(voxels: Voxels, histogram: Histogram) -> Number:
     place = jnp.where(value == edges[-1], last, place)
     inside = (place >= 0) & (place <= last)
     return jnp.zeros((last + 1,), weight.dtype).at[jnp.clip(place, 0, last)].add(jnp.where(inside, weight, 0))
+
+
+def _measurement_stream(root: Stream, name: str, time_s: Real) -> Stream:
+    """Where an instrument draws: by its name and the time, to the resolution of float32."""
+    return fold(root, site_id(f"observable:{name}"), lax.bitcast_convert_type(time_s.astype(jnp.float32), BITS_DTYPE))
+
+
+def _size_histogram(voxels: Voxels, state: State, given: SizeHistogram, stream: Stream) -> Real:
+    """Seen tracks in each bin of measured diameters; in ``mean_field`` as many as expected."""
+    real = voxels.problem.precision
+    numbers = jnp.stack([jnp.asarray(read(voxels, state, of), real) for of in given.of])
+    track = (given.law, given.sample, given.track_steps, given.smallest_um)
+    if not is_discrete(policy_of(voxels.problem.engine)):
+        return instruments.mean_size_histogram(numbers, *track, given.edges)
+    diameter_um, is_seen = instruments.tracked_diameters(stream, numbers, *track)
+    inner = jnp.asarray(given.edges[1:-1], diameter_um.dtype)
+    place = jnp.searchsorted(inner, diameter_um, side="right")
+    return jnp.zeros((len(given.edges) - 1,), COUNT_DTYPE).at[place].add(is_seen.astype(COUNT_DTYPE))
+
+
+def _assay(voxels: Voxels, state: State, given: Assay, stream: Stream) -> Real:
+    """A count of positives, true and false; in ``mean_field`` its mean, whatever the detection limit."""
+    found, sample, recovery, background, false_positive, limit = (
+        jnp.asarray(read(voxels, state, expression), voxels.problem.precision) for expression in expressions_in(given)
+    )
+    concentration = found if given.volume is None else found / given.volume
+    mean = sample * (recovery * concentration + false_positive * background)
+    return instruments.counted(stream, mean, limit) if is_discrete(policy_of(voxels.problem.engine)) else mean

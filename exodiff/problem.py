@@ -11,6 +11,7 @@ from jaxtyping import Array
 
 from exodiff.core.arrays import Precision
 from exodiff.core.expressions import Compare, Expression
+from exodiff.core.size_law import SizeLaw
 from exodiff.lattice.grid import Grid
 from exodiff.model.network import Network
 
@@ -52,11 +53,60 @@ class Histogram:
 
 
 @dataclass(frozen=True)
+class SizeHistogram:
+    """Diameters of tracked vesicles, as an instrument sees them: see ``exodiff.kernels.instruments``.
+
+    Args:
+        of: the number of vesicles in each size bin, a scalar expression each.
+        law: how diameters are distributed.
+        sample: how many vesicles are tracked.
+        track_steps: steps of each track.
+        smallest_um: diameter below which detection falls.
+        edges: of the bins of measured diameters, um; the last is open.
+
+    """
+
+    of: tuple[Expression, ...]
+    law: SizeLaw
+    sample: int
+    track_steps: int
+    smallest_um: float
+    edges: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Assay:
+    """Vesicles that are counted as positive in a sample: see ``exodiff.kernels.instruments``.
+
+    Args:
+        of: number of vesicles, or their concentration; a scalar expression, as ``volume`` and the others.
+        volume: fluid that holds the number, um^3; None if ``of`` is a concentration.
+        sample: volume of the sample, um^3.
+        recovery: share of the vesicles that is found.
+        background: concentration of other vesicles, 1/um^3.
+        false_positive: share of these that is taken for the wanted ones.
+        detection_limit: smallest count that is told from none.
+
+    """
+
+    of: Expression
+    volume: float | None
+    sample: Expression
+    recovery: Expression
+    background: Expression
+    false_positive: Expression
+    detection_limit: Expression
+
+
+Binned = Profile | Histogram | SizeHistogram
+
+
+@dataclass(frozen=True)
 class Observable:
     """A named quantity that is recorded."""
 
     name: str
-    quantity: Expression | Profile | Histogram
+    quantity: Expression | Binned | Assay
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from exodiff.failure import raise_if_stopped
 from exodiff.interventions import intervene, scheduled_now, states_after_each
 from exodiff.kernels.cell_events import initial_contents
 from exodiff.kernels.policies import policy_of
-from exodiff.kernels.random import fold, make_stream, site_id, voxel_index
+from exodiff.kernels.random import Stream, fold, make_stream, site_id, voxel_index
 from exodiff.kernels.rates import Voxels
 from exodiff.observe import current_inputs, measure, scalars
 from exodiff.problem import Inputs, Model, Problem
@@ -245,12 +245,14 @@ class _Plan(NamedTuple):
 
     Attributes:
         intervals: stretches up to each requested time or intervention.
+        ends_s: when the stretches end.
         fires: for each stretch, which of the scheduled interventions act at its end.
         rows: the requested times among the start (0) and the ends of the stretches.
 
     """
 
     intervals: tuple[Interval, ...]
+    ends_s: tuple[float, ...]
     fires: tuple[tuple[bool, ...], ...]
     rows: tuple[int, ...]
 
@@ -326,16 +328,15 @@ def _trajectory(
     first = begin(problem, inputs, start, seed, replicate)
     longest = max((interval.num_pairs for interval in plan.intervals), default=0)
 
-    read = partial(_read, problem, inputs)
+    read = partial(_read, problem, inputs, make_stream(seed, replicate))
 
-    def stretch(state: State, row: tuple[Array, Array, Array, Array]) -> tuple[State, Record]:
-        *interval, fires = row
+    def stretch(state: State, row: tuple[Array, Array, Array, Array, Array]) -> tuple[State, Record]:
+        *interval, end_s, fires = row
         start_s, dt_s, num_pairs = interval
         if problem.engine == "mean_field":
             state = _advance_differentiably(problem, inputs, state, (start_s, dt_s, num_pairs), longest)
         else:
             state = advance(problem, inputs, seed, replicate, state, (start_s, dt_s), 0, num_pairs)
-        end_s = start_s + 2.0 * dt_s * num_pairs.astype(real)
         if problem.scheduled:
             state = intervene_at(problem, inputs, seed, replicate, state, fires, end_s)
         return state, read(state, end_s)
@@ -344,6 +345,7 @@ def _trajectory(
         jnp.asarray([i.start_s for i in plan.intervals], real),
         jnp.asarray([i.dt_s for i in plan.intervals], real),
         jnp.asarray([i.num_pairs for i in plan.intervals], COUNT_DTYPE),
+        jnp.asarray(plan.ends_s, real),
         jnp.asarray(plan.fires, bool),
     )
     last, records = lax.scan(stretch, first, table)
@@ -355,9 +357,9 @@ def _trajectory(
     return records, last
 
 
-def _read(problem: Problem, inputs: Inputs, state: State, time_s: Array) -> Record:
+def _read(problem: Problem, inputs: Inputs, root: Stream, state: State, time_s: Array) -> Record:
     """What is kept of a state."""
-    measured = measure(problem, inputs, state, time_s)
+    measured = measure(problem, inputs, state, time_s, root)
     values = scalars(problem, measured, inputs.parameters, time_s, jnp)
     found = {name: jnp.asarray(v, problem.precision) for name, v in {**values, **measured.arrays}.items()}
     concentrations = state.concentrations
@@ -372,7 +374,7 @@ def _exact_trajectories(
 ) -> tuple[Record, State]:
     """As :func:`_share`: all replicates go together, each with a clock of its own."""
     first = jax.vmap(partial(begin, problem, inputs, start, seed))(numbers)
-    cuts_s = np.asarray([0.0, *(i.start_s + 2 * i.num_pairs * i.dt_s for i in plan.intervals)])
+    cuts_s = np.asarray([0.0, *plan.ends_s])
     ends = split_time(cuts_s[1:], problem.precision)
     if problem.interventions:
         last, records = _exact_with_interventions(problem, plan, inputs, seed, numbers, first, ends)
@@ -389,13 +391,13 @@ def _exact_trajectories(
         records = jax.tree.map(lambda a: a[:, wanted], records)
     counts, events, settings = records
 
-    def read(counts: Array, events: Array, settings: Array, time_s: Array) -> Record:
+    def read(number: Bits, counts: Array, events: Array, settings: Array, time_s: Array) -> Record:
         state = State(first.pair[0], counts, events, settings, first.was_true[0], first.health[0])
-        return _read(problem, inputs, state, time_s)
+        return _read(problem, inputs, make_stream(seed, number), state, time_s)
 
-    read_all = jax.vmap(jax.vmap(read), in_axes=(0, 0, 0, None))
+    read_all = jax.vmap(jax.vmap(read, in_axes=(None, 0, 0, 0, 0)), in_axes=(0, 0, 0, 0, None))
     times = jnp.asarray(cuts_s[rows], problem.precision)
-    return read_all(counts, events, settings, times), last
+    return read_all(numbers, counts, events, settings, times), last
 
 
 def _exact_with_interventions(
@@ -472,7 +474,7 @@ def _plan(times: Sequence[float], problem: Problem) -> _Plan:
     cuts = merge_times((0.0, *map(float, given), *at), last)
     fires = tuple(scheduled_now(problem, cut, 1e-9 * last) for cut in cuts[1:])
     rows = tuple(int(np.abs(np.asarray(cuts) - time).argmin()) for time in given)
-    return _Plan(intervals(tuple(cuts), problem.step_bound_s), fires, rows)
+    return _Plan(intervals(tuple(cuts), problem.step_bound_s), tuple(map(float, cuts[1:])), fires, rows)
 
 
 def _check_call(model: Any, seed: int | Bits, replicates: int, time_step: float | None) -> None:

@@ -8,7 +8,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int, Num
 
 from exodiff.core.errors import ConfigError
-from exodiff.problem import Histogram, Problem, Profile
+from exodiff.problem import Binned, Problem
 
 
 class Record(NamedTuple):
@@ -25,7 +25,7 @@ class Trajectory(eqx.Module):
     Attributes:
         times: (times,) seconds.
         counts: all species, (replicates, times, species, x, y, z).
-        observables: by name, (replicates, times, ...); profiles and histograms have an axis of bins.
+        observables: by name, (replicates, times, ...); profiles and (size) histograms have an axis of bins.
         concentrations: all continuous species, (replicates, times, continuous, x, y, z), each in its own unit; None
             without any.
         health: (replicates,), 0 if all went well, else a code of ``exodiff.core.health``.
@@ -51,9 +51,9 @@ class Trajectory(eqx.Module):
 
     @property
     def bins(self) -> dict[str, np.ndarray]:
-        """Edges of the bins of each profile (um) and histogram: one more than its last axis has entries."""
+        """Edges of the bins of profiles and size histograms (um) and of histograms: one more than there are bins."""
         quantities = {o.name: o.quantity for o in self.problem.observables}
-        return {name: np.asarray(q.edges) for name, q in quantities.items() if isinstance(q, Profile | Histogram)}
+        return {name: np.asarray(q.edges) for name, q in quantities.items() if isinstance(q, Binned)}
 
     def __getitem__(self, name: str) -> Array:
         """Numbers of a species, or occupancy of a cell type: (replicates, times, *lattice shape).

@@ -11,6 +11,7 @@ from exodiff.config.concentration_checks import allowed_rates, check_concentrati
 from exodiff.config.exosome_checks import check_equation_of_bins, check_exosomes
 from exodiff.config.flow_checks import check_flow
 from exodiff.config.intervention_checks import check_interventions
+from exodiff.config.measurement_checks import check_measurements
 from exodiff.config.names import Namespace, gather, reaction_path
 from exodiff.config.place_checks import check_places, check_regions
 from exodiff.config.schema import Observable, Reaction, RunConfig
@@ -46,6 +47,7 @@ def check(config: RunConfig) -> list[ConfigError]:
         check_exosomes(config, names_of),
         check_interventions(config, names_of),
         checker.observables(),
+        check_measurements(config, names_of),
     ):
         errors += found
     return errors

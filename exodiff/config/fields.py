@@ -47,6 +47,7 @@ EXAMPLES: dict[Dimension, str] = {
     LENGTH: '"20 um"',
     PER_TIME: '"3 /h"',
     PER_VOLUME: '"1e9 /mL"',
+    VOLUME: '"0.5 mL"',
     DIFFUSIVITY: '"1.3 um^2/s"',
     VELOCITY: '"0.1 um/s"',
     DIMENSIONLESS: "20",
@@ -283,6 +284,7 @@ DensityExpression = Annotated[Expression, _expression(PER_VOLUME), _AS_TEXT]
 RateExpression = Annotated[Expression, _expression(None, RATE_FORMS), _AS_TEXT]
 PropensityExpression = Annotated[Expression, _expression(PER_TIME, RATE_FORMS), _AS_TEXT]
 ClearanceExpression = Annotated[Expression, _expression(VOLUME * PER_TIME, RATE_FORMS), _AS_TEXT]
+VolumeExpression = Annotated[Expression, _expression(VOLUME), _AS_TEXT]
 NumberExpression = Annotated[Expression, _expression(DIMENSIONLESS), _AS_TEXT]
 TemperatureExpression = Annotated[Expression, _expression(TEMPERATURE), _AS_TEXT]
 ViscosityExpression = Annotated[Expression, PlainValidator(_viscosity), _AS_TEXT]

@@ -30,6 +30,7 @@ from exodiff.config.flow import Flow
 from exodiff.config.geometry import Place, Region
 from exodiff.config.interventions import Intervention
 from exodiff.config.lattice import LatticeSettings
+from exodiff.config.measurements import Assay, SizeHistogram
 from exodiff.config.parameters import ParameterEntry
 from exodiff.config.species import Species
 from exodiff.core.dimensions import DIMENSIONLESS, PER_TIME, VOLUME
@@ -133,17 +134,19 @@ class Histogram(Table):
 
 
 class Observable(Table):
-    """A scalar `value`, a `profile` or a `histogram`: exactly one is not None."""
+    """A scalar `value`, a table over bins or an `assay`: exactly one is not None."""
 
-    not_yet: ClassVar[frozenset[str]] = frozenset({"size_histogram", "assay"})
     value: ObservableExpression | None = None
     profile: Profile | None = None
     histogram: Histogram | None = None
+    size_histogram: SizeHistogram | None = None
+    assay: Assay | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> Observable:
-        if sum(item is not None for item in (self.value, self.profile, self.histogram)) != 1:
-            raise problem("exactly one of value, profile, histogram is needed")
+        given = (self.value, self.profile, self.histogram, self.size_histogram, self.assay)
+        if sum(item is not None for item in given) != 1:
+            raise problem("exactly one of value, profile, histogram, size_histogram, assay is needed")
         return self
 
 

@@ -21,6 +21,7 @@ from exodiff.failure import raise_if_stopped
 from exodiff.io import checkpoint
 from exodiff.io.lock import RunLock
 from exodiff.io.provenance import append_provenance, provenance
+from exodiff.kernels.random import make_stream
 from exodiff.observe import Measured, measure
 from exodiff.problem import Inputs, Problem
 from exodiff.runner.directory import RunDirectory
@@ -179,8 +180,13 @@ def _advance_exactly(
 
 
 @partial(jax.jit, static_argnames=("problem", "replicates"))
-def _measure_all(problem: Problem, inputs: Inputs, state: State, time_s: jax.Array, *, replicates: int) -> Measured:
-    return _over_replicates(lambda state, _: measure(problem, inputs, state, time_s), state, replicates)
+def _measure_all(
+    problem: Problem, inputs: Inputs, seed: jax.Array, state: State, time_s: jax.Array, *, replicates: int
+) -> Measured:
+    def one(state: State, replicate: jax.Array) -> Measured:
+        return measure(problem, inputs, state, time_s, make_stream(seed, replicate))
+
+    return _over_replicates(one, state, replicates)
 
 
 @partial(jax.jit, static_argnames=("problem", "replicates"), donate_argnames=("state",))
@@ -368,7 +374,7 @@ class _Driver:
         planned = self.schedule.moments[moment]
         if planned.observe:
             time_s = jnp.asarray(planned.time_s, self.problem.precision)
-            measured = _measure_all(self.problem, self.inputs, state, time_s, replicates=self.replicates)
+            measured = _measure_all(self.problem, self.inputs, self.seed, state, time_s, replicates=self.replicates)
             recorder.observe(planned.time_s, jax.tree.map(np.asarray, measured))
         if planned.snapshot is not None:
             recorder.snapshot(planned.snapshot, planned.time_s, state)

@@ -10,7 +10,7 @@ from exodiff.io import records, results
 from exodiff.io.records import OBSERVABLE_KEYS, OBSERVABLES, PROFILE_COLUMNS, PROFILES, RecordWriter, profile_rows
 from exodiff.io.snapshots import FieldArray, write_snapshot
 from exodiff.observe import Measured, scalars
-from exodiff.problem import Histogram, Problem, Profile
+from exodiff.problem import Binned, Problem
 from exodiff.state import State
 
 CELLS = "cells"
@@ -24,9 +24,9 @@ class Recorder:
         self.problem = problem
         self.parameters = parameters
         self.replicates = replicates
-        arrays = [o for o in problem.observables if isinstance(o.quantity, Profile | Histogram)]
+        arrays = [o for o in problem.observables if isinstance(o.quantity, Binned)]
         names = [o.name for o in problem.observables if o not in arrays]
-        self._edges = {o.name: o.quantity.edges for o in arrays if isinstance(o.quantity, Profile | Histogram)}
+        self._edges = {o.name: o.quantity.edges for o in arrays if isinstance(o.quantity, Binned)}
         self._observables = RecordWriter(run_dir / OBSERVABLES, (*OBSERVABLE_KEYS, *names))
         self._profiles = RecordWriter(run_dir / PROFILES, PROFILE_COLUMNS) if arrays else None
         self._master = results.Master(run_dir)

@@ -16,7 +16,7 @@ from exodiff.expand.exosomes import expanded
 from exodiff.viz.holders import Holders, possible_holders, table_of
 
 RESOLVED = "resolved.toml"
-Kind = Literal["value", "profile", "histogram"]
+Kind = Literal["value", "profile", "histogram", "size_histogram", "assay"]
 _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
@@ -137,6 +137,13 @@ class _Units:
             each = " per cell" if over in self.cells else " per voxel"
             unit = self.unit(str(table_of(plain, "histogram").get("of", "")), each)
             return ObservableLabel("histogram", text, unit, over)
+        sizes, assay = table_of(entry, "size_histogram"), table_of(entry, "assay")
+        if sizes:
+            steps, sample = sizes.get("track_steps"), sizes.get("sample")
+            told = f"{sizes.get('of', '')}: {sample} tracks of {steps} steps"
+            return ObservableLabel("size_histogram", told, "diameter (nm)")
+        if assay:
+            return ObservableLabel("assay", f"positives in {assay.get('sample', '')} of {assay.get('of', '')}", "count")
         return ObservableLabel()
 
     def unit(self, text: str, each: str) -> str:

@@ -1,7 +1,7 @@
 """Profiles over distance and histograms, at a few times."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,6 +18,8 @@ from exodiff.viz.style import ABOVE_THE_AXES, PANELS_A_PAGE, time_colours
 PANEL_HEIGHT_MM = 50.0
 NUM_TIMES = 4
 MOST_HISTOGRAMS = 3
+HISTOGRAMS = ("histogram", "size_histogram")
+NM_PER_UM = 1000.0
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def profile_figures(table: dict[str, np.ndarray], labels: Labels) -> Iterator[Fi
         has_gap = False
         for axes, name, about in zip(panels, page, abouts, strict=True):
             found_s = _draw(axes, about, read_profile(table, name), colours)
-            has_gap |= about.kind != "histogram" and len(found_s) < len(colours)
+            has_gap |= about.kind not in HISTOGRAMS and len(found_s) < len(colours)
             drawn_s |= found_s
         handles = [
             Line2D([], [], color=colour, label=unit.text(time_s))
@@ -88,14 +90,16 @@ def _note(table: dict[str, np.ndarray], abouts: list[ObservableLabel], num_times
     parts = [f"Lines: mean of {number} replicates; bands: ± standard deviation." if number > 1 else ""]
     if has_gap:
         parts.append("Profiles that are 0 everywhere are left out.")
-    if num_times > MOST_HISTOGRAMS and any(about.kind == "histogram" for about in abouts):
+    if num_times > MOST_HISTOGRAMS and any(about.kind in HISTOGRAMS for about in abouts):
         parts.append("Histograms: not at the first time.")
     return " ".join(part for part in parts if part)
 
 
 def _draw(axes: Axes, about: ObservableLabel, profile: Profile, colours: dict[float, tuple[float, ...]]) -> set[float]:
     """Draws an observable at some of the times, and returns these."""
-    is_histogram = about.kind == "histogram"
+    is_histogram = about.kind in HISTOGRAMS
+    if about.kind == "size_histogram":
+        profile = replace(profile, edges=profile.edges * NM_PER_UM)
     widths = np.diff(profile.edges)
     is_density = is_histogram and not np.allclose(widths, widths[0])
     lines = _lines(profile, list(colours), widths if is_density else np.ones(len(widths)), is_histogram=is_histogram)
@@ -163,6 +167,8 @@ def _subtitle(about: ObservableLabel) -> str:
         return f"{about.expression} by distance from {about.place}"
     if about.kind == "histogram":
         return f"{about.expression} over {about.place}"
+    if about.kind == "size_histogram":
+        return about.expression
     return ""
 
 
@@ -172,4 +178,6 @@ def _axis_labels(about: ObservableLabel, *, is_density: bool) -> tuple[str, str]
     if about.kind == "histogram":
         things = "cells" if about.unit.endswith("cell") else "voxels"
         return about.unit, f"{things} / width of bin" if is_density else f"{things} per bin"
+    if about.kind == "size_histogram":
+        return about.unit, "tracks per bin"
     return "bin", "value"

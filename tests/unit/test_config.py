@@ -448,7 +448,7 @@ BAD = [
     ("observables/a", {"value": "total(EV) + k"}, "observables.a.value: ", "mixes"),
     ("observables/a", {"value": "conc(EV)"}, "observables.a.value: ", "not allowed here"),
     ("observables/a", {}, "observables.a: ", "exactly one of"),
-    ("observables/a", {"assay": {}}, "observables.a.assay: ", "not yet supported"),
+    ("observables/a", {"assay": {}}, "observables.a.assay.of: ", "is missing"),
     ("observables/a", {"profile": {"of": "EV", "from": "x", "bin": 1}}, "observables.a.profile.from: ", "'x'"),
     ("observables/a", {"histogram": {"of": "EV", "over": "CAF", "bins": [2, 1]}}, "observables.a.histogram.bins", "bins"),
 ] + [

@@ -1,0 +1,80 @@
+"""Check size histograms and assays against the names: what they read, and the dimensions and signs of their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+
+from exodiff.config.measurements import Assay, SizeHistogram
+from exodiff.config.names import Namespace, gather
+from exodiff.config.schema import RunConfig
+from exodiff.config.value_checks import PARAMETERS, check_dimension, check_value
+from exodiff.core.dimensions import DIMENSIONLESS, PER_VOLUME, VOLUME
+from exodiff.core.errors import ConfigError
+from exodiff.core.expressions import Call, Expression, Name, to_text
+
+MOST_BINS = 10_000
+
+
+def check_measurements(config: RunConfig, names_of: Namespace) -> Iterator[ConfigError]:
+    """Yield what is wrong with size_histogram and assay of [observables.NAME]."""
+    for name, observable in config.observables.items():
+        where = f"observables.{name}"
+        if observable.size_histogram is not None:
+            yield from gather([partial(_size_histogram, observable.size_histogram, names_of, where)])
+        if observable.assay is not None:
+            yield from _assay(observable.assay, names_of, f"{where}.assay")
+
+
+def _size_histogram(given: SizeHistogram, names_of: Namespace, where: str) -> None:
+    where = f"{where}.size_histogram"
+    population = population_of(given.of, names_of.config)
+    if population is None:
+        sized = [name for name, item in names_of.config.exosomes.items() if item.diameter is not None]
+        example = f"; write e.g. 'total({sized[0]})'" if sized else "; give a population a diameter"
+        raise ConfigError(
+            f"{where}.of", f"{to_text(given.of)!r} is no number of vesicles of a population with a diameter{example}"
+        )
+    names_of.check_expression(given.of, (), f"{where}.of")
+    diameter = names_of.config.exosomes[population].diameter
+    assert diameter is not None
+    if 2 * diameter.max_um / given.bin_um > MOST_BINS:
+        raise ConfigError(
+            f"{where}.bin", f"{given.bin_um:g} um makes more than {MOST_BINS} bins of diameters; raise it"
+        )
+
+
+def population_of(of: Expression, config: RunConfig) -> str | None:
+    """The population whose free vesicles ``total(POPULATION)`` or ``total(POPULATION, region)`` counts."""
+    if not isinstance(of, Call) or of.function != "total" or not isinstance(of.arguments[0], Name):
+        return None
+    name = of.arguments[0].name
+    sized = name in config.exosomes and config.exosomes[name].diameter is not None
+    return name if sized else None
+
+
+def _assay(given: Assay, names_of: Namespace, where: str) -> Iterator[ConfigError]:
+    checks = [
+        partial(check_value, names_of, given.sample, VOLUME, f"{where}.sample"),
+        partial(_share, names_of, given.yield_, f"{where}.yield"),
+        partial(check_value, names_of, given.background, PER_VOLUME, f"{where}.background"),
+        partial(_share, names_of, given.false_positive, f"{where}.false_positive"),
+        partial(check_value, names_of, given.detection_limit, DIMENSIONLESS, f"{where}.detection_limit"),
+    ]
+    yield from gather([partial(_number_or_concentration, given.of, names_of, f"{where}.of"), *checks])
+
+
+def _number_or_concentration(of: Expression, names_of: Namespace, where: str) -> None:
+    names_of.check_expression(of, PARAMETERS, where, time=True)
+    if names_of.depends_on_cell(of):
+        raise ConfigError(where, "holds a by_cell parameter, which has no value for the whole lattice; use a plain one")
+    check_dimension(names_of, of, (DIMENSIONLESS, PER_VOLUME), where)
+
+
+def _share(names_of: Namespace, value: Expression, where: str) -> None:
+    check_value(names_of, value, DIMENSIONLESS, where)
+    known = names_of.constant(value)
+    if known is not None and np.any(known > 1):
+        raise ConfigError(where, f"{to_text(value)!r} is {float(known.max()):g} here, but it is a share; give 0 to 1")

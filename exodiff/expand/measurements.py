@@ -1,0 +1,59 @@
+"""``size_histogram`` and ``assay`` of the file become those of the problem: literals as parameters, sizes as a law."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from exodiff.config.measurement_checks import population_of
+from exodiff.config.measurements import Assay as GivenAssay
+from exodiff.config.measurements import SizeHistogram as GivenSizeHistogram
+from exodiff.config.names import Namespace
+from exodiff.config.populations import bins_of
+from exodiff.config.schema import RunConfig
+from exodiff.core.dimensions import DIMENSIONLESS
+from exodiff.core.expressions import Call, Expression, Name
+from exodiff.core.size_law import SizeLaw
+from exodiff.expand.written import Writer
+from exodiff.problem import Assay, SizeHistogram
+
+Leaf = Callable[[Expression, str], Expression]
+LARGEST_SEEN = 2.0  # measured diameters above so many times the largest are in the last bin
+
+
+def size_histogram_of(given: GivenSizeHistogram, config: RunConfig) -> SizeHistogram:
+    """A size histogram of the config as it was given, with its populations."""
+    name = population_of(given.of, config)
+    assert name is not None
+    assert isinstance(given.of, Call)
+    population = config.exosomes[name]
+    diameter, (_, *region) = population.diameter, given.of.arguments
+    assert diameter is not None
+    law = diameter.log_law
+    first, last = law.cdf(math.log(diameter.min_um)), law.cdf(math.log(diameter.max_um))
+    quantiles = tuple(float(q) for q in np.linspace(first, last, diameter.bins + 1))
+    num_bins = math.ceil(LARGEST_SEEN * diameter.max_um / given.bin_um)
+    return SizeHistogram(
+        of=tuple(Call("total", (Name(one), *region)) for one in bins_of(name, population)),
+        law=SizeLaw(law.mean, law.stdev, quantiles),
+        sample=given.sample,
+        track_steps=given.track_steps,
+        smallest_um=given.smallest_um,
+        edges=(*(given.bin_um * i for i in range(num_bins)), math.inf),
+    )
+
+
+def assay_of(given: GivenAssay, config: RunConfig, name: str, leaf: Leaf) -> Assay:
+    """An assay of the config as it was given; what is counted is in the fluid of the lattice."""
+    where, lattice = f"observables.{name}.assay", config.lattice
+    is_number = Namespace(config).dimension_of(given.of, where) == DIMENSIONLESS
+    fluid_um3 = math.prod(lattice.grid_shape) * math.prod(lattice.spacing_um) * lattice.fluid_fraction
+    return Assay(
+        of=Writer(config).summed(given.of),
+        volume=fluid_um3 if is_number else None,
+        sample=leaf(given.sample, f"{where}.sample"),
+        recovery=leaf(given.yield_, f"{where}.yield"),
+        background=leaf(given.background, f"{where}.background"),
+        false_positive=leaf(given.false_positive, f"{where}.false_positive"),
+        detection_limit=leaf(given.detection_limit, f"{where}.detection_limit"),
+    )
