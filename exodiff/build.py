@@ -20,6 +20,7 @@ from exodiff.core.errors import ConfigError
 from exodiff.core.expressions import Binary, Call, Compare, Expression, Name, Number, is_zero
 from exodiff.expand.exosomes import expanded, species_groups
 from exodiff.expand.interventions import interventions_of
+from exodiff.expand.pools import is_outside, pools_of
 from exodiff.expand.reactions import all_reactions
 from exodiff.io.images import read_field, read_labels
 from exodiff.io.tables import read_cells_csv
@@ -134,6 +135,7 @@ class _Builder:
             interventions=interventions,
             flow=self._flow(),
             groups=species_groups(given),
+            pools=pools_of(config, self._leaf),
         )
         step = None if config.run.time_step == "auto" else float(config.run.time_step)
         start = self._start(masks)
@@ -164,7 +166,8 @@ class _Builder:
             None if is_zero(cell.motility) else self._leaf(cell.motility, f"cells.{name}.motility")
             for name, cell in config.cells.items()
         )
-        channels = tuple(self._channel(reaction) for reaction in all_reactions(config))
+        inside = (reaction for reaction in all_reactions(config) if not is_outside(config, reaction))
+        channels = tuple(self._channel(reaction) for reaction in inside)
         by_cell = tuple(
             (name, tuple(parameter.by_cell))
             for name, parameter in config.parameters.items()

@@ -29,6 +29,7 @@ from exodiff.kernels.diffusion import (
 )
 from exodiff.kernels.faces import fluid_velocity
 from exodiff.kernels.policies import Policy
+from exodiff.kernels.pools import with_pools
 from exodiff.kernels.random import Stream, fold, site_id
 from exodiff.kernels.rates import Voxels, with_concentrations
 from exodiff.kernels.reactions import (
@@ -49,11 +50,12 @@ Place = Array | int | np.integer
 
 
 class Amounts(NamedTuple):
-    """What a pass changes: counts (species, x, y, z), event counters (counters, 2) and concentrations, if any."""
+    """What a pass changes: counts (species, x, y, z), event counters (counters, 2), and concentrations and pools."""
 
     counts: Array
     events: Array
     concentrations: Array | None = None
+    pools: Array | None = None
 
 
 class Step(NamedTuple):
@@ -70,6 +72,7 @@ class Step(NamedTuple):
     def voxels(self, amounts: Amounts) -> Voxels:
         """The state as rate laws see it."""
         inputs = with_concentrations(self.problem, self.inputs, amounts.concentrations)
+        inputs = with_pools(self.problem, inputs, amounts.pools)
         return Voxels(self.problem, inputs, amounts.counts, self.time_s)
 
 

@@ -21,6 +21,7 @@ from exodiff.failure import raise_if_stopped
 from exodiff.interventions import intervene, scheduled_now, states_after_each
 from exodiff.kernels.cell_events import initial_contents
 from exodiff.kernels.policies import policy_of
+from exodiff.kernels.pools import initial_pools
 from exodiff.kernels.random import fold, make_stream, site_id, voxel_index
 from exodiff.kernels.rates import Voxels
 from exodiff.observe import current_inputs, measure, scalars
@@ -159,6 +160,7 @@ def initial_state(problem: Problem, inputs: Inputs, start: Array, seed: Bits, re
         settings=jnp.stack(settings) if settings else jnp.zeros((0,), problem.precision),
         was_true=jnp.zeros((len(problem.triggered),), bool),
         health=jnp.zeros((), COUNT_DTYPE),
+        pools=initial_pools(problem),
     )
     return exact.start_clock(problem, inputs, state) if problem.engine == "exact" else state
 
@@ -344,7 +346,7 @@ def _read(problem: Problem, inputs: Inputs, state: State, time_s: Array) -> Reco
     measured = measure(problem, inputs, state, time_s)
     values = scalars(problem, measured, inputs.parameters, time_s, jnp)
     found = {name: jnp.asarray(v, problem.precision) for name, v in {**values, **measured.arrays}.items()}
-    return Record(state.counts, found, state.concentrations)
+    return Record(state.counts, found, state.concentrations, state.pools)
 
 
 def _exact_trajectories(

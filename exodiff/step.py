@@ -1,8 +1,8 @@
 """A pair of time steps: hops and reactions in their splitting order, forwards and then backwards.
 
-A pair visits the list (hops by axis, then channels) forwards, then the events that move cells over both steps, then the
-list backwards: a symmetric (Strang) splitting, second order in the step for exact sub-flows. Where the rates have grown
-over the limit of the step, a pair of the discrete engines is divided.
+A pair visits the list (what happens outside the lattice, hops by axis, then channels) forwards, then the events that
+move cells over both steps, then the list backwards: a symmetric (Strang) splitting, second order in the step for exact
+sub-flows. Where the rates have grown over the limit of the step, a pair of the discrete engines is divided.
 """
 
 from dataclasses import replace
@@ -19,6 +19,7 @@ from exodiff.kernels.policies import is_discrete, policy_of
 from exodiff.kernels.random import Stream, fold, make_stream, site_id, voxel_index
 from exodiff.observe import current_inputs
 from exodiff.passes import Amounts, Step, cell_pass, looped_pass, unrolled_pass
+from exodiff.pools_pass import looped_pools_pass, unrolled_pools_pass
 from exodiff.problem import Inputs, Problem
 from exodiff.state import State
 from exodiff.stepsize import MAX_EXIT_PROBABILITY, MAX_HOPS_PER_STEP, exit_and_hop_rates
@@ -37,10 +38,12 @@ def step_pair(problem: Problem, inputs: Inputs, stream: Stream, amounts: Amounts
         return Step(problem, inputs, policy, fold(stream, address, half), places, time, dt_s)
 
     if not is_discrete(policy):
+        amounts = unrolled_pools_pass(at(0, 0), amounts, backwards=False)
         amounts = unrolled_pass(at(0, 0), amounts, backwards=False)
         if moves_cells:
             amounts = cell_pass(at(0, 1)._replace(time_s=time_s + dt_s), amounts)
         amounts = unrolled_pass(at(1, 0), amounts, backwards=True)
+        amounts = unrolled_pools_pass(at(1, 0), amounts, backwards=True)
         # rounding can leave -1e-9 of a cell; not a maximum, whose derivative at 0 is a half
         return amounts._replace(counts=jnp.where(amounts.counts < 0, 0.0, amounts.counts))
 
@@ -51,7 +54,16 @@ def step_pair(problem: Problem, inputs: Inputs, stream: Stream, amounts: Amounts
         cells = at(0, 1)._replace(time_s=time_s + dt_s)
         return lax.cond(h == 0, lambda c: cell_pass(cells, c), lambda c: c, amounts)
 
-    return lax.fori_loop(0, 2, half, amounts)
+    if not problem.pools.reactions:
+        return lax.fori_loop(0, 2, half, amounts)
+
+    def stage(i: Array, amounts: Amounts) -> Amounts:
+        def outside(amounts: Amounts) -> Amounts:
+            return looped_pools_pass(at(i // 3, 0), amounts, backwards=i == 3)
+
+        return lax.cond((i == 0) | (i == 3), outside, lambda a: half(i - 1, a), amounts)
+
+    return lax.fori_loop(0, 4, stage, amounts)
 
 
 def advance_pair(
@@ -112,7 +124,7 @@ def _advance_once(
     The address is the stream of the pair, the substep and the number of halvings.
     """
     root, substep, halvings = address
-    amounts = Amounts(state.counts, state.events, state.concentrations)
+    amounts = Amounts(state.counts, state.events, state.concentrations, state.pools)
     current = current_inputs(problem, inputs, state)
     amounts = step_pair(problem, current, fold(root, substep, halvings), amounts, time_s, dt_s)
     state = replace(state, **amounts._asdict())

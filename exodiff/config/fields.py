@@ -51,6 +51,7 @@ EXAMPLES: dict[Dimension, str] = {
     VELOCITY: '"0.1 um/s"',
     DIMENSIONLESS: "20",
     VISCOSITY: '"0.69 mPa*s"',
+    VOLUME: '"1 mL"',
     TEMPERATURE: '"310.15 K"',
 }
 

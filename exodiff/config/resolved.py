@@ -32,8 +32,8 @@ def config_hash(config: RunConfig) -> str:
     for key in ("title", "observables"):
         resolved.pop(key, None)
     resolved["run"].pop("checkpoint_every", None)
-    for key in ("cargo", "tags", "exosomes"):
-        if not resolved[key]:  # as in files from before there were populations
+    for key in ("cargo", "tags", "exosomes", "compartments"):
+        if not resolved[key]:  # as in files from before there were any
             del resolved[key]
     for parameter in resolved["parameters"].values():
         for key in ("prior", "bounds", "evidence", "source"):

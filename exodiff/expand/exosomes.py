@@ -40,6 +40,7 @@ def expanded(config: RunConfig) -> RunConfig:
         "tags": {},
         "exosomes": {},
         "reactions": tuple(reactions),
+        "compartments": writer.compartments(),
         "interventions": writer.interventions(),
         "observables": {name: writer.observable(item) for name, item in config.observables.items()},
     }
@@ -50,7 +51,9 @@ def expanded(config: RunConfig) -> RunConfig:
 def species_groups(config: RunConfig) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Names that stand for sums of species, such as ``tEV`` for its size bins."""
     found = derived(config)
-    return tuple((name, members) for name, members in found.groups.items() if members[0] in found.species)
+    return tuple(
+        (name, members) for name, members in found.groups.items() if members[0] in {*found.species, *found.pools}
+    )
 
 
 def _dose(writer: Writer, name: str, half_life: Expression | None) -> Species:

@@ -1,8 +1,7 @@
 """Amounts outside the lattice: whole numbers of two words, value = high 2^16 + low modulo 2^48, or compensated reals.
 
 Both have the shape (..., 2), as totals have (:mod:`exodiff.kernels.totals`): words are ``uint32``, low < 2^16; reals
-are a sum and its compensation. Whole numbers are exact from 0 to 2^48 - 1, or from -2^47 to 2^47 - 1 where they may be
-negative.
+are a sum and its compensation. Whole numbers are exact from -2^47 to 2^47 - 1.
 """
 
 import jax.numpy as jnp
@@ -15,8 +14,6 @@ _LOW = 0xFFFF
 _BITS = 16
 _LIMBS = 5  # of 16 bits, of a product of 48 and 24 bits
 
-LIMIT = 2**48
-
 
 def is_whole(amount: Array) -> bool:
     """Whether an amount is of words."""
@@ -24,9 +21,9 @@ def is_whole(amount: Array) -> bool:
 
 
 def from_host(values: np.ndarray) -> np.ndarray:
-    """Words of whole numbers of at least 0, shape (..., 2)."""
+    """Words of whole numbers, shape (..., 2)."""
     whole = np.asarray(values, np.int64)
-    return np.stack((whole >> _BITS, whole & _LOW), -1).astype(np.uint32)
+    return np.stack(((whole >> _BITS) & 0xFFFFFFFF, whole & _LOW), -1).astype(np.uint32)
 
 
 def from_count(count: Count) -> Bits:
@@ -36,7 +33,7 @@ def from_count(count: Count) -> Bits:
 
 
 def signed(amount: Array) -> Array:
-    """An amount that may be negative: words as (signed high, low)."""
+    """An amount with its sign: words as (signed high, low), value = high 2^16 + low."""
     if not is_whole(amount):
         return amount
     return jnp.stack((amount[..., 0].astype(COUNT_DTYPE), amount[..., 1].astype(COUNT_DTYPE)), -1)
@@ -96,7 +93,20 @@ def scaled(n: Bits, factor: Real) -> tuple[Bits, Real]:
 
 
 def to_real(amount: Array, dtype: str) -> Real:
-    """An amount of at least 0 as one real."""
+    """An amount as one real."""
     if not is_whole(amount):
         return amount[..., 0].astype(dtype)
-    return amount[..., 0].astype(dtype) * 65536.0 + amount[..., 1].astype(dtype)
+    return amount[..., 0].astype(COUNT_DTYPE).astype(dtype) * 65536.0 + amount[..., 1].astype(dtype)
+
+
+def to_host(amount: Array | np.ndarray) -> np.ndarray:
+    """Amounts as int64, or reals as float64, on the host."""
+    known = np.asarray(amount)
+    if known.dtype.kind == "f":
+        return known[..., 0].astype(np.float64)
+    return known[..., 0].astype(np.int32).astype(np.int64) * (1 << _BITS) + known[..., 1].astype(np.int64)
+
+
+def from_real(value: Real) -> Bits:
+    """Words of the whole part of a float32 from 0 up to 2^47."""
+    return scaled(jnp.asarray((1 << 31, 0), BITS_DTYPE), value * 2.0**-47)[0]
