@@ -117,7 +117,7 @@ def test_a_looped_pass_conserves_what_reactions_conserve_and_counts_their_events
     )
     start = Amounts(jnp.asarray(model.start), jnp.zeros((1, 2), jnp.uint32))
     for backwards in (False, True):
-        counts, events = looped_pass(_step(model, 0.5), start, backwards=jnp.asarray(backwards))
+        counts, events, *_ = looped_pass(_step(model, 0.5), start, backwards=jnp.asarray(backwards))
         a, b = (int(n) for n in counts.sum((1, 2, 3)))
         assert b > 0
         assert a + 2 * b == 16 * 50
