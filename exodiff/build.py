@@ -20,7 +20,7 @@ from exodiff.core.errors import ConfigError
 from exodiff.core.expressions import Binary, Call, Compare, Expression, Name, Number, is_zero
 from exodiff.expand.exosomes import expanded, species_groups
 from exodiff.expand.interventions import interventions_of
-from exodiff.expand.pools import is_outside, pools_of
+from exodiff.expand.pools import comes_in, is_outside, on_lattice, pool_names, pools_of, releases
 from exodiff.expand.reactions import all_reactions
 from exodiff.io.images import read_field, read_labels
 from exodiff.io.tables import read_cells_csv
@@ -135,7 +135,7 @@ class _Builder:
             interventions=interventions,
             flow=self._flow(),
             groups=species_groups(given),
-            pools=pools_of(config, self._leaf),
+            pools=pools_of(config, self.table, self._leaf),
         )
         step = None if config.run.time_step == "auto" else float(config.run.time_step)
         start = self._start(masks)
@@ -166,7 +166,7 @@ class _Builder:
             None if is_zero(cell.motility) else self._leaf(cell.motility, f"cells.{name}.motility")
             for name, cell in config.cells.items()
         )
-        inside = (reaction for reaction in all_reactions(config) if not is_outside(config, reaction))
+        inside = (r for r in all_reactions(config) if not (is_outside(config, r) or comes_in(config, r)))
         channels = tuple(self._channel(reaction) for reaction in inside)
         by_cell = tuple(
             (name, tuple(parameter.by_cell))
@@ -198,15 +198,17 @@ class _Builder:
             per_volume = names.dimension_of(rate, reaction.name) != PER_TIME
         written = f"reactions.{reaction.name}.{'propensity' if is_propensity else 'rate'}"
         key = written if "." not in reaction.name else f"species.{reaction.name}"
-        return make_channel(
+        channel = make_channel(
             reaction.name,
-            reaction.equation,
+            on_lattice(self.config, reaction.equation),
             self._leaf(rate, key),
             self.table,
             is_propensity=is_propensity,
             per_volume=per_volume,
             region=reaction.region or "",
         )
+        outside = releases(self.config, reaction.equation, pool_names(self.config))
+        return replace(channel, equation=str(reaction.equation), releases=outside)
 
     def _diffusivity(self, name: str) -> Expression | None:
         given, key = self.config.species[name].diffusion, f"species.{name}.diffusion"

@@ -54,7 +54,7 @@ def step_pair(problem: Problem, inputs: Inputs, stream: Stream, amounts: Amounts
         cells = at(0, 1)._replace(time_s=time_s + dt_s)
         return lax.cond(h == 0, lambda c: cell_pass(cells, c), lambda c: c, amounts)
 
-    if not problem.pools.reactions:
+    if not (problem.pools.reactions or problem.pools.crossings):
         return lax.fori_loop(0, 2, half, amounts)
 
     def stage(i: Array, amounts: Amounts) -> Amounts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated
 
 from pydantic import Field, PlainSerializer, PlainValidator
@@ -57,11 +56,3 @@ class Vessels(Table):
     compartment: Text
     species: Annotated[tuple[Text, ...], Field(min_length=1)]
     permeability_surface: ClearanceExpression
-
-    def crossings(self, name: str) -> Iterator[tuple[str, str, str]]:
-        """(reaction, what reacts, what is made) for each species: into the tissue, then back."""
-        beside = f"{self.cells} + " if self.cells is not None else ""
-        for species in self.species:
-            inside, outside = f"{beside}{species}", f"{beside}{self.compartment}.{species}"
-            yield f"{name}.enter.{species}", outside, inside
-            yield f"{name}.leave.{species}", inside, outside

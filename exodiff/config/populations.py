@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from exodiff.config.compartments import ELSEWHERE
 from exodiff.config.exosomes import Exosomes
 from exodiff.config.schema import Reaction, RunConfig
+from exodiff.config.vessels import vessel_reactions
 
 PER_BIN = ("bind", "unbind", "internalise", "escape", "degrade")
 # Heads of dotted names that mean something else.
@@ -60,7 +61,9 @@ def derived(config: RunConfig) -> Derived:
             found.reactions.append(f"dose.{name}.decay")
     if config.compartments:
         _add_pools(found, config)
-    for reaction in config.reactions:
+    vessels = tuple(vessel_reactions(config))
+    found.reactions += [reaction.name for reaction in vessels]
+    for reaction in (*config.reactions, *vessels):
         copies = reaction_names(reaction, found)
         if len(copies) > 1:
             found.reactions += copies

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, model_validator
 
-from exodiff.config.compartments import Compartment
+from exodiff.config.compartments import Compartment, Vessels
 from exodiff.config.exosomes import Cargo, Exosomes, Tag, with_likes
 from exodiff.config.fields import (
     DiffusivityExpression,
@@ -187,7 +187,7 @@ def _schema(value: Any) -> int:
 class RunConfig(Table):
     """A whole model file."""
 
-    not_yet: ClassVar[frozenset[str]] = frozenset({"vessels", "fit"})
+    not_yet: ClassVar[frozenset[str]] = frozenset({"fit"})
     schema_: Annotated[int, BeforeValidator(_schema)] = Field(alias="schema")
     title: Text = ""
     run: RunSettings
@@ -197,6 +197,7 @@ class RunConfig(Table):
     species: dict[Text, Species] = Field(default_factory=dict)
     flow: Flow | None = None
     compartments: dict[Text, Compartment] = Field(default_factory=dict)
+    vessels: dict[Text, Vessels] = Field(default_factory=dict)
     cargo: dict[Text, Cargo] = Field(default_factory=dict)
     tags: dict[Text, Tag] = Field(default_factory=dict)
     exosomes: dict[Text, Exosomes] = Field(default_factory=dict)

@@ -70,8 +70,8 @@ def _as(events: Number, known: Parameters) -> Real:
     return events.astype(next(iter(known.values())).dtype)
 
 
-def exits_of_pools(voxels: Voxels, *, anywhere: bool = False) -> dict[str, Real]:
-    """Rate at which one molecule of each amount is used up, by name; 0 where there is none, unless ``anywhere``."""
+def exits_of_pools(voxels: Voxels) -> dict[str, Real]:
+    """Rate at which one molecule of each amount is used up by reactions, by name."""
     pools, result = voxels.problem.pools, {}
     for reaction in pools.reactions:
         for pool, change in reaction.changes:
@@ -82,9 +82,7 @@ def exits_of_pools(voxels: Voxels, *, anywhere: bool = False) -> dict[str, Real]
             if not reaction.is_propensity:
                 rate = -change * pool_rate(voxels, reaction) * _mass_action(voxels, reaction, but_one=pool)
             result[pools.names[pool]] = result.get(pools.names[pool], 0.0) + rate
-    if anywhere:
-        return result
-    return {name: jnp.where(voxels.inputs.parameters[name] > 0, rate, 0.0) for name, rate in result.items()}
+    return result
 
 
 def _mass_action(voxels: Voxels, reaction: PoolReaction, but_one: int | None = None) -> Real:

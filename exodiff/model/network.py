@@ -57,6 +57,7 @@ class Channel:
         child: type of the new cell.
         needs_cell: whether it happens only in voxels with a cell (a product lives in cells and no reactant does).
         region: name of the region it is limited to, or empty.
+        releases: (pool, elsewhere, count) of what it makes outside the lattice, places of ``Problem.pools``.
 
     """
 
@@ -75,6 +76,7 @@ class Channel:
     child: int | None = None
     needs_cell: bool = False
     region: str = ""
+    releases: tuple[tuple[int, int, int], ...] = ()
 
     @property
     def change_of(self) -> dict[int, int]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from exodiff.core.equations import Equation
 from exodiff.core.expressions import Expression, names
-from exodiff.model.network import DrawKind
+from exodiff.model.network import Channel, DrawKind
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,22 @@ class PoolReaction:
 
 
 @dataclass(frozen=True)
+class Crossing:
+    """One molecule or cell of a pool comes to a voxel, where something happens.
+
+    Args:
+        pool: where it comes from.
+        elsewhere: what did not come to this lattice, but to those that it represents.
+        channel: what happens in the voxel; its rate is that of one molecule of the pool.
+
+    """
+
+    pool: int
+    elsewhere: int
+    channel: Channel
+
+
+@dataclass(frozen=True)
 class Pools:
     """All amounts outside the lattice, in the order of ``State.pools``.
 
@@ -40,12 +56,16 @@ class Pools:
         names: such as ``plasma.EV``.
         initial: first amounts, whole in the discrete engines.
         reactions: in the order in which a forward step visits them.
+        crossings: into the lattice; a forward step visits them after the reactions.
+        represents: (region, number) pairs: for how many copies of it each organ stands; one of no name if they agree.
 
     """
 
     names: tuple[str, ...] = ()
     initial: tuple[float, ...] = ()
     reactions: tuple[PoolReaction, ...] = ()
+    crossings: tuple[Crossing, ...] = ()
+    represents: tuple[tuple[str, int], ...] = (("", 1),)
 
 
 NO_POOLS = Pools()
