@@ -22,6 +22,7 @@ from exodiff.expand.concentrations import Split, in_unit, split
 from exodiff.expand.exosomes import expanded, species_groups
 from exodiff.expand.interventions import interventions_of
 from exodiff.expand.measurements import assay_of, size_histogram_of
+from exodiff.expand.pools import comes_in, is_outside, on_lattice, pool_names, pools_of, releases
 from exodiff.expand.reactions import all_reactions
 from exodiff.io.images import read_field, read_labels
 from exodiff.io.tables import read_cells_csv
@@ -136,6 +137,7 @@ class _Builder:
             interventions=interventions,
             flow=self._flow(),
             groups=species_groups(given),
+            pools=pools_of(config, self.table, self._leaf),
         )
         step = None if config.run.time_step == "auto" else float(config.run.time_step)
         start = self._start(masks)
@@ -166,7 +168,8 @@ class _Builder:
             None if is_zero(cell.motility) else self._leaf(cell.motility, f"cells.{name}.motility")
             for name, cell in config.cells.items()
         )
-        parts = [self._split(reaction) for reaction in all_reactions(config)]
+        inside = (r for r in all_reactions(config) if not (is_outside(config, r) or comes_in(config, r)))
+        parts = [self._split(reaction) for reaction in inside]
         channels = tuple(part.channel for part in parts if part.channel is not None)
         by_cell = tuple(
             (name, tuple(parameter.by_cell))
@@ -226,7 +229,12 @@ class _Builder:
             per_volume = names_of.dimension_of(rate, reaction.name) != PER_TIME
         written = f"reactions.{reaction.name}.{'propensity' if is_propensity else 'rate'}"
         key = written if "." not in reaction.name else f"species.{reaction.name}"
-        return split(names_of, reaction, self._leaf(rate, key), self.table, per_volume=per_volume)
+        written_on_lattice = reaction.model_copy(update={"equation": on_lattice(self.config, reaction.equation)})
+        found = split(names_of, written_on_lattice, self._leaf(rate, key), self.table, per_volume=per_volume)
+        if found.channel is None:
+            return found
+        outside = releases(self.config, reaction.equation, pool_names(self.config))
+        return replace(found, channel=replace(found.channel, equation=str(reaction.equation), releases=outside))
 
     def _diffusivity(self, name: str) -> Expression | None:
         given, key = self.config.species[name].diffusion, f"species.{name}.diffusion"

@@ -12,8 +12,10 @@ from exodiff.concentrations import diffusivity_of, loss_coefficient
 from exodiff.config.schema import RunConfig
 from exodiff.core.axes import AXES
 from exodiff.core.expressions import names, to_text
+from exodiff.kernels.crossings import arrival_rates
 from exodiff.kernels.diffusion import AUTO_HOPS_PER_STEP, MAX_HOPS_PER_STEP
 from exodiff.kernels.faces import fluid_velocity, largest_peclet, spreading_excess
+from exodiff.kernels.pools import pool_rate
 from exodiff.kernels.rates import Voxels, rate_factor
 from exodiff.model.network import NewCell
 from exodiff.observe import current_inputs, expressions_in
@@ -202,6 +204,14 @@ def _reactions(voxels: Voxels) -> tuple[ReactionReport, ...]:
         draw = channel.kind.value if channel.new_cell is NewCell.NONE else f"new cell {channel.new_cell.value}"
         now = _span(rate_factor(voxels, channel), voxels.problem)
         reports.append(ReactionReport(channel.name, channel.equation, to_text(channel.rate), draw, now))
+    for crossing in voxels.problem.pools.crossings:
+        channel, now = crossing.channel, _span(arrival_rates(voxels, crossing), voxels.problem)
+        reports.append(ReactionReport(channel.name, channel.equation, to_text(channel.rate), "crossing", now))
+    for reaction in voxels.problem.pools.reactions:
+        now = _span(pool_rate(voxels, reaction), voxels.problem)
+        reports.append(
+            ReactionReport(reaction.name, reaction.equation, to_text(reaction.rate), reaction.kind.value, now)
+        )
     return tuple(reports)
 
 
@@ -325,6 +335,9 @@ def _unused_parameters(problem: Problem, config: RunConfig) -> tuple[str, ...]:
     expressions = [
         *(d for d in (*network.diffusivity, *network.motility) if d is not None),
         *(channel.rate for channel in network.channels),
+        *(reaction.rate for reaction in problem.pools.reactions),
+        *(crossing.channel.rate for crossing in problem.pools.crossings),
+        *(a for c in problem.pools.crossings for product in c.channel.bursts for a in product.burst.arguments),
         *(a for c in network.channels for product in c.bursts for a in product.burst.arguments),
         *(wall.concentration for wall in problem.walls),
         *(mean for _, mean in problem.random_start),

@@ -10,12 +10,14 @@ from exodiff.concentrations import unsolved
 from exodiff.core.errors import SimulationError
 from exodiff.core.health import ADVICE, Health
 from exodiff.growth import growth_rate
+from exodiff.kernels.crossings import arrival_rates
+from exodiff.kernels.pools import pool_rate
 from exodiff.kernels.rates import Voxels, propensity, rate_factor
 from exodiff.model.network import DrawKind
 from exodiff.observe import current_inputs
 from exodiff.problem import Inputs, Problem
 from exodiff.state import State
-from exodiff.stepsize import diffusivities, exits_by_species, hops_by_species
+from exodiff.stepsize import diffusivities, exits_by_species, hops_by_species, pool_exits
 
 
 def raise_if_stopped(
@@ -79,6 +81,7 @@ def _too_fast(voxels: Voxels) -> str:
     """The exit rate, the growth or the hops that are most over the limit of the step."""
     problem, network = voxels.problem, voxels.problem.network
     exits = {f"the exit rate of {network.species[s]}": _field(voxels, r) for s, r in exits_by_species(voxels).items()}
+    exits |= {f"the exit rate of {name}": _field(voxels, r) for name, r in pool_exits(voxels).items()}
     fastest = max((rate.max() for rate in exits.values()), default=0.0)
     growth = float(growth_rate(voxels))
     hops = {
@@ -111,6 +114,10 @@ def _rates(voxels: Voxels) -> Iterator[tuple[str, np.ndarray]]:
     problem, network = voxels.problem, voxels.problem.network
     for channel in network.channels:
         yield f"the rate of {channel.name}", _field(voxels, rate_factor(voxels, channel))
+    for reaction in problem.pools.reactions:
+        yield f"the rate of {reaction.name}", _field(voxels, pool_rate(voxels, reaction))
+    for crossing in problem.pools.crossings:
+        yield f"the rate of {crossing.channel.name}", _field(voxels, arrival_rates(voxels, crossing))
     for species, diffusivity in diffusivities(problem, voxels.inputs, voxels).items():
         yield f"the diffusivity of {network.species[species]}", _field(voxels, diffusivity)
     for name, motility in zip(network.cell_types, network.motility, strict=True):

@@ -8,9 +8,10 @@ import numpy as np
 from jax import Array, lax
 
 from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, TINY_OCCUPANCY, Mask, Number, Real
-from exodiff.core.expressions import OBSERVABLE_FORMS, Call, Expression, Name, evaluate, to_text, walk
-from exodiff.kernels import instruments, totals
+from exodiff.core.expressions import OBSERVABLE_FORMS, Call, Expression, Name, evaluate, names, to_text, walk
+from exodiff.kernels import instruments, totals, words
 from exodiff.kernels.policies import is_discrete, policy_of
+from exodiff.kernels.pools import with_pools
 from exodiff.kernels.random import Stream, fold, site_id
 from exodiff.kernels.rates import Voxels, with_concentrations
 from exodiff.lattice.grid import Grid
@@ -22,7 +23,7 @@ class Measured(NamedTuple):
     """What a state gives.
 
     Attributes:
-        totals: exact totals by their text.
+        totals: exact totals, and amounts outside the lattice, by their text.
         arrays: profiles and histograms by observable.
         assays: counts of positives by observable.
         settings: values now of the parameters that interventions change, by name.
@@ -75,6 +76,7 @@ def current_inputs(problem: Problem, inputs: Inputs, state: State) -> Inputs:
     """The inputs with the values that interventions gave to parameters, and the concentrations."""
     settings = {name: state.settings[i] for i, name in enumerate(problem.settings)}
     inputs = with_concentrations(problem, inputs, state.concentrations)
+    inputs = with_pools(problem, inputs, state.pools)
     return inputs._replace(parameters={**inputs.parameters, **settings})
 
 
@@ -112,6 +114,10 @@ def read(voxels: Voxels, state: State, expression: Expression) -> Array:
 def _sums(voxels: Voxels, state: State, expressions: Iterable[Expression]) -> dict[str, Array]:
     problem = voxels.problem
     sums: dict[str, Array] = {}
+    expressions = tuple(expressions)
+    for name in sorted(set().union(*map(names, expressions)) & set(problem.pools.names)):
+        assert state.pools is not None
+        sums[name] = words.signed(state.pools[problem.pools.names.index(name)])
     for call in measured_calls(expressions):
         key = to_text(call)
         if call.function == "events":
@@ -187,11 +193,11 @@ def _look_up(
     """The meaning of the names and forms of a scalar expression."""
 
     def look_up(node: Name | Call) -> Any:
-        if isinstance(node, Name):
-            return time_s if node.name == "t" else parameters[node.name]
         key = to_text(node)
+        if isinstance(node, Name) and key not in sums:
+            return time_s if key == "t" else parameters[key]
         value = _real(sums[key], dtype, xp)
-        if node.function == "mean":
+        if isinstance(node, Call) and node.function == "mean":
             size = _real(sums[f"size of {key}"], dtype, xp)
             return xp.where(size > 0, value / xp.where(size > 0, size, 1.0), xp.nan)
         return value

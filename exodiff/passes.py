@@ -6,7 +6,7 @@ function; :func:`_choose` and :func:`_only_at` take a place of either sort.
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +18,7 @@ from exodiff.concentrations import advance_fields
 from exodiff.core.arrays import COUNT_DTYPE, Bits, Mask, Number, Real
 from exodiff.kernels import totals
 from exodiff.kernels.cell_events import make_cells, move_cells
+from exodiff.kernels.crossings import released
 from exodiff.kernels.diffusion import (
     Transition,
     entry_rate,
@@ -30,6 +31,7 @@ from exodiff.kernels.diffusion import (
 )
 from exodiff.kernels.faces import fluid_velocity
 from exodiff.kernels.policies import Policy
+from exodiff.kernels.pools import with_pools
 from exodiff.kernels.random import Stream, fold, site_id
 from exodiff.kernels.rates import Voxels, with_concentrations
 from exodiff.kernels.reactions import (
@@ -51,14 +53,15 @@ Place = Array | int | np.integer
 
 
 class Amounts(NamedTuple):
-    """What a pass changes: counts (species, x, y, z), event counters (counters, 2) and concentrations, if any.
+    """What a pass changes: counts (species, x, y, z), event counters (counters, 2), concentrations and pools.
 
-    ``is_solved`` says whether the concentrations could be found.
+    The latter are None without any; ``is_solved`` says whether the concentrations could be found.
     """
 
     counts: Array
     events: Array
     concentrations: Array | None = None
+    pools: Array | None = None
     is_solved: Mask | None = None
 
 
@@ -76,6 +79,7 @@ class Step(NamedTuple):
     def voxels(self, amounts: Amounts) -> Voxels:
         """The state as rate laws see it."""
         inputs = with_concentrations(self.problem, self.inputs, amounts.concentrations)
+        inputs = with_pools(self.problem, inputs, amounts.pools)
         return Voxels(self.problem, inputs, amounts.counts, self.time_s)
 
 
@@ -118,8 +122,10 @@ def cell_pass(step: Step, amounts: Amounts) -> Amounts:
             continue
         stream = fold(step.stream, site_id(f"reaction:{channel.name}"))
         counts, events = make_cells(step.policy, stream, step.places, step.voxels(amounts), channel, dt_s)
-        counters = _count_events(step, amounts.events, events, {channel.name: 0}, 0)
-        amounts = amounts._replace(counts=counts, events=counters)
+        counters = count_events(step, amounts.events, events, {channel.name: 0}, 0)
+        amounts = amounts._replace(
+            counts=counts, events=counters, pools=_released(step, amounts.pools, channel=channel, events=events)
+        )
     for place, motility in enumerate(network.motility):
         if motility is not None:
             cell_type = network.first_type + place
@@ -198,7 +204,7 @@ def _visit(step: Step, tables: _Tables, place: Place, amounts: Amounts) -> Amoun
     row = tables.axis[place], tables.mass_action[place]
     events = _choose(tables.branch[place], _draws(step), stream, inputs, amounts, *row)
     place_of = {op.channel.name: j for j, op in enumerate(listed) if op.channel is not None}
-    counters = _count_events(step, amounts.events, events, place_of, place)
+    counters = count_events(step, amounts.events, events, place_of, place)
     counts = _wipe_cells(step, amounts, events, tables.kills[place])
     for j, op in enumerate(listed):
         for i, product in enumerate(op.channel.bursts if op.channel is not None else ()):
@@ -216,7 +222,7 @@ def _visit(step: Step, tables: _Tables, place: Place, amounts: Amounts) -> Amoun
         species, amount = tables.changes[place, c, 0], tables.changes[place, c, 1]
         return counts.at[species].add(jnp.asarray(amount, events.dtype) * events)
 
-    concentrations = amounts.concentrations
+    concentrations, pools = amounts.concentrations, amounts.pools
     for j, op in enumerate(listed):
         if concentrations is not None and op.channel is not None and op.channel.deposits:
 
@@ -224,8 +230,17 @@ def _visit(step: Step, tables: _Tables, place: Place, amounts: Amounts) -> Amoun
                 return deposit(step.voxels(amounts), channel, concentrations, events)
 
             concentrations = _only_at(j, place, put, concentrations)
+        if op.channel is not None and op.channel.releases:
+            release = partial(_released, step, channel=op.channel, events=events)
+            assert pools is not None
+            pools = _only_at(j, place, release, pools)
     counts = _repeat(tables.num_changes[place], change, counts)
-    return amounts._replace(counts=counts, events=counters, concentrations=concentrations)
+    return amounts._replace(counts=counts, events=counters, concentrations=concentrations, pools=pools)
+
+
+def _released(step: Step, pools: Any, *, channel: Channel, events: Number) -> Any:
+    """The pools, if any, after what some events made outside the lattice."""
+    return released(step.problem, step.inputs, pools, channel, events)
 
 
 def inputs_of(step: Step, amounts: Amounts, operation: Operation) -> DrawInputs:
@@ -319,7 +334,7 @@ def _wipe_cells(step: Step, amounts: Amounts, deaths: Number, kills: Mask | bool
     return wipe_cells(step.policy, amounts.counts, none, last, deaths, step.voxels(amounts).occupancy())
 
 
-def _count_events(step: Step, counters: Array, events: Number, place_of: dict[str, int], place: Place) -> Array:
+def count_events(step: Step, counters: Array, events: Number, place_of: dict[str, int], place: Place) -> Array:
     """Add events to the counters that follow the reaction at this place."""
     for c, (reaction, region) in enumerate(step.problem.event_counters):
 

@@ -14,6 +14,7 @@ from exodiff.core.expressions import Compare, Expression
 from exodiff.core.size_law import SizeLaw
 from exodiff.lattice.grid import Grid
 from exodiff.model.network import Network
+from exodiff.model.pools import NO_POOLS, Pools
 
 Parameters = dict[str, Array]
 
@@ -174,6 +175,7 @@ class Problem:
         flow: velocity of the fluid along x, y and z, um/s, of parameters and the fields ``flow.field.x`` ... of
             ``Inputs``; empty without flow.
         groups: names that stand for sums of species, with those species.
+        pools: amounts outside the lattice, and the reactions among them.
 
     """
 
@@ -193,6 +195,7 @@ class Problem:
     interventions: tuple[Intervention, ...] = ()
     flow: tuple[Expression, ...] = ()
     groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    pools: Pools = NO_POOLS
 
     @property
     def scheduled(self) -> tuple[Intervention, ...]:

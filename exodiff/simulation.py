@@ -22,6 +22,7 @@ from exodiff.failure import raise_if_stopped
 from exodiff.interventions import intervene, scheduled_now, states_after_each
 from exodiff.kernels.cell_events import initial_contents
 from exodiff.kernels.policies import policy_of
+from exodiff.kernels.pools import initial_pools
 from exodiff.kernels.random import Stream, fold, make_stream, site_id, voxel_index
 from exodiff.kernels.rates import Voxels
 from exodiff.observe import current_inputs, measure, scalars
@@ -160,6 +161,7 @@ def initial_state(problem: Problem, inputs: Inputs, start: Array, seed: Bits, re
         settings=jnp.stack(settings) if settings else jnp.zeros((0,), problem.precision),
         was_true=jnp.zeros((len(problem.triggered),), bool),
         health=jnp.zeros((), COUNT_DTYPE),
+        pools=initial_pools(problem),
     )
     if network.fields:
         found, is_solved = _first_concentrations(problem, inputs, counts)
@@ -366,7 +368,7 @@ def _read(problem: Problem, inputs: Inputs, root: Stream, state: State, time_s: 
     if concentrations is not None:
         units = jnp.asarray([field.unit_value for field in problem.network.fields], problem.precision)
         concentrations = concentrations / units[:, None, None, None]
-    return Record(state.counts, found, concentrations)
+    return Record(state.counts, found, concentrations, state.pools)
 
 
 def _exact_trajectories(

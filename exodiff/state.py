@@ -33,6 +33,7 @@ class State(eqx.Module):
         health: 0, or the code of the first failure.
         clock: of the engine ``exact``, which has no steps.
         concentrations: of the continuous species, (continuous, x, y, z), in internal units; None without any.
+        pools: amounts outside the lattice in the order of ``Problem.pools``, as ``events`` are; None without any.
 
     """
 
@@ -44,3 +45,4 @@ class State(eqx.Module):
     health: Int[Array, "*replicates"]
     clock: Clock | None = None
     concentrations: Float[Array, "*replicates continuous x y z"] | None = None
+    pools: UInt32[Array, "*replicates pools 2"] | Float[Array, "*replicates pools 2"] | None = None

@@ -1,8 +1,9 @@
 """A pair of time steps: hops and reactions in their splitting order, forwards and then backwards.
 
-A pair visits the list (hops by axis, then channels) forwards, then concentrations and the events that move cells over
-both steps, then the list backwards: a symmetric (Strang) splitting, second order in the step for exact sub-flows. Where
-the rates have grown over the limit of the step, a pair of the discrete engines is divided.
+A pair visits the list (what happens outside the lattice, hops by axis, then channels) forwards, then concentrations and
+the events that move cells over both steps, then the list backwards: a symmetric (Strang) splitting, second order in the
+step for exact sub-flows. Where the rates have grown over the limit of the step, a pair of the discrete engines is
+divided.
 """
 
 from dataclasses import replace
@@ -19,6 +20,7 @@ from exodiff.kernels.policies import is_discrete, policy_of
 from exodiff.kernels.random import Stream, fold, make_stream, site_id, voxel_index
 from exodiff.observe import current_inputs
 from exodiff.passes import Amounts, Step, cell_pass, field_pass, looped_pass, unrolled_pass
+from exodiff.pools_pass import looped_pools_pass, unrolled_pools_pass
 from exodiff.problem import Inputs, Problem
 from exodiff.state import State
 from exodiff.stepsize import MAX_EXIT_PROBABILITY, MAX_HOPS_PER_STEP, exit_and_hop_rates
@@ -44,8 +46,10 @@ def step_pair(problem: Problem, inputs: Inputs, stream: Stream, amounts: Amounts
         return cell_pass(step, amounts) if moves_cells else amounts
 
     if not is_discrete(policy):
+        amounts = unrolled_pools_pass(at(0, 0), amounts, backwards=False)
         amounts = middle(unrolled_pass(at(0, 0), amounts, backwards=False))
         amounts = unrolled_pass(at(1, 0), amounts, backwards=True)
+        amounts = unrolled_pools_pass(at(1, 0), amounts, backwards=True)
         # rounding can leave -1e-9 of a cell; not a maximum, whose derivative at 0 is a half
         return amounts._replace(counts=jnp.where(amounts.counts < 0, 0.0, amounts.counts))
 
@@ -55,7 +59,16 @@ def step_pair(problem: Problem, inputs: Inputs, stream: Stream, amounts: Amounts
             return amounts
         return lax.cond(h == 0, middle, lambda same: same, amounts)
 
-    return lax.fori_loop(0, 2, half, amounts)
+    if not (problem.pools.reactions or problem.pools.crossings):
+        return lax.fori_loop(0, 2, half, amounts)
+
+    def stage(i: Array, amounts: Amounts) -> Amounts:
+        def outside(amounts: Amounts) -> Amounts:
+            return looped_pools_pass(at(i // 3, 0), amounts, backwards=i == 3)
+
+        return lax.cond((i == 0) | (i == 3), outside, lambda a: half(i - 1, a), amounts)
+
+    return lax.fori_loop(0, 4, stage, amounts)
 
 
 def advance_pair(
@@ -116,10 +129,11 @@ def _advance_once(
     The address is the stream of the pair, the substep and the number of halvings.
     """
     root, substep, halvings = address
-    amounts = Amounts(state.counts, state.events, state.concentrations)
+    amounts = Amounts(state.counts, state.events, state.concentrations, state.pools)
     current = current_inputs(problem, inputs, state)
     amounts = step_pair(problem, current, fold(root, substep, halvings), amounts, time_s, dt_s)
-    state = replace(state, counts=amounts.counts, events=amounts.events, concentrations=amounts.concentrations)
+    kept = {name: part for name, part in amounts._asdict().items() if name != "is_solved"}
+    state = replace(state, **kept)
     if amounts.is_solved is not None:
         failed = (state.health == Health.GOOD) & ~amounts.is_solved
         state = replace(state, health=jnp.where(failed, Health.NOT_SOLVED, state.health).astype(state.health.dtype))

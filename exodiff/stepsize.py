@@ -14,8 +14,10 @@ from exodiff.core.errors import ConfigError
 from exodiff.core.expressions import Expression
 from exodiff.core.health import Health
 from exodiff.growth import growth_rate
+from exodiff.kernels.crossings import arrival_rates, exits_by_crossing
 from exodiff.kernels.diffusion import AUTO_HOPS_PER_STEP, MAX_HOPS_PER_STEP, largest_hops
 from exodiff.kernels.faces import fluid_velocity
+from exodiff.kernels.pools import exits_of_pools, pool_rate
 from exodiff.kernels.rates import Voxels, event_factor, exit_rate, propensity, rate_factor
 from exodiff.model.network import Channel, DrawKind, NewCell
 from exodiff.problem import Inputs, Problem
@@ -69,6 +71,16 @@ def exits_by_species(voxels: Voxels, *, anywhere: bool = False) -> dict[int, Rea
     return result
 
 
+def pool_exits(voxels: Voxels, *, anywhere: bool = False) -> dict[str, Real]:
+    """Exit rate of one molecule of each amount outside the lattice, by name; 0 where there is none, or ``anywhere``."""
+    found = exits_of_pools(voxels)
+    for name, rate in exits_by_crossing(voxels).items():
+        found[name] = found.get(name, jnp.zeros_like(rate)) + rate
+    if anywhere:
+        return found
+    return {name: jnp.where(voxels.inputs.parameters[name] > 0, rate, 0.0) for name, rate in found.items()}
+
+
 def _leaving_rate(voxels: Voxels, motility: Expression) -> Real:
     """Rate at which a cell leaves its voxel, twice: cells move once a pair, so the pair is the step to bound."""
     grid = voxels.problem.grid
@@ -105,12 +117,15 @@ def exit_and_hop_rates(problem: Problem, inputs: Inputs, counts: Array, time_s: 
     """The bounds on the next step, from the exact maximum over the lattice."""
     voxels = Voxels(problem, inputs, counts, time_s)
     exits = [jnp.max(rate) for rate in exits_by_species(voxels).values()]
+    exits += pool_exits(voxels).values()
     spread = diffusivities(problem, inputs, voxels).values()
     hops = [rate / problem.hop_limit for rate in hops_by_species(problem, inputs, voxels).values()]
     zero = jnp.zeros((), problem.precision)
     exit_per_s = jnp.max(jnp.stack([zero, growth_rate(voxels), *exits]))
     rates = [*(rate_factor(voxels, c) for c in problem.network.channels), *spread]
     rates += [voxels.evaluate(motility) for motility in problem.network.motility if motility is not None]
+    rates += [pool_rate(voxels, reaction) for reaction in problem.pools.reactions]
+    rates += [arrival_rates(voxels, crossing) for crossing in problem.pools.crossings]
     lowest = jnp.min(jnp.stack([zero, *map(jnp.min, rates)]))
     health = jnp.where(lowest < 0, Health.NEGATIVE_RATE, Health.GOOD)
     health = jnp.where(jnp.min(counts, initial=0) < 0, Health.OVERFLOW, health)
@@ -152,6 +167,9 @@ def _bounds_now(problem: Problem, inputs: Inputs, counts: Array, tolerance: floa
         fastest = float(jnp.max(rate))
         if fastest > 0:
             bounds.append(Bound(float(longest / fastest), f"the exit rate of {problem.network.species[species]}"))
+    for name, rate in pool_exits(voxels, anywhere=True).items():
+        if float(rate) > 0:
+            bounds.append(Bound(float(longest / float(rate)), f"the exit rate of {name}"))
     growth = float(growth_rate(voxels))
     if growth > 0:
         bounds.append(Bound(float(longest / growth), "growth by feedback between species"))

@@ -1,5 +1,6 @@
 """What a simulation in memory returns."""
 
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
@@ -8,6 +9,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int, Num
 
 from exodiff.core.errors import ConfigError
+from exodiff.kernels import words
 from exodiff.problem import Binned, Problem
 
 
@@ -17,6 +19,7 @@ class Record(NamedTuple):
     counts: Array
     observables: dict[str, Array]
     concentrations: Array | None
+    pools: Array | None
 
 
 class Trajectory(eqx.Module):
@@ -28,6 +31,8 @@ class Trajectory(eqx.Module):
         observables: by name, (replicates, times, ...); profiles and (size) histograms have an axis of bins.
         concentrations: all continuous species, (replicates, times, continuous, x, y, z), each in its own unit; None
             without any.
+        pools: amounts outside the lattice as (high, low) words, value = high 2^16 + low, or as (sum, compensation) in
+            ``mean_field``; None without any.
         health: (replicates,), 0 if all went well, else a code of ``exodiff.core.health``.
 
     """
@@ -36,6 +41,7 @@ class Trajectory(eqx.Module):
     counts: Num[Array, "replicates times species x y z"]
     observables: dict[str, Array]
     concentrations: Float[Array, "replicates times continuous x y z"] | None
+    pools: Num[Array, "replicates times pools 2"] | None
     health: Int[Array, " replicates"]
     problem: Problem = eqx.field(static=True)
 
@@ -58,8 +64,11 @@ class Trajectory(eqx.Module):
     def __getitem__(self, name: str) -> Array:
         """Numbers of a species, or occupancy of a cell type: (replicates, times, *lattice shape).
 
-        Of a continuous species, values in its own unit.
+        Of a continuous species, values in its own unit. Amounts outside the lattice, such as ``plasma.EV``:
+        (replicates, times), exact int64 where they are known.
         """
+        if any(one in self.problem.pools.names for one in self._members(name)):
+            return self._amount(name)
         found = self._counts(name)
         return found.reshape(*found.shape[:2], *self.problem.grid.user_shape)
 
@@ -74,15 +83,24 @@ class Trajectory(eqx.Module):
             return host.sum(axis=(2, 3, 4), dtype=np.int64 if host.dtype.kind == "i" else np.float64)
         return found.sum(axis=(2, 3, 4)) * scale
 
+    def _members(self, name: str) -> tuple[str, ...]:
+        return dict(self.problem.groups).get(name, (name,))
+
+    def _amount(self, name: str) -> Array:
+        """An amount outside the lattice, or its sum over what a name stands for."""
+        assert self.pools is not None
+        known = self.problem.pools.names
+        amounts = [self.pools[:, :, known.index(one)] for one in self._members(name)]
+        read = partial(words.to_real, dtype=self.problem.precision) if is_traced(self.pools) else words.to_host
+        return sum(map(read, amounts[1:]), read(amounts[0]))  # pyright: ignore[reportReturnType]
+
     def _counts(self, name: str) -> Array:
         """Counts of a species, or their sum over what a name stands for; the values of a continuous species."""
         if name in self.problem.network.continuous:
             place = self.problem.network.continuous.index(name)
             assert self.concentrations is not None
             return self.concentrations[:, :, place]
-        members = dict(self.problem.groups).get(name)
-        if members is None:
-            return self.counts[:, :, self._index(name)]
+        members = self._members(name)
         return sum(
             (self.counts[:, :, self._index(one)] for one in members[1:]), self.counts[:, :, self._index(members[0])]
         )
@@ -96,7 +114,8 @@ class Trajectory(eqx.Module):
 
     def _index(self, name: str) -> int:
         if name not in self.problem.network.species:
-            known = ", ".join((*self.problem.network.species, *self.problem.network.continuous))
+            continuous = self.problem.network.continuous
+            known = ", ".join((*self.problem.network.species, *continuous, *self.problem.pools.names))
             raise ConfigError(f"trajectory[{name!r}]", f"there is no such species or cell type; there are {known}")
         return self.problem.network.index(name)
 

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from exodiff.config.compartment_checks import check_compartments, check_place_of_reaction
 from exodiff.config.concentration_checks import allowed_rates, check_concentrations
 from exodiff.config.exosome_checks import check_equation_of_bins, check_exosomes
 from exodiff.config.flow_checks import check_flow
@@ -16,7 +17,7 @@ from exodiff.config.names import Namespace, gather, reaction_path
 from exodiff.config.place_checks import check_places, check_regions
 from exodiff.config.schema import Observable, Reaction, RunConfig
 from exodiff.config.species import Density, Species, VoxelCount
-from exodiff.config.value_checks import PARAMETERS, STATE, check_half_life, check_rate, check_value
+from exodiff.config.value_checks import OF_LATTICE, STATE, check_half_life, check_rate, check_value
 from exodiff.core.dimensions import (
     DIFFUSIVITY,
     DIMENSIONLESS,
@@ -42,6 +43,7 @@ def check(config: RunConfig) -> list[ConfigError]:
         check_concentrations(config, names_of),
         check_flow(config, names_of),
         checker.reactions(),
+        check_compartments(config, names_of),
         check_places(config, names_of),
         check_regions(config),
         check_exosomes(config, names_of),
@@ -144,6 +146,7 @@ class _Checker:
                 partial(self._equation, reaction, f"{where}.equation"),
                 partial(self._speed, reaction, where),
                 partial(check_equation_of_bins, reaction, self.names_of, f"{where}.equation"),
+                partial(check_place_of_reaction, reaction, self.names_of, where),
             ]
             if reaction.region is not None:
                 checks.append(partial(self.names_of.require, reaction.region, ("regions",), f"{where}.region"))
@@ -152,7 +155,7 @@ class _Checker:
     def _equation(self, reaction: Reaction, where: str) -> None:
         equation = reaction.equation
         for term in (*equation.reactants, *equation.products):
-            self.names_of.require(term.name, ("species", "cells"), where, f" in '{equation}'")
+            self.names_of.require(term.name, ("species", "cells", "pools"), where, f" in '{equation}'")
             for argument in term.burst.arguments if term.burst else ():
                 self._value(argument, DIMENSIONLESS, where, by_cell=True)
             self._burst(term, where)
@@ -225,7 +228,7 @@ class _Checker:
         if not where.removeprefix("observables.").replace("-", "_").isidentifier():
             raise ConfigError(where, "is not a name for a column; use letters, digits and _")
         if observable.value is not None:
-            self.names_of.check_expression(observable.value, PARAMETERS, f"{where}.value", time=True)
+            self.names_of.check_expression(observable.value, OF_LATTICE, f"{where}.value", time=True)
             if self.names_of.depends_on_cell(observable.value):
                 raise ConfigError(
                     f"{where}.value",

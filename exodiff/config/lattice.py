@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
@@ -122,7 +122,6 @@ def _spacing(value: Any, info: ValidationInfo) -> tuple[float, ...]:
 class LatticeSettings(Table):
     """The [lattice] table, lengths in um."""
 
-    not_yet: ClassVar[frozenset[str]] = frozenset({"represents"})
     shape: Annotated[tuple[Annotated[Whole, Field(ge=1)], ...], Field(min_length=1, max_length=3)]
     spacing_um: Annotated[
         tuple[float, float, float],
@@ -130,6 +129,7 @@ class LatticeSettings(Table):
         PlainSerializer(_LENGTHS.dump_python),
     ] = Field(alias="spacing")
     fluid_fraction: Fraction = 1.0
+    represents: Annotated[Whole, Field(ge=1, le=1_000_000_000)] = 1
     boundary: Boundary = Field(default="reflecting", validate_default=True)  # pyright: ignore[reportAssignmentType]
 
     @property

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from exodiff.config.compartments import ELSEWHERE
 from exodiff.config.concentrations import Unit
 from exodiff.config.fields import nearest
 from exodiff.config.interventions import Intervention
@@ -46,12 +47,15 @@ _SINGULAR = {
     "parameters": "a parameter",
     "regions": "a region",
     "reactions": "a reaction",
+    "compartments": "a compartment",
+    "pools": "an amount in a compartment",
+    "elsewhere": "an amount elsewhere",
 }
 
 
 @dataclass
 class Namespace:
-    """Every defined name and its kind: species, cells, parameters, regions or reactions."""
+    """Every defined name and its kind: species, cells, parameters, regions, reactions, compartments or pools."""
 
     config: RunConfig
     kinds: dict[str, str] = field(default_factory=dict)
@@ -68,6 +72,7 @@ class Namespace:
             "cells": config.cells,
             "parameters": config.parameters,
             "regions": config.regions,
+            "compartments": config.compartments,
         }
         places = [(name, kind, f"{kind}.{name}") for kind, table in tables.items() for name in table]
         places += [(name, "species", f"exosomes.{name}") for name in config.exosomes]
@@ -84,13 +89,15 @@ class Namespace:
                 continue
             if (name in TAKEN and name in config.exosomes) or (name == "dose" and config.cargo):
                 yield ConfigError(where, f"{name!r} begins dotted names of another meaning; choose another name")
+            if name == ELSEWHERE and config.compartments:
+                yield ConfigError(where, f"{name!r} begins the names of what is in no compartment; choose another name")
             if kind == "regions" and name == "default":
                 yield ConfigError(where, "'default' means the voxels of no region; choose another name")
             if name in self.kinds:
                 yield ConfigError(
                     where,
                     f"{name!r} is already the name of {_SINGULAR[self.kinds[name]]}; species, cells, parameters, "
-                    "regions and reactions share one namespace, rename one",
+                    "regions, compartments and reactions share one namespace, rename one",
                 )
             self.kinds.setdefault(name, kind)
         for name, kind in self.derived.names:
@@ -158,7 +165,10 @@ class Namespace:
         if kind is not None:
             raise ConfigError(where, f"{name!r} is {_SINGULAR[kind]}, but {what} is needed{hint}")
         if "." in name and not self._has_dotted(name.split(".", maxsplit=1)[0]):
-            raise ConfigError(where, f"{name!r}: dotted names are not yet supported; leave it out")
+            head = name.split(".", maxsplit=1)[0]
+            raise ConfigError(
+                where, f"{name!r}: there is no compartment or population {head!r}; add it, or leave it out"
+            )
         known = [item for item, its_kind in self.kinds.items() if its_kind in allowed]
         raise ConfigError(where, f"{name!r} is not defined ({what} is needed); {nearest(name, known)}{hint}")
 

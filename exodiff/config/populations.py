@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from exodiff.config.compartments import ELSEWHERE
 from exodiff.config.exosomes import Exosomes
 from exodiff.config.schema import Reaction, RunConfig
+from exodiff.config.vessels import vessel_reactions
 
 PER_BIN = ("bind", "unbind", "internalise", "escape", "degrade")
 # Heads of dotted names that mean something else.
-TAKEN = frozenset({"region", "plasma"})
+TAKEN = frozenset({"region", "plasma", ELSEWHERE})
 
 
 @dataclass
@@ -20,12 +22,14 @@ class Derived:
     Attributes:
         species: whether it lives in cells, by name.
         reactions: their names.
+        pools: what may be in each compartment, such as ``plasma.EV``, and outside of all, such as ``elsewhere.EV``.
         groups: names that stand for several species or reactions: sums in expressions.
 
     """
 
     species: dict[str, bool] = field(default_factory=dict)
     reactions: list[str] = field(default_factory=list)
+    pools: dict[str, str] = field(default_factory=dict)
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
@@ -33,8 +37,9 @@ class Derived:
         """All names and their kinds."""
         yield from ((name, "species") for name in self.species)
         yield from ((name, "reactions") for name in self.reactions)
-        for group, members in self.groups.items():
-            yield group, "species" if members[0] in self.species else "reactions"
+        yield from self.pools.items()
+        for group, (first, *_) in self.groups.items():
+            yield group, "species" if first in self.species else self.pools.get(first, "reactions")
 
     def members(self, name: str) -> tuple[str, ...]:
         """The names that a name stands for: itself, if it is no group."""
@@ -54,12 +59,28 @@ def derived(config: RunConfig) -> Derived:
         found.species[f"dose.{name}"] = True
         if cargo.half_life is not None:
             found.reactions.append(f"dose.{name}.decay")
-    for reaction in config.reactions:
+    if config.compartments:
+        _add_pools(found, config)
+    vessels = tuple(vessel_reactions(config))
+    found.reactions += [reaction.name for reaction in vessels]
+    for reaction in (*config.reactions, *vessels):
         copies = reaction_names(reaction, found)
         if len(copies) > 1:
             found.reactions += copies
             found.groups[reaction.name] = copies
     return found
+
+
+def _add_pools(found: Derived, config: RunConfig) -> None:
+    free = [name for name, species in config.species.items() if not species.in_cell]
+    bins = {name: bins_of(name, population) for name, population in config.exosomes.items()}
+    for head in (*config.compartments, ELSEWHERE):
+        kind = "elsewhere" if head == ELSEWHERE else "pools"
+        single = (*free, *config.cells, *(one for each in bins.values() for one in each))
+        found.pools |= {f"{head}.{name}": kind for name in single}
+        found.groups |= {
+            f"{head}.{n}": tuple(f"{head}.{one}" for one in each) for n, each in bins.items() if each != (n,)
+        }
 
 
 def bins_of(name: str, population: Exosomes) -> tuple[str, ...]:

@@ -32,9 +32,11 @@ def config_hash(config: RunConfig) -> str:
     for key in ("title", "observables"):
         resolved.pop(key, None)
     resolved["run"].pop("checkpoint_every", None)
-    for key in ("cargo", "tags", "exosomes"):
-        if not resolved[key]:  # as in files from before there were populations
+    for key in ("cargo", "tags", "exosomes", "compartments", "vessels"):
+        if not resolved[key]:  # as in files from before there were any
             del resolved[key]
+    if resolved["lattice"]["represents"] == 1:
+        del resolved["lattice"]["represents"]
     for parameter in resolved["parameters"].values():
         for key in ("prior", "bounds", "evidence", "source"):
             parameter.pop(key, None)

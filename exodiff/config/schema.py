@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, model_validator
 
+from exodiff.config.compartments import Compartment, Vessels
 from exodiff.config.exosomes import Cargo, Exosomes, Tag, with_likes
 from exodiff.config.fields import (
     DiffusivityExpression,
@@ -189,7 +190,7 @@ def _schema(value: Any) -> int:
 class RunConfig(Table):
     """A whole model file."""
 
-    not_yet: ClassVar[frozenset[str]] = frozenset({"compartments", "vessels", "fit"})
+    not_yet: ClassVar[frozenset[str]] = frozenset({"fit"})
     schema_: Annotated[int, BeforeValidator(_schema)] = Field(alias="schema")
     title: Text = ""
     run: RunSettings
@@ -198,6 +199,8 @@ class RunConfig(Table):
     cells: dict[Text, CellType] = Field(default_factory=dict)
     species: dict[Text, Species] = Field(default_factory=dict)
     flow: Flow | None = None
+    compartments: dict[Text, Compartment] = Field(default_factory=dict)
+    vessels: dict[Text, Vessels] = Field(default_factory=dict)
     cargo: dict[Text, Cargo] = Field(default_factory=dict)
     tags: dict[Text, Tag] = Field(default_factory=dict)
     exosomes: dict[Text, Exosomes] = Field(default_factory=dict)
@@ -213,7 +216,7 @@ class RunConfig(Table):
         """Call unnamed reactions r1, r2, ... and interventions i1, i2, ..., with _ added where that name is taken."""
         if not isinstance(data, dict):
             return data
-        tables = [data.get(key) for key in ("species", "cells", "parameters", "regions", "exosomes")]
+        tables = [data.get(key) for key in ("species", "cells", "parameters", "regions", "exosomes", "compartments")]
         taken = {str(name) for table in tables if isinstance(table, dict) for name in table}
         named = {
             key: _named(data[key], letter, taken)
@@ -229,7 +232,9 @@ class RunConfig(Table):
         if not isinstance(data, dict) or not isinstance(data.get("exosomes", {}), dict):
             return data
         populations = with_likes(data.get("exosomes", {}))
-        heads = {*populations, "dose"} if "cargo" in data else set(populations)
+        compartments = data.get("compartments", {})
+        heads = {*populations, *(compartments if isinstance(compartments, dict) else ())}
+        heads |= {"dose"} if "cargo" in data else set()
         given = data.get("interventions")
         if heads and isinstance(given, list | tuple):
             data = {**data, "interventions": [_flattened(item, heads) for item in given]}

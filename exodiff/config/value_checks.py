@@ -11,7 +11,8 @@ from exodiff.core.errors import ConfigError
 from exodiff.core.expressions import Expression, is_zero, names, to_text
 
 PARAMETERS = ("parameters",)
-STATE = ("parameters", "species", "cells")
+STATE = ("parameters", "species", "cells", "pools")
+OF_LATTICE = ("parameters", "pools", "elsewhere")
 
 
 def check_value(

@@ -20,6 +20,8 @@ from exodiff.state import Clock, State
 
 def refuse_unsupported(problem: Problem) -> None:
     """Refuse a model that this engine would simulate wrongly."""
+    if problem.pools.names:
+        raise ConfigError("engine", "exact with compartments is not yet supported; choose leap or mean_field")
     found = time_dependent(problem)
     if found is not None:
         raise ConfigError(

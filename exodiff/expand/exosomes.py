@@ -14,14 +14,16 @@ from exodiff.core.equations import Burst, Equation, Term
 from exodiff.core.expressions import Binary, Expression, Name, Number, is_zero
 from exodiff.core.mobility import BOLTZMANN_KG_UM2_PER_S2_K
 from exodiff.expand.sizes import SizeBin, size_bins
+from exodiff.expand.vessels import with_exchange
 from exodiff.expand.written import Writer, times
 
 
 def expanded(config: RunConfig) -> RunConfig:
-    """The config with plain species and reactions in place of populations; one without them is returned as it is.
+    """The config with plain species and reactions in place of populations and vessels.
 
     The order is: what the file writes, then the populations in its order, then the doses.
     """
+    config = with_exchange(config)
     if not config.exosomes and not config.cargo:
         return config
     writer = Writer(config)
@@ -40,6 +42,7 @@ def expanded(config: RunConfig) -> RunConfig:
         "tags": {},
         "exosomes": {},
         "reactions": tuple(reactions),
+        "compartments": writer.compartments(),
         "interventions": writer.interventions(),
         "observables": {name: writer.observable(item) for name, item in config.observables.items()},
     }
@@ -50,7 +53,9 @@ def expanded(config: RunConfig) -> RunConfig:
 def species_groups(config: RunConfig) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Names that stand for sums of species, such as ``tEV`` for its size bins."""
     found = derived(config)
-    return tuple((name, members) for name, members in found.groups.items() if members[0] in found.species)
+    return tuple(
+        (name, members) for name, members in found.groups.items() if members[0] in {*found.species, *found.pools}
+    )
 
 
 def _dose(writer: Writer, name: str, half_life: Expression | None) -> Species:

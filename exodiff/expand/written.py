@@ -1,8 +1,10 @@
 """What the file writes about populations with size bins, written out: sums in expressions, an equation for each bin."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from exodiff.config.compartments import Compartment
 from exodiff.config.names import Namespace
 from exodiff.config.populations import num_copies
 from exodiff.config.schema import Observable, Reaction, RunConfig
@@ -110,6 +112,19 @@ class Writer:
             )
             for given in self.config.interventions
         )
+
+    def compartments(self) -> dict[str, Compartment]:
+        """The compartments, with what is there of a population at first shared among its bins as evenly as may be."""
+        return {
+            name: compartment.model_copy(update={"initial": dict(self._first_amounts(compartment))})
+            for name, compartment in self.config.compartments.items()
+        }
+
+    def _first_amounts(self, compartment: Compartment) -> Iterator[tuple[str, float]]:
+        for name, amount in compartment.initial.items():
+            members = self.members(name)
+            share, rest = divmod(amount, len(members))
+            yield from ((one, share + min(max(rest - place, 0.0), 1.0)) for place, one in enumerate(members))
 
     def lattice(self) -> Any:
         """The lattice, with what a population has at a fixed wall shared among its bins."""

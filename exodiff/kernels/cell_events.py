@@ -22,7 +22,7 @@ from exodiff.model.network import Channel, NewCell
 Counts = Array  # (species, x, y, z)
 
 
-def _empty(voxels: Voxels) -> Number:
+def empty(voxels: Voxels) -> Number:
     """Room for a cell in each voxel."""
     network = voxels.problem.network
     types = voxels.counts[network.first_type : len(network.species)]
@@ -42,9 +42,13 @@ def make_cells(
     policy: Policy, stream: Stream, index: Bits, voxels: Voxels, channel: Channel, dt_s: Real
 ) -> tuple[Counts, Number]:
     """Let a channel that makes a new cell act for one step: new counts, and the events in each voxel."""
+    p = _probability(voxels, channel, dt_s)
     if channel.new_cell is NewCell.HERE:
-        return _fill(policy, stream, index, voxels, channel, dt_s)
-    return _divide(policy, stream, index, voxels, channel, dt_s)
+        born = policy.binomial(stream, index, 0, empty(voxels), p)
+        return fill(policy, stream, index, voxels, channel, born), born
+    assert channel.parent is not None
+    ready = policy.binomial(stream, index, 0, voxels.counts[channel.parent], p)
+    return divide(policy, stream, index, voxels, channel, ready)
 
 
 def _probability(voxels: Voxels, channel: Channel, dt_s: Real) -> Real:
@@ -65,27 +69,25 @@ def _molecules(
     return counts
 
 
-def _fill(
-    policy: Policy, stream: Stream, index: Bits, voxels: Voxels, channel: Channel, dt_s: Real
-) -> tuple[Counts, Number]:
+def fill(policy: Policy, stream: Stream, index: Bits, voxels: Voxels, channel: Channel, born: Number) -> Counts:
+    """New counts with a new cell in each of some empty voxels."""
     assert channel.child is not None
     network = voxels.problem.network
-    born = policy.binomial(stream, index, 0, _empty(voxels), _probability(voxels, channel, dt_s))
     counts = voxels.counts.at[channel.child].add(born)
     contents = initial_contents(voxels, channel.child)
     counts = counts.at[network.num_free : network.first_type].add(contents[:, None, None, None] * born)
-    return _molecules(policy, stream, index, voxels, channel, counts, born), born
+    return _molecules(policy, stream, index, voxels, channel, counts, born)
 
 
-def _divide(
-    policy: Policy, stream: Stream, index: Bits, voxels: Voxels, channel: Channel, dt_s: Real
+def divide(
+    policy: Policy, stream: Stream, index: Bits, voxels: Voxels, channel: Channel, ready: Number
 ) -> tuple[Counts, Number]:
+    """New counts with a new cell beside each of some parents, as far as there is room; and the events in each voxel."""
     assert channel.parent is not None
     assert channel.child is not None
     network, grid = voxels.problem.network, voxels.problem.grid
     counts = voxels.counts
-    ready = policy.binomial(stream, index, 0, counts[channel.parent], _probability(voxels, channel, dt_s))
-    empties = empty_neighbours(_empty(voxels), grid)
+    empties = empty_neighbours(empty(voxels), grid)
     if not empties:
         return counts, jnp.zeros_like(ready)
     if not is_discrete(policy):
@@ -137,7 +139,7 @@ def move_cells(policy: Policy, stream: Stream, index: Bits, voxels: Voxels, cell
         return voxels.counts
     real = voxels.problem.precision
     diffusivity = jnp.broadcast_to(voxels.evaluate(motility), grid.shape)
-    empties = empty_neighbours(_empty(voxels).astype(real), grid)
+    empties = empty_neighbours(empty(voxels).astype(real), grid)
     weights = [
         diffusivity * empty / grid.spacing_um[axis] ** 2 for empty, (axis, _) in zip(empties, faces, strict=True)
     ]

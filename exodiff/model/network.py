@@ -58,6 +58,7 @@ class Channel:
         needs_cell: whether it happens only in voxels with a cell (a product lives in cells and no reactant does).
         region: name of the region it is limited to, or empty.
         deposits: (continuous species, molecules an event adds to it) pairs.
+        releases: (pool, elsewhere, count) of what it makes outside the lattice, places of ``Problem.pools``.
 
     """
 
@@ -77,6 +78,7 @@ class Channel:
     needs_cell: bool = False
     region: str = ""
     deposits: tuple[tuple[int, int], ...] = ()
+    releases: tuple[tuple[int, int, int], ...] = ()
 
     @property
     def change_of(self) -> dict[int, int]:

@@ -391,6 +391,8 @@ class _Driver:
         }
         if state.concentrations is not None:
             arrays["concentrations"] = np.array(state.concentrations)
+        if state.pools is not None:
+            arrays["pools"] = np.array(state.pools)
         if state.clock is not None:
             arrays |= {f"clock.{name}": np.array(getattr(state.clock, name)) for name in _CLOCK}
         meta = {"config_hash": self.hash, "time_s": self.schedule.time_s(pairs), "seed": self.model.config.run.seed}

@@ -403,7 +403,7 @@ BAD = [
     ("reactions/0/equation", "tumour -> poisson(2) tumour", "reactions.release.equation: ", "for molecules only"),
     ("reactions/0/equation", "tumour -> loaded(2, 3) EV", "reactions.release.equation: ", "probability"),
     ("reactions/0/equation", "tumour -> poisson(k) EV", "reactions.release.equation: ", "dimensionless is needed"),
-    ("reactions/0/equation", "tumour -> plasma.EV", "reactions.release.equation: ", "not yet supported"),
+    ("reactions/0/equation", "tumour -> plasma.EV", "reactions.release.equation: ", "no compartment or population 'plasma'"),
     ("reactions/0/equation", 3, "reactions.release.equation: ", "not an equation"),
     ("reactions/0/rate", "k_onn", "reactions.release.rate: ", "did you mean 'k_on'?"),
     ("reactions/0/rate", "60 /hh", "reactions.release.rate: ", "nor is it a unit, the nearest is 'h'"),
@@ -416,9 +416,9 @@ BAD = [
     ("reactions/0/rate", "k / (1 + down)", "reactions.release.rate: ", "no finite value"),
     ("reactions/0/rate", "k * near(EV)", "reactions.release.rate: ", "cell type is needed"),
     ("reactions/0/rate", "k * conc(EVV)", "reactions.release.rate: ", "did you mean 'EV'?"),
-    ("reactions/0/rate", "k * plasma.EV", "reactions.release.rate: ", "not yet supported"),
+    ("reactions/0/rate", "k * plasma.EV", "reactions.release.rate: ", "no compartment"),
     ("reactions/0/rate", "__import__('os')", "reactions.release.rate: ", "not allowed"),
-    ("reactions/0/rate", "k.real", "reactions.release.rate: ", "not yet supported"),
+    ("reactions/0/rate", "k.real", "reactions.release.rate: ", "no compartment"),
     ("reactions/0/rate", "lambda: k", "reactions.release.rate: ", "not allowed"),
     ("reactions/0/rate", "k * 9**9**9", "reactions.release.rate: ", "exponent"),
     ("reactions/0/rate", "(" * 500 + "k" + ")" * 500, "reactions.release.rate: ", "not an expression"),
@@ -453,7 +453,7 @@ BAD = [
     ("observables/a", {"histogram": {"of": "EV", "over": "CAF", "bins": [2, 1]}}, "observables.a.histogram.bins", "bins"),
 ] + [
     (key, {}, f"{key}: ", "not yet supported")
-    for key in ("compartments", "vessels", "fit")
+    for key in ("fit",)
 ]  # fmt: skip
 
 

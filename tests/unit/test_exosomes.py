@@ -340,7 +340,7 @@ BAD = [
     ("reactions/0/rate", "k * dose.TGF", "reactions.caf.rate: ", "did you mean 'dose.TGFb'"),
     ("reactions/0/rate", "k * tEV.bond", "reactions.caf.rate: ", "did you mean 'tEV.bound'"),
     ("reactions/0/rate", "k * tEV.s1", "reactions.caf.rate: ", "is not defined"),
-    ("reactions/0/rate", "k * plasma.tEV", "reactions.caf.rate: ", "not yet supported"),
+    ("reactions/0/rate", "k * plasma.tEV", "reactions.caf.rate: ", "no compartment"),
     ("reactions/0/equation", "tEV.mvb -> tEV.mbv", "reactions.caf.equation: ", "did you mean 'tEV.mvb'"),
     ("observables/x", {"value": "events(tEV.internalize)"}, "observables.x.value: ", "did you mean 'tEV.internalise'"),
     ("species/tEV", {}, "exosomes.tEV: ", "already the name of a species"),

@@ -1,0 +1,126 @@
+"""``[compartments]`` and the reactions in them become amounts outside the lattice."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from exodiff.config.compartments import ELSEWHERE
+from exodiff.config.names import Namespace
+from exodiff.config.schema import Reaction, RunConfig
+from exodiff.config.vessels import volume_key
+from exodiff.core.dimensions import PER_TIME
+from exodiff.core.equations import Equation
+from exodiff.core.expressions import Binary, Expression, Number, is_zero, names
+from exodiff.model.channels import SpeciesTable, make_channel
+from exodiff.model.pools import Crossing, PoolReaction, Pools, make_pool_reaction
+
+Leaf = Callable[[Expression, str], Expression]
+
+
+def pools_of(config: RunConfig, table: SpeciesTable, leaf: Leaf) -> Pools:
+    """All amounts outside the lattice that the file names, the reactions among them, and what comes to the lattice.
+
+    Args:
+        config: checked, its populations written out.
+        table: the species of the lattice.
+        leaf: makes a parameter of a literal, with the given name.
+
+    """
+    known = pool_names(config)
+    initial = {f"{name}.{x}": n for name, each in config.compartments.items() for x, n in each.initial.items()}
+    reactions = tuple(_reaction(config, r, known, leaf) for r in config.reactions if is_outside(config, r))
+    crossings = tuple(_crossing(config, r, known, table, leaf) for r in config.reactions if comes_in(config, r))
+    first = tuple(initial.get(name, 0.0) for name in known)
+    return Pools(known, first, reactions, crossings, (("", config.lattice.represents),))
+
+
+def is_outside(config: RunConfig, reaction: Reaction) -> bool:
+    """Whether all that reacts, and all that is made, is in compartments."""
+    return all(_compartment(config, name) for name in reaction.equation.names)
+
+
+def comes_in(config: RunConfig, reaction: Reaction) -> bool:
+    """Whether a molecule of a compartment comes to a voxel."""
+    taken = any(_compartment(config, term.name) for term in reaction.equation.reactants)
+    return taken and not is_outside(config, reaction)
+
+
+def on_lattice(config: RunConfig, equation: Equation) -> Equation:
+    """The part of an equation that happens in a voxel."""
+    sides = (equation.reactants, equation.products)
+    return Equation(*(tuple(term for term in side if not _compartment(config, term.name)) for side in sides))
+
+
+def releases(config: RunConfig, equation: Equation, known: tuple[str, ...]) -> tuple[tuple[int, int, int], ...]:
+    """(pool, elsewhere, count) of what an event in a voxel makes in compartments."""
+    made = [term for term in equation.products if _compartment(config, term.name)]
+    return tuple((known.index(term.name), known.index(_elsewhere(term.name)), term.count) for term in made)
+
+
+def _elsewhere(pool: str) -> str:
+    return f"{ELSEWHERE}.{pool.partition('.')[2]}"
+
+
+def _compartment(config: RunConfig, name: str) -> str:
+    """The compartment of an amount, or nothing for what is on the lattice."""
+    head, dot, _ = name.partition(".")
+    return head if dot and head in config.compartments else ""
+
+
+def pool_names(config: RunConfig) -> tuple[str, ...]:
+    """Amounts in compartments and elsewhere that the file names, in the order of the compartments and the species."""
+    used = {f"{name}.{x}" for name, each in config.compartments.items() for x in each.initial}
+    for reaction in config.reactions:
+        rate = reaction.rate if reaction.rate is not None else reaction.propensity
+        assert rate is not None
+        used |= reaction.equation.names | names(rate)
+        if not is_outside(config, reaction):
+            used |= {_elsewhere(name) for name in reaction.equation.names if _compartment(config, name)}
+    values = [observable.value for observable in config.observables.values()]
+    values += [value for i in config.interventions for _, value in i.assignments.values()]
+    values += [i.when for i in config.interventions]
+    used |= {target for i in config.interventions for target in i.assignments}
+    used |= set().union(*(names(value) for value in values if value is not None))
+    heads = (*config.compartments, ELSEWHERE) if config.compartments else ()
+    return tuple(name for head in heads for x in (*config.species, *config.cells) if (name := f"{head}.{x}") in used)
+
+
+def _reaction(config: RunConfig, reaction: Reaction, known: tuple[str, ...], leaf: Leaf) -> PoolReaction:
+    is_propensity = reaction.propensity is not None
+    rate = reaction.propensity if reaction.propensity is not None else reaction.rate
+    assert rate is not None
+    named = leaf(rate, f"reactions.{reaction.name}.{'propensity' if is_propensity else 'rate'}")
+    molecules = reaction.num_molecules(config.cells)
+    power = 0 if is_propensity else 1 - molecules
+    if not is_propensity and molecules == 0 and not is_zero(rate):
+        power = int(Namespace(config).dimension_of(rate, reaction.name) != PER_TIME)
+    (*_, last) = (*reaction.equation.products, *reaction.equation.reactants)
+    with_volume = _per_volume(config, named, _compartment(config, last.name), power, leaf)
+    return make_pool_reaction(reaction.name, reaction.equation, with_volume, known, is_propensity=is_propensity)
+
+
+def _crossing(
+    config: RunConfig, reaction: Reaction, known: tuple[str, ...], table: SpeciesTable, leaf: Leaf
+) -> Crossing:
+    assert reaction.rate is not None
+    (pool,) = (term.name for term in reaction.equation.reactants if _compartment(config, term.name))
+    rate = leaf(reaction.rate, f"reactions.{reaction.name}.rate")
+    power = 1 - reaction.num_molecules(config.cells)
+    channel = make_channel(
+        reaction.name,
+        on_lattice(config, reaction.equation),
+        _per_volume(config, rate, _compartment(config, pool), power, leaf),
+        table,
+        is_propensity=False,
+        per_volume=False,
+        region=reaction.region or "",
+    )
+    channel = replace(channel, equation=str(reaction.equation), volume_power=0)
+    return Crossing(known.index(pool), known.index(_elsewhere(pool)), channel)
+
+
+def _per_volume(config: RunConfig, rate: Expression, compartment: str, power: int, leaf: Leaf) -> Expression:
+    """A rate times a power of the volume of a compartment, which is a parameter."""
+    if power == 0:
+        return rate
+    volume = leaf(Number(config.compartments[compartment].volume_um3), volume_key(compartment))
+    return Binary("*", rate, Binary("**", volume, Number(float(power))))

@@ -1,0 +1,112 @@
+"""Amounts outside the lattice: whole numbers of two words, value = high 2^16 + low modulo 2^48, or compensated reals.
+
+Both have the shape (..., 2), as totals have (:mod:`exodiff.kernels.totals`): words are ``uint32``, low < 2^16; reals
+are a sum and its compensation. Whole numbers are exact from -2^47 to 2^47 - 1.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, Bits, Count, Mask, Real
+
+_LOW = 0xFFFF
+_BITS = 16
+_LIMBS = 5  # of 16 bits, of a product of 48 and 24 bits
+
+
+def is_whole(amount: Array) -> bool:
+    """Whether an amount is of words."""
+    return not jnp.issubdtype(amount.dtype, jnp.floating)
+
+
+def from_host(values: np.ndarray) -> np.ndarray:
+    """Words of whole numbers, shape (..., 2)."""
+    whole = np.asarray(values, np.int64)
+    return np.stack(((whole >> _BITS) & 0xFFFFFFFF, whole & _LOW), -1).astype(np.uint32)
+
+
+def from_count(count: Count) -> Bits:
+    """Words of counts, none negative."""
+    bits = count.astype(BITS_DTYPE)
+    return jnp.stack((bits >> _BITS, bits & _LOW), -1)
+
+
+def signed(amount: Array) -> Array:
+    """An amount with its sign: words as (signed high, low), value = high 2^16 + low."""
+    if not is_whole(amount):
+        return amount
+    return jnp.stack((amount[..., 0].astype(COUNT_DTYPE), amount[..., 1].astype(COUNT_DTYPE)), -1)
+
+
+def negated(amount: Array) -> Array:
+    """Minus an amount."""
+    if not is_whole(amount):
+        return -amount
+    low = (jnp.zeros((), BITS_DTYPE) - amount[..., 1]) & _LOW
+    return jnp.stack((jnp.zeros((), BITS_DTYPE) - amount[..., 0] - (low > 0).astype(BITS_DTYPE), low), -1)
+
+
+def times(amount: Array, factor: int) -> Array:
+    """An amount so many times; the factor is from 0 to 2^31 - 1."""
+    if not is_whole(amount):
+        return amount * factor
+    high, low = amount[..., 0], amount[..., 1]
+    above, below = jnp.asarray(factor >> _BITS, BITS_DTYPE), jnp.asarray(factor & _LOW, BITS_DTYPE)
+    product = low * below
+    carried = (product >> _BITS) + high * below + low * above + ((high * above) << _BITS)
+    return jnp.stack((carried, product & _LOW), -1)
+
+
+def is_less(a: Bits, b: Bits) -> Mask:
+    """Whether one whole number of at least 0 is below another."""
+    return (a[..., 0] < b[..., 0]) | ((a[..., 0] == b[..., 0]) & (a[..., 1] < b[..., 1]))
+
+
+def scaled(n: Bits, factor: Real) -> tuple[Bits, Real]:
+    """Whole part and fraction of n x, exactly, for one n of two words and a float32 0 <= x < 1.
+
+    The fraction is cut to 32 bits.
+    """
+    mantissa, exponent = jnp.frexp(factor.astype(jnp.float32))
+    m = (mantissa * 2.0**24).astype(BITS_DTYPE)
+    m0, m1 = m & _LOW, m >> _BITS
+    carry, limbs, part = jnp.zeros((), BITS_DTYPE), [], jnp.zeros((), BITS_DTYPE)
+    for limb in (n[1], n[0] & _LOW, n[0] >> _BITS, jnp.zeros((), BITS_DTYPE)):
+        product = limb * m0 + carry
+        found = (product & _LOW) + part
+        limbs.append(found & _LOW)
+        carry, part = (product >> _BITS) + (found >> _BITS), limb * m1
+    limbs.append(carry + part)
+    shift = 24 - exponent
+    zeros = [jnp.zeros((), BITS_DTYPE)] * 3
+    table = jnp.stack([*zeros, *limbs, *zeros])
+    first, bits = shift // _BITS, (shift % _BITS).astype(BITS_DTYPE)
+
+    def limb_at(place: int) -> Bits:
+        """A limb of the shifted product; the fraction has the places below 0."""
+        at = jnp.clip(first + place + 3, 0, 3 + _LIMBS)
+        return ((table[at] >> bits) | (table[at + 1] << (_BITS - bits))) & _LOW
+
+    fraction = limb_at(-1).astype(jnp.float32) * 2.0**-16 + limb_at(-2).astype(jnp.float32) * 2.0**-32
+    return jnp.stack((limb_at(1) | (limb_at(2) << _BITS), limb_at(0))), fraction
+
+
+def to_real(amount: Array, dtype: str) -> Real:
+    """An amount as one real."""
+    if not is_whole(amount):
+        return amount[..., 0].astype(dtype)
+    return amount[..., 0].astype(COUNT_DTYPE).astype(dtype) * 65536.0 + amount[..., 1].astype(dtype)
+
+
+def to_host(amount: Array | np.ndarray) -> np.ndarray:
+    """Amounts as int64, or reals as float64, on the host."""
+    known = np.asarray(amount)
+    if known.dtype.kind == "f":
+        return known[..., 0].astype(np.float64)
+    return known[..., 0].astype(np.int32).astype(np.int64) * (1 << _BITS) + known[..., 1].astype(np.int64)
+
+
+def from_real(value: Real) -> Bits:
+    """Words of the whole part of a float32 from 0 up to 2^47."""
+    return scaled(jnp.asarray((1 << 31, 0), BITS_DTYPE), value * 2.0**-47)[0]
