@@ -20,7 +20,7 @@ from exodiff.core.errors import ConfigError
 from exodiff.core.expressions import Binary, Call, Compare, Expression, Name, Number, is_zero
 from exodiff.expand.exosomes import expanded, species_groups
 from exodiff.expand.interventions import interventions_of
-from exodiff.expand.pools import comes_in, is_outside, on_lattice, pool_names, pools_of, releases
+from exodiff.expand.pools import comes_in, infusion_times, is_outside, on_lattice, pool_names, pools_of, releases
 from exodiff.expand.reactions import all_reactions
 from exodiff.io.images import read_field, read_labels
 from exodiff.io.tables import read_cells_csv
@@ -132,6 +132,7 @@ class _Builder:
             step_bound_s=np.inf,
             exit_limit=np.inf,
             hop_limit=np.inf,
+            cuts_s=infusion_times(config),
             interventions=interventions,
             flow=self._flow(),
             groups=species_groups(given),

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from exodiff.config.names import Namespace
 from exodiff.config.schema import RunConfig
+from exodiff.config.vessels import volume_key
 from exodiff.core.dimensions import PER_VOLUME
-from exodiff.core.expressions import Expression
+from exodiff.core.expressions import Binary, Expression, Number
 from exodiff.problem import Assignment, Intervention
 
 
@@ -20,8 +21,13 @@ def interventions_of(config: RunConfig, leaf: Callable[[Expression, str], Expres
     names_of = Namespace(config)
 
     def assignment(target: str, key: str, value: Expression, where: str) -> Assignment:
-        per_volume = target in config.species and names_of.dimension_of(value, where) == PER_VOLUME
-        return Assignment(target, leaf(value, where), key == "add", per_volume)
+        is_density = names_of.dimension_of(value, where) == PER_VOLUME
+        named = leaf(value, where)
+        compartment, dot, _ = target.partition(".")
+        if is_density and dot and compartment in config.compartments:
+            volume = Number(config.compartments[compartment].volume_um3)
+            named = Binary("*", named, leaf(volume, volume_key(compartment)))
+        return Assignment(target, named, key == "add", is_density and target in config.species)
 
     return tuple(
         Intervention(
@@ -37,4 +43,5 @@ def interventions_of(config: RunConfig, leaf: Callable[[Expression, str], Expres
             repeat=given.repeat,
         )
         for given in config.interventions
+        if not given.infuse
     )
