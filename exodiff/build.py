@@ -22,7 +22,7 @@ from exodiff.expand.concentrations import Split, in_unit, split
 from exodiff.expand.exosomes import expanded, species_groups
 from exodiff.expand.interventions import interventions_of
 from exodiff.expand.measurements import assay_of, size_histogram_of
-from exodiff.expand.pools import comes_in, is_outside, on_lattice, pool_names, pools_of, releases
+from exodiff.expand.pools import comes_in, infusion_times, is_outside, on_lattice, pool_names, pools_of, releases
 from exodiff.expand.reactions import all_reactions
 from exodiff.io.images import read_field, read_labels
 from exodiff.io.tables import read_cells_csv
@@ -134,6 +134,7 @@ class _Builder:
             step_bound_s=np.inf,
             exit_limit=np.inf,
             hop_limit=np.inf,
+            cuts_s=infusion_times(config),
             interventions=interventions,
             flow=self._flow(),
             groups=species_groups(given),

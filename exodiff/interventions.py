@@ -8,8 +8,10 @@ from jax import Array, lax
 
 from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, Mask, Number, Real
 from exodiff.core.health import Health
+from exodiff.kernels import totals, words
 from exodiff.kernels.policies import is_discrete, policy_of
-from exodiff.kernels.random import Stream, fold, site_id, to_unit_interval, voxel_index, words
+from exodiff.kernels.random import Stream, fold, site_id, to_unit_interval, voxel_index
+from exodiff.kernels.random import words as words_of
 from exodiff.kernels.rates import Voxels
 from exodiff.kernels.reactions import wipe_cells
 from exodiff.observe import current_inputs, read
@@ -93,7 +95,7 @@ def act(
     network, policy = problem.network, policy_of(problem.engine)
     voxels = Voxels(problem, current_inputs(problem, inputs, state), state.counts, time_s)
     inside = voxels.inputs.fields[f"region.{intervention.region}"] > 0.5 if intervention.region else jnp.asarray(True)
-    counts, settings, concentrations = state.counts, state.settings, state.concentrations
+    counts, settings, concentrations, pools = state.counts, state.settings, state.concentrations, state.pools
     is_finite = jnp.asarray(True)
     for assignment in intervention.assignments:
         if concentrations is not None and assignment.target in network.continuous:
@@ -107,6 +109,13 @@ def act(
             species = network.index(assignment.target)
             found = _assigned(voxels, species, assignment, fold(stream, site_id(assignment.target)))
             counts = counts.at[species].set(jnp.where(inside, found, state.counts[species]))
+        elif assignment.target in problem.pools.names:
+            assert pools is not None
+            pool = problem.pools.names.index(assignment.target)
+            value = read(voxels, state, assignment.value)
+            own = fold(stream, site_id(assignment.target))
+            is_finite &= jnp.isfinite(value)
+            pools = pools.at[pool].set(_amount(pools[pool], value, own, adds=assignment.adds))
         else:
             place = problem.settings.index(assignment.target)
             value = read(voxels, state, assignment.value).astype(settings.dtype)
@@ -122,7 +131,22 @@ def act(
         is_finite &= jnp.all(jnp.isfinite(counts))
     health = jnp.where(is_finite, state.health, Health.NOT_A_NUMBER).astype(state.health.dtype)
     health = jnp.where(jnp.min(counts, initial=0) < 0, Health.OVERFLOW, health).astype(state.health.dtype)
-    return replace(state, counts=counts, settings=settings, concentrations=concentrations, health=health)
+    return replace(state, counts=counts, settings=settings, concentrations=concentrations, pools=pools, health=health)
+
+
+def _amount(old: Array, value: Real, stream: Stream, *, adds: bool) -> Array:
+    """The new amount outside the lattice, not below 0; whole with the mean of the value."""
+    if not words.is_whole(old):
+        total = old[0] + value if adds else value
+        return jnp.stack((jnp.maximum(total, 0.0), jnp.zeros_like(total))).astype(old.dtype)
+    size = jnp.abs(value).astype(jnp.float32)
+    whole, fraction = words.scaled(jnp.asarray((1 << 31, 0), BITS_DTYPE), jnp.minimum(size * 2.0**-47, 0.5))
+    uniform = to_unit_interval(words_of(stream, voxel_index((1,)), 0))[0]
+    change = totals.add(whole, words.from_count((uniform <= fraction).astype(COUNT_DTYPE)))
+    if not adds:
+        return jnp.where(value > 0, change, 0)
+    lowered = jnp.where(words.is_less(old, change), 0, totals.add(old, words.negated(change)))
+    return jnp.where(value < 0, lowered, totals.add(old, change))
 
 
 def _assigned(voxels: Voxels, species: int, assignment: Assignment, stream: Stream) -> Number:
@@ -147,7 +171,7 @@ def whole_number(value: Real, stream: Stream) -> Array:
 
     A value within rounding of a whole number is that number.
     """
-    uniform = to_unit_interval(words(stream, voxel_index(value.shape), 0)).astype(value.dtype)
+    uniform = to_unit_interval(words_of(stream, voxel_index(value.shape), 0)).astype(value.dtype)
     nearest = jnp.round(value)
     rounding = 4.0 * jnp.finfo(value.dtype).eps * jnp.maximum(jnp.abs(value), 1.0)
     is_whole = jnp.abs(value - nearest) <= rounding

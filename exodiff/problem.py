@@ -115,10 +115,12 @@ class Assignment:
     """What an intervention does to one species or parameter.
 
     Args:
-        target: a species (a number in every voxel, for species in cells in every cell) or a parameter.
-        value: an expression; of the voxel for species, of the whole lattice for parameters.
+        target: a species (a number in every voxel, for species in cells in every cell), an amount outside the lattice,
+            or a parameter.
+        value: an expression; of the voxel for species, of the whole lattice for the others.
         adds: whether it is added to what is there.
-        per_volume: whether it is a concentration, to be multiplied by the fluid volume of a voxel.
+        per_volume: whether it is a concentration, to be multiplied by the fluid volume of a voxel; that of a
+            compartment is in the value.
 
     """
 
@@ -171,6 +173,7 @@ class Problem:
             holds it, so runs that differ in it share one.
         exit_limit: largest exit rate times step before a step is cut into substeps.
         hop_limit: largest D dt / h^2 before a step is cut into substeps.
+        cuts_s: times at which an infusion begins or ends, where no step may go on.
         interventions: in the order in which they act when they fall on one time.
         flow: velocity of the fluid along x, y and z, um/s, of parameters and the fields ``flow.field.x`` ... of
             ``Inputs``; empty without flow.
@@ -192,6 +195,7 @@ class Problem:
     step_bound_s: float = field(compare=False)
     exit_limit: float
     hop_limit: float
+    cuts_s: tuple[float, ...] = ()
     interventions: tuple[Intervention, ...] = ()
     flow: tuple[Expression, ...] = ()
     groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -211,7 +215,7 @@ class Problem:
     def settings(self) -> tuple[str, ...]:
         """Parameters that interventions change: their values are part of the state."""
         targets = (a.target for i in self.interventions for a in i.assignments)
-        of_state = {*self.network.species, *self.network.continuous}
+        of_state = {*self.network.species, *self.network.continuous, *self.pools.names}
         return tuple(dict.fromkeys(t for t in targets if t not in of_state))
 
 

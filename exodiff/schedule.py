@@ -57,7 +57,7 @@ def make_schedule(duration_s: float, observe_every_s: float, snapshot_every_s: f
     """Cut a run at multiples of the two periods, at interventions, and at the end, where both are recorded."""
     observed = _multiples(observe_every_s, duration_s)
     pictured = _multiples(snapshot_every_s, duration_s)
-    intervened = [at for intervention in problem.scheduled for at in intervention.at_s]
+    intervened = [*problem.cuts_s, *(at for intervention in problem.scheduled for at in intervention.at_s)]
     times = merge_times([*observed, *pictured, *intervened], duration_s)
     moments = []
     num_snapshots = 0

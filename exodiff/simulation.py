@@ -472,7 +472,7 @@ def _plan(times: Sequence[float], problem: Problem) -> _Plan:
     if given[0] < 0 or np.any(np.diff(given) <= 0):
         raise ConfigError("times", "must rise, from 0 or later")
     last = float(given[-1])
-    at = (at for intervention in problem.scheduled for at in intervention.at_s)
+    at = (*problem.cuts_s, *(at for intervention in problem.scheduled for at in intervention.at_s))
     cuts = merge_times((0.0, *map(float, given), *at), last)
     fires = tuple(scheduled_now(problem, cut, 1e-9 * last) for cut in cuts[1:])
     rows = tuple(int(np.abs(np.asarray(cuts) - time).argmin()) for time in given)

@@ -129,6 +129,8 @@ class _Population:
         where = f"{self.where}.uptake"
         for cell in uptake.receivers:
             yield partial(self.names_of.require, cell, ("cells",), f"{where}.receivers")
+        for compartment in uptake.compartments:
+            yield partial(self.names_of.require, compartment, ("compartments",), f"{where}.receivers")
         if uptake.receptor is not None:
             yield partial(self.shared, uptake.receptor, f"{where}.receptor")
         yield partial(check_rate, self.names_of, uptake.k_on, (VOLUME * PER_TIME,), f"{where}.k_on")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from statistics import NormalDist
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, ValidationInfo, model_validator
 
@@ -159,9 +159,9 @@ class Load(Table):
 class Receiver(Table):
     """A cell type that takes vesicles up."""
 
-    not_yet: ClassVar[frozenset[str]] = frozenset({"from"})
     weight: Factor = 1.0
     receptors: Count | None = None
+    from_: Text | None = Field(default=None, alias="from")
 
 
 ReceiverEntry = Annotated[
@@ -195,6 +195,11 @@ class Uptake(Table):
             raise problem(
                 f"receivers.{own[0]} has receptors of its own, but {self.receptor!r} is shared; leave them out"
             )
+        if self.compartments and self.mode == "receptors" and self.k_off is not None:
+            raise problem(
+                "k_off of vesicles bound to receivers `from` a compartment is not yet supported; leave it out, or take "
+                'mode = "clearance"'
+            )
         without = [cell for cell in self.receivers if self.receptor is None and self.receptors_of(cell) is None]
         if without:
             raise problem(f"{without[0]!r} has no receptors; give receptors, or receptor = a shared species")
@@ -204,6 +209,11 @@ class Uptake(Table):
         """Receptors on a new cell of a type; None where they are a shared species."""
         own = self.receivers[cell].receptors
         return self.receptors if own is None else own
+
+    @property
+    def compartments(self) -> tuple[str, ...]:
+        """The compartments from which receivers take vesicles, once each."""
+        return tuple(dict.fromkeys(receiver.from_ for receiver in self.receivers.values() if receiver.from_))
 
     @property
     def has_endosome(self) -> bool:

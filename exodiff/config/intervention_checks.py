@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from exodiff.config.compartments import MAX_AMOUNT
 from exodiff.config.interventions import MAX_TIMES, Intervention, is_bare
 from exodiff.config.names import Namespace, gather, intervention_path
 from exodiff.config.schema import RunConfig
-from exodiff.core.dimensions import DIMENSIONLESS, PER_VOLUME, Dimension
+from exodiff.config.value_checks import OF_LATTICE, check_value
+from exodiff.core.dimensions import DIMENSIONLESS, PER_TIME, PER_VOLUME, Dimension
 from exodiff.core.errors import ConfigError
 from exodiff.core.expressions import (
     OBSERVABLE_FORMS,
@@ -40,6 +42,8 @@ def check_interventions(config: RunConfig, names_of: Namespace) -> Iterator[Conf
         for name, (key, value) in intervention.assignments.items():
             checks.append(partial(_assignment, config, names_of, name, value, f"{where}.{key}.{name}"))
             checks.append(partial(_count, names_of, name, key, value, f"{where}.{key}.{name}"))
+        for name, value in intervention.infuse.items():
+            checks.append(partial(_infusion, names_of, name, value, f"{where}.infuse.{name}"))
         checks += [partial(names_of.require, cell, ("cells",), f"{where}.remove") for cell in intervention.remove]
         if intervention.region is not None:
             checks.append(partial(names_of.require, intervention.region, ("regions",), f"{where}.region"))
@@ -58,9 +62,13 @@ def _few_times(intervention: Intervention, duration_s: float, where: str) -> Non
 
 
 def _assignment(config: RunConfig, names_of: Namespace, name: str, value: Expression, where: str) -> None:
-    names_of.require(name, ("species", "parameters"), where)
+    names_of.require(name, ("species", "parameters", "pools"), where)
     if names_of.unit_of(name) is not None:
         _concentration(config, names_of, name, value, where)
+        return
+    if names_of.kinds[name] == "pools":
+        _of_lattice(names_of, value, where)
+        _dimension(names_of, value, (DIMENSIONLESS, PER_VOLUME), where)
         return
     if names_of.is_species(name):
         _no_form_of(value, OBSERVABLE_FORMS, where, "is of the whole lattice, but a number for each voxel is needed")
@@ -85,10 +93,15 @@ def _concentration(config: RunConfig, names_of: Namespace, name: str, value: Exp
         _dimension(names_of, value, (names_of.dimension_of_name(name),), where)
 
 
+def _infusion(names_of: Namespace, name: str, value: Expression, where: str) -> None:
+    names_of.require(name, ("pools",), where, ": an infusion goes into a compartment")
+    check_value(names_of, value, PER_TIME, where)
+
+
 def _of_lattice(names_of: Namespace, value: Expression, where: str) -> None:
     """Refuse what differs from voxel to voxel, in the words of observables; also mixed dimensions."""
     _no_form_of(value, RATE_FORMS, where, "differs from voxel to voxel; write total(...) or mean(...) of a species")
-    names_of.check_expression(value, ("parameters",), where, time=True)
+    names_of.check_expression(value, OF_LATTICE, where, time=True)
     if names_of.depends_on_cell(value):
         raise ConfigError(where, "holds a by_cell parameter, which has no value for the whole lattice; use a plain one")
     names_of.dimension_of(value, where)
@@ -112,12 +125,12 @@ def _dimension(names_of: Namespace, value: Expression, allowed: tuple[Dimension,
 
 def _count(names_of: Namespace, name: str, key: str, expr: Expression, where: str) -> None:
     """Refuse a literal that is no number of molecules in a voxel."""
-    counts = names_of.is_species(name) and names_of.unit_of(name) is None
-    if not counts or not isinstance(expr, Number) or not is_bare(expr):
+    kind = "other" if names_of.unit_of(name) is not None else names_of.kinds.get(name)
+    if kind not in ("species", "pools") or not isinstance(expr, Number) or not is_bare(expr):
         return
-    value = expr.value
-    if abs(value) > MAX_COUNT:
-        raise ConfigError(where, f"{value:g} molecules in a voxel are too many; at most {MAX_COUNT} fit")
+    value, (place, most) = expr.value, ("a voxel", MAX_COUNT) if kind == "species" else ("a compartment", MAX_AMOUNT)
+    if abs(value) > most:
+        raise ConfigError(where, f"{value:g} molecules in {place} are too many; at most {most} fit")
     if not value.is_integer() and names_of.config.run.engine != "mean_field":
         raise ConfigError(
             where, f"{value} is not a whole number of molecules, which only engine mean_field takes; round it"

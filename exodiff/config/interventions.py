@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import Field, PlainSerializer, PlainValidator, model_validator
 
 from exodiff.config.fields import (
     EXAMPLES,
     Flag,
+    PerTimeExpression,
     PositiveTime,
     Table,
     Text,
@@ -40,7 +41,7 @@ def _value(value: Any) -> Expression:
     if isinstance(value, Expression):
         return value
     if isinstance(value, dict):
-        raise problem("a table is no value: compartments such as plasma.X are not yet supported; leave it out")
+        raise problem("a table is no value, and there is no compartment or population of that name; add it")
     number = read_number(value, None, DIMENSIONLESS)
     if number is not None:
         return number
@@ -100,7 +101,6 @@ Condition = Annotated[Compare, PlainValidator(_condition), _AS_TEXT]
 class Intervention(Table):
     """Set or add numbers of species and values of parameters, or remove cells: on a schedule or on a condition."""
 
-    not_yet: ClassVar[frozenset[str]] = frozenset({"infuse"})
     name: Text
     at: Times | None = None
     from_: Time | None = Field(default=None, alias="from")
@@ -110,6 +110,7 @@ class Intervention(Table):
     repeat: Flag = False
     add: dict[Text, Value] = Field(default_factory=dict)
     set_: dict[Text, Value] = Field(default_factory=dict, alias="set")
+    infuse: dict[Text, PerTimeExpression] = Field(default_factory=dict)
     remove: Annotated[tuple[str, ...], PlainValidator(_names)] = ()
     region: Text | None = None
 
@@ -117,7 +118,10 @@ class Intervention(Table):
     def _consistent(self) -> Intervention:
         if sum(item is not None for item in (self.at, self.from_, self.when)) != 1:
             raise problem("exactly one of at, from and when is needed")
-        if (self.from_ is None) != (self.every is None) or (self.from_ is None and self.to is not None):
+        if self.infuse and (self.from_ is None or self.every is not None or self.add or self.set_ or self.remove):
+            raise problem("infuse goes on from one time to another; give from and to, and nothing else beside it")
+        is_series = self.from_ is not None and not self.infuse
+        if is_series != (self.every is not None) or (self.from_ is None and self.to is not None):
             raise problem(
                 'a series needs from and every, and may have to, e.g. from = "1 d", every = "12 h", to = "3 d"'
             )
@@ -125,8 +129,8 @@ class Intervention(Table):
             raise problem(f"to {self.to:g} s is before from {self.from_:g} s; swap or change them")
         if self.repeat and self.when is None:
             raise problem("repeat belongs to when; use from, every and to for a series of times")
-        if not (self.add or self.set_ or self.remove):
-            raise problem("nothing is done; give add, set or remove")
+        if not (self.add or self.set_ or self.remove or self.infuse):
+            raise problem("nothing is done; give add, set, remove or infuse")
         both = sorted(set(self.add) & set(self.set_))
         if both:
             raise problem(f"{both[0]!r} is both set and added to; write two interventions")

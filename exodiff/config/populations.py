@@ -115,9 +115,9 @@ def _add_reactions(found: Derived, name: str, population: Exosomes) -> None:
         found.reactions += [f"{name}.fusion"]
         found.reactions += [f"{name}.lysosome"] if population.biogenesis.lysosome is not None else []
     for process in processes_of(population):
-        copies = tuple(f"{one}.{process}" for one in bins)
+        copies = tuple(f"{one}.{process}{at}" for one in bins for at in places_of(process, population))
         found.reactions += copies
-        if len(copies) > 1:
+        if copies != (f"{name}.{process}",):
             found.groups[f"{name}.{process}"] = copies
 
 
@@ -132,6 +132,16 @@ def processes_of(population: Exosomes) -> tuple[str, ...]:
     if uptake is not None and uptake.has_endosome:
         found += [key for key in ("escape", "degrade") if getattr(uptake, f"k_{key}") is not None]
     return (*found, "decay") if population.decay is not None else tuple(found)
+
+
+def places_of(process: str, population: Exosomes) -> tuple[str, ...]:
+    """What follows the name of a process: nothing in the tissue, ``.from_plasma`` for vesicles taken from there."""
+    uptake = population.uptake
+    captures = uptake is not None and process == ("bind" if uptake.mode == "receptors" else "internalise")
+    if uptake is None or not captures:
+        return ("",)
+    inside = any(receiver.from_ is None for receiver in uptake.receivers.values())
+    return (*(("",) if inside else ()), *(f".from_{compartment}" for compartment in uptake.compartments))
 
 
 def reaction_names(reaction: Reaction, found: Derived) -> tuple[str, ...]:

@@ -166,10 +166,10 @@ def _named(items: Sequence[Any], letter: str, taken: set[str]) -> list[Any]:
 
 
 def _flattened(intervention: Any, heads: set[str]) -> Any:
-    """Dotted keys of `add` and `set` that TOML reads as nested tables, as one key each."""
+    """Dotted keys of `add`, `set` and `infuse` that TOML reads as nested tables, as one key each."""
     if not isinstance(intervention, dict):
         return intervention
-    keys = [key for key in ("add", "set") if isinstance(intervention.get(key), dict)]
+    keys = [key for key in ("add", "set", "infuse") if isinstance(intervention.get(key), dict)]
     return {**intervention, **{key: dict(_dotted(intervention[key], heads, "")) for key in keys}}
 
 

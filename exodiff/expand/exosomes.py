@@ -6,9 +6,10 @@ from typing import Any
 
 from exodiff.config.exosomes import Exosomes, Load, OfSize, Uptake
 from exodiff.config.parameters import Parameter
-from exodiff.config.populations import bins_of, derived
+from exodiff.config.populations import bins_of, derived, places_of
 from exodiff.config.schema import Reaction, RunConfig
 from exodiff.config.species import Density, PoissonCount, Species
+from exodiff.config.vessels import volume_key
 from exodiff.core.dimensions import TEMPERATURE, VOLUME, dimension
 from exodiff.core.equations import Burst, Equation, Term
 from exodiff.core.expressions import Binary, Expression, Name, Number, is_zero
@@ -184,11 +185,13 @@ class _Population:
         endosome = [Term(f"{one}.endosome")] if uptake.has_endosome else []
         if uptake.mode == "clearance":
             made = [*endosome, *surface, *([] if endosome else lumen)]
-            yield _reaction(f"{one}.internalise", [Term(one)], made, self._clearance(uptake))
+            for at, source in self._sources(uptake, one, "internalise"):
+                yield _reaction(f"{one}.internalise{at}", [Term(source)], made, self._clearance(uptake, source))
         else:
             receptor, bound = Term(uptake.receptor or f"{self.name}.receptor"), Term(f"{one}.bound")
-            capture = Binary("*", self._rate(uptake, "k_on"), self._weight(uptake))
-            yield _reaction(f"{one}.bind", [Term(one), receptor], [bound], capture)
+            for at, source in self._sources(uptake, one, "bind"):
+                capture = Binary("*", self._rate(uptake, "k_on"), self._weight(uptake, source))
+                yield _reaction(f"{one}.bind{at}", [Term(source), receptor], [bound], capture)
             if uptake.k_off is not None:
                 yield _reaction(f"{one}.unbind", [bound], [Term(one), receptor], self._rate(uptake, "k_off"))
             inside = self._rate(uptake, "k_internalise")
@@ -198,21 +201,36 @@ class _Population:
         if endosome and uptake.k_degrade is not None:
             yield _reaction(f"{one}.degrade", endosome, [], self._rate(uptake, "k_degrade"))
 
+    def _sources(self, uptake: Uptake, one: str, process: str) -> Iterator[tuple[str, str]]:
+        """Where vesicles are taken from: what follows the name of the reaction, and what reacts."""
+        for at in places_of(process, self.population):
+            yield at, f"{at.removeprefix('.from_')}.{one}" if at else one
+
     def _rate(self, uptake: Uptake, key: str) -> Expression:
         return self.leaf(getattr(uptake, key), f"uptake.{key}")
 
-    def _clearance(self, uptake: Uptake) -> Expression:
-        """k_on receptors weight / V: what one cell takes of the vesicles in its voxel."""
+    def _clearance(self, uptake: Uptake, source: str) -> Expression:
+        """k_on receptors weight / V: what one cell takes of the vesicles in its voxel, or in a compartment."""
         receptors = {cell: uptake.receptors_of(cell) or 0.0 for cell in uptake.receivers}
         number = self.by_type(f"exosomes.{self.name}.uptake.receptors", receptors)
-        clearance = Binary("*", Binary("*", self._rate(uptake, "k_on"), number), self._weight(uptake))
+        clearance = Binary("*", Binary("*", self._rate(uptake, "k_on"), number), self._weight(uptake, source))
+        if (compartment := self._compartment(source)) is not None:
+            volume = Number(self.config.compartments[compartment].volume_um3, VOLUME)
+            return Binary("/", clearance, self.writer.leaf(volume, volume_key(compartment)))
         lattice = self.config.lattice
         return Binary("/", clearance, Number(math.prod(lattice.spacing_um) * lattice.fluid_fraction, VOLUME))
 
-    def _weight(self, uptake: Uptake) -> Expression:
-        """The weight of the receiver in the voxel, with the factors of the tags."""
-        weights = {cell: receiver.weight for cell, receiver in uptake.receivers.items()}
-        weight = self.by_type(f"exosomes.{self.name}.uptake.receivers", weights)
+    def _compartment(self, source: str) -> str | None:
+        """The compartment of what reacts, or None in the tissue."""
+        head, dot, _ = source.partition(".")
+        return head if dot and head in self.config.compartments else None
+
+    def _weight(self, uptake: Uptake, source: str) -> Expression:
+        """The weight of the receiver in the voxel for vesicles from there, with the factors of the tags."""
+        compartment = self._compartment(source)
+        weights = {cell: one.weight for cell, one in uptake.receivers.items() if one.from_ == compartment}
+        at = "" if compartment is None else f".from_{compartment}"
+        weight = self.by_type(f"exosomes.{self.name}.uptake.receivers{at}", weights)
         for tag in self.population.tags:
             factors = self.config.tags[tag].receivers
             if factors.keys() & weights.keys():

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from exodiff.config.interventions import is_bare
 from exodiff.config.names import Namespace
 from exodiff.config.schema import RunConfig
+from exodiff.config.vessels import volume_key
 from exodiff.core.dimensions import PER_VOLUME
-from exodiff.core.expressions import Expression, Number
+from exodiff.core.expressions import Binary, Expression, Number
 from exodiff.problem import Assignment, Intervention
 
 
@@ -24,9 +25,14 @@ def interventions_of(config: RunConfig, leaf: Callable[[Expression, str], Expres
         unit = names_of.unit_of(target)
         if unit is not None and isinstance(value, Number) and is_bare(value):
             value = Number(value.value * unit.value, unit.dimension)
+        is_density = names_of.dimension_of(value, where) == PER_VOLUME
+        named = leaf(value, where)
+        compartment, dot, _ = target.partition(".")
+        if is_density and dot and compartment in config.compartments:
+            volume = Number(config.compartments[compartment].volume_um3)
+            named = Binary("*", named, leaf(volume, volume_key(compartment)))
         counts = target in config.species and unit is None
-        per_volume = counts and names_of.dimension_of(value, where) == PER_VOLUME
-        return Assignment(target, leaf(value, where), key == "add", per_volume)
+        return Assignment(target, named, key == "add", is_density and counts)
 
     return tuple(
         Intervention(
@@ -42,4 +48,5 @@ def interventions_of(config: RunConfig, leaf: Callable[[Expression, str], Expres
             repeat=given.repeat,
         )
         for given in config.interventions
+        if not given.infuse
     )

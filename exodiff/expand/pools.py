@@ -1,15 +1,16 @@
 """``[compartments]`` and the reactions in them become amounts outside the lattice."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from exodiff.config.compartments import ELSEWHERE
+from exodiff.config.interventions import Intervention
 from exodiff.config.names import Namespace
 from exodiff.config.schema import Reaction, RunConfig
 from exodiff.config.vessels import volume_key
 from exodiff.core.dimensions import PER_TIME
-from exodiff.core.equations import Equation
-from exodiff.core.expressions import Binary, Expression, Number, is_zero, names
+from exodiff.core.equations import Equation, Term
+from exodiff.core.expressions import Binary, Call, Compare, Expression, Name, Number, is_zero, names
 from exodiff.model.channels import SpeciesTable, make_channel
 from exodiff.model.pools import Crossing, PoolReaction, Pools, make_pool_reaction
 
@@ -28,14 +29,44 @@ def pools_of(config: RunConfig, table: SpeciesTable, leaf: Leaf) -> Pools:
     known = pool_names(config)
     initial = {f"{name}.{x}": n for name, each in config.compartments.items() for x, n in each.initial.items()}
     reactions = tuple(_reaction(config, r, known, leaf) for r in config.reactions if is_outside(config, r))
+    reactions += tuple(_infusion(*each, known, leaf) for each in _infusions(config))
     crossings = tuple(_crossing(config, r, known, table, leaf) for r in config.reactions if comes_in(config, r))
     first = tuple(initial.get(name, 0.0) for name in known)
     return Pools(known, first, reactions, crossings, (("", config.lattice.represents),))
 
 
+def infusion_times(config: RunConfig) -> tuple[float, ...]:
+    """Times at which infusions begin and end."""
+    times = {time for given, _, _ in _infusions(config) for time in (given.from_, given.to)}
+    return tuple(sorted(time for time in times if time is not None and time < config.run.duration_s))
+
+
+def _infusions(config: RunConfig) -> Iterator[tuple[Intervention, str, Expression]]:
+    for given in config.interventions:
+        yield from ((given, target, rate) for target, rate in given.infuse.items())
+
+
+def _infusion(given: Intervention, target: str, rate: Expression, known: tuple[str, ...], leaf: Leaf) -> PoolReaction:
+    """A source that flows between two times, at which steps are cut."""
+    name = f"interventions.{given.name}.infuse.{target}"
+    now: Expression = leaf(rate, name)
+    if given.to is not None:
+        now = Call("where", (Compare("<", Name("t"), Number(given.to)), now, Number(0.0)))
+    now = Call("where", (Compare(">", Name("t"), Number(given.from_ or 0.0)), now, Number(0.0)))
+    return make_pool_reaction(name, Equation((), (Term(target),)), now, known, is_propensity=False)
+
+
 def is_outside(config: RunConfig, reaction: Reaction) -> bool:
-    """Whether all that reacts, and all that is made, is in compartments."""
-    return all(_compartment(config, name) for name in reaction.equation.names)
+    """Whether all that reacts, and all that is made, is in compartments, and no cell takes part by its parameters."""
+    known = (config.parameters.get(name) for name in names(_speed(reaction)))
+    by_cell = any(parameter is not None and parameter.by_cell is not None for parameter in known)
+    return all(_compartment(config, name) for name in reaction.equation.names) and not by_cell
+
+
+def _speed(reaction: Reaction) -> Expression:
+    speed = reaction.rate if reaction.rate is not None else reaction.propensity
+    assert speed is not None
+    return speed
 
 
 def comes_in(config: RunConfig, reaction: Reaction) -> bool:
@@ -70,24 +101,20 @@ def pool_names(config: RunConfig) -> tuple[str, ...]:
     """Amounts in compartments and elsewhere that the file names, in the order of the compartments and the species."""
     used = {f"{name}.{x}" for name, each in config.compartments.items() for x in each.initial}
     for reaction in config.reactions:
-        rate = reaction.rate if reaction.rate is not None else reaction.propensity
-        assert rate is not None
-        used |= reaction.equation.names | names(rate)
+        used |= reaction.equation.names | names(_speed(reaction))
         if not is_outside(config, reaction):
             used |= {_elsewhere(name) for name in reaction.equation.names if _compartment(config, name)}
     values = [observable.value for observable in config.observables.values()]
     values += [value for i in config.interventions for _, value in i.assignments.values()]
     values += [i.when for i in config.interventions]
-    used |= {target for i in config.interventions for target in i.assignments}
+    used |= {target for i in config.interventions for target in (*i.assignments, *i.infuse)}
     used |= set().union(*(names(value) for value in values if value is not None))
     heads = (*config.compartments, ELSEWHERE) if config.compartments else ()
     return tuple(name for head in heads for x in (*config.species, *config.cells) if (name := f"{head}.{x}") in used)
 
 
 def _reaction(config: RunConfig, reaction: Reaction, known: tuple[str, ...], leaf: Leaf) -> PoolReaction:
-    is_propensity = reaction.propensity is not None
-    rate = reaction.propensity if reaction.propensity is not None else reaction.rate
-    assert rate is not None
+    is_propensity, rate = reaction.propensity is not None, _speed(reaction)
     named = leaf(rate, f"reactions.{reaction.name}.{'propensity' if is_propensity else 'rate'}")
     molecules = reaction.num_molecules(config.cells)
     power = 0 if is_propensity else 1 - molecules

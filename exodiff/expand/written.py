@@ -107,6 +107,7 @@ class Writer:
                 update={
                     "add": self.shared(given.add),
                     "set_": self.shared(given.set_),
+                    "infuse": self.shared(given.infuse),
                     "when": given.when and self.summed(given.when),
                 }
             )

@@ -76,10 +76,10 @@ BAD = {
         intervention(at=[1], repeat=True, set={"EV": 1}),
         r"interventions.odd: repeat belongs to when",
     ),
-    "infusion": (intervention(at=[1], infuse={"EV": "1 /h"}), r"interventions.odd.infuse: .*not yet supported"),
+    "infusion": (intervention(**{"from": 0}, infuse={"EV": "1 /h"}), r"interventions.odd.infuse.EV: .*compartment"),
     "compartment": (
         intervention(at=[1], add={"plasma": {"EV": 5}}),
-        r"interventions.odd.add.plasma: .*compartments.*not yet supported",
+        r"interventions.odd.add.plasma: .*no compartment",
     ),
     "target that is not there": (
         intervention(at=[1], add={"EVV": 5}),

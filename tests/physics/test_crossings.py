@@ -94,7 +94,7 @@ def test_vessels_reach_the_density_of_plasma():
             "v": {"region": "side", "compartment": "plasma", "species": ["EV"], "permeability_surface": "50 um^3/s"}
         },
     )
-    found = np.asarray(ex.simulate(model, [2000.0], time_step=1.0)["EV"])[0, 0]
+    found = np.asarray(ex.simulate(model, [8000.0], time_step=1.0)["EV"])[0, 0]
     np.testing.assert_allclose(found, 1e9 / 1e9 * 1600.0, rtol=2e-3)
 
 
