@@ -42,7 +42,7 @@ def check(config: RunConfig) -> list[ConfigError]:
         check_flow(config, names_of),
         checker.reactions(),
         check_places(config, names_of),
-        check_regions(config),
+        check_regions(config, names_of),
         check_exosomes(config, names_of),
         check_interventions(config, names_of),
         checker.observables(),
