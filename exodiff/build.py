@@ -33,9 +33,11 @@ from exodiff.lattice.grid import Grid, Wall
 from exodiff.lattice.placement import EMPTY, CellMap, fill, place_points
 from exodiff.model.channels import SpeciesTable
 from exodiff.model.network import Channel, Continuous, Network, NewCell, Solve
-from exodiff.observe import event_counters, num_profile_bins, scalar_expressions
+from exodiff.observe import event_counters, num_profile_bins, scalar_expressions, squared_distance_um2
 from exodiff.problem import FixedWall, Histogram, Model, Observable, Problem, Profile
 from exodiff.simulation import bounded
+
+DISTANCE_SLACK = 1e-4  # of a voxel: distances are float32, and the limits often whole voxels
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +116,7 @@ class _Builder:
         """The model, which keeps the config as it was given."""
         config = self.config
         self._named_parameters()
-        masks = {name: region_mask(region, self.grid, f"regions.{name}") for name, region in config.regions.items()}
+        masks, cells = self._regions_and_cells()
         self.fields |= {f"region.{name}": mask.astype(np.float32) for name, mask in masks.items()}
         network = self._network()
         observables = tuple(self._observable(name, given) for name in config.observables) or self._totals()
@@ -141,7 +143,7 @@ class _Builder:
             pools=pools_of(config, self.table, self._leaf),
         )
         step = None if config.run.time_step == "auto" else float(config.run.time_step)
-        start = self._start(masks)
+        start = self._start(cells)
         model = ConfiguredModel(
             problem, self.parameters, self.fields, start, step, config.run.tolerance, given, tuple(self.warnings)
         )
@@ -319,17 +321,27 @@ class _Builder:
                 result.append((at, Binary("*", density, Number(self.grid.fluid_volume_um3))))
         return tuple(result)
 
-    def _start(self, masks: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Placed cells and fixed first counts, (species, x, y, z)."""
-        table, grid = self.table, self.grid
-        whole = self.config.run.engine != "mean_field"
-        counts = np.zeros((len(table.species), *grid.shape), np.int64 if whole else np.float64)
-        cells, placed = place_cells(self.config, grid, masks)
+    def _regions_and_cells(self) -> tuple[dict[str, np.ndarray], CellMap]:
+        """The masks of all regions, in their order, and the placed cells that some are measured from."""
+        config, grid, types = self.config, self.grid, list(self.config.cells)
+        shaped = {n: region_mask(r, grid, f"regions.{n}") for n, r in config.regions.items() if r.of is None}
+        cells, placed = place_cells(config, grid, shaped)
         self.warnings += [
             f"place[{number}]: no cell was placed; its shape holds the centre of no empty voxel (positions are in um)"
             for number, found in enumerate(placed)
             if not found
         ]
+        masks = {
+            name: shaped[name] if region.of is None else distance_mask(region, cells == types.index(region.of), grid)
+            for name, region in config.regions.items()
+        }
+        return masks, cells
+
+    def _start(self, cells: CellMap) -> np.ndarray:
+        """Placed cells and fixed first counts, (species, x, y, z)."""
+        table, grid = self.table, self.grid
+        whole = self.config.run.engine != "mean_field"
+        counts = np.zeros((len(table.species), *grid.shape), np.int64 if whole else np.float64)
         for place in range(len(self.config.cells)):
             counts[table.first_type + place] = cells == place
         # what cells hold, and concentrations, are parameters, filled in by simulation.initial_state
@@ -427,6 +439,15 @@ def region_mask(shape: Shaped, grid: Grid, where: str) -> np.ndarray:  # noqa: P
     if shape.lines is not None:
         return shapes.lines(grid, shape.lines.axis, shape.lines.every_um, shape.lines.offset_um)
     return shapes.everywhere(grid)
+
+
+def distance_mask(region: Region, cells: np.ndarray, grid: Grid) -> np.ndarray:
+    """The voxels whose centres lie at some distances from the nearest cell's; without a cell all are beyond."""
+    distance_um = np.sqrt(np.asarray(squared_distance_um2(jnp.asarray(cells), grid)))
+    slack_um = DISTANCE_SLACK * max(grid.spacing_um)
+    within_um = np.inf if region.within_um is None else region.within_um + slack_um
+    beyond_um = -np.inf if region.beyond_um is None else region.beyond_um + slack_um
+    return (beyond_um < distance_um) & (distance_um <= within_um)
 
 
 def _labels(path: Path, grid: Grid, where: str) -> np.ndarray:

@@ -45,7 +45,7 @@ def check(config: RunConfig) -> list[ConfigError]:
         checker.reactions(),
         check_compartments(config, names_of),
         check_places(config, names_of),
-        check_regions(config),
+        check_regions(config, names_of),
         check_exosomes(config, names_of),
         check_interventions(config, names_of),
         checker.observables(),

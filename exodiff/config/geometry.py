@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import Field, PlainSerializer, PlainValidator, model_validator
 
@@ -102,14 +102,26 @@ class Shaped(Table):
 
 
 class Region(Shaped):
-    """A named set of voxels: a shape, or the voxels of an image with `label` (None: any but 0)."""
+    """A named set of voxels: a shape, the voxels of an image with `label` (None: any but 0), or those by distance.
 
-    not_yet: ClassVar[frozenset[str]] = frozenset({"of", "within", "beyond"})
+    With `of` it holds the voxels at most `within_um` and more than `beyond_um` from the nearest placed cell of a type.
+    """
+
     label: Whole | None = None
+    of: Text | None = None
+    within_um: PositiveLength | None = Field(default=None, alias="within")
+    beyond_um: PositiveLength | None = Field(default=None, alias="beyond")
 
     @model_validator(mode="after")
     def _one_shape(self) -> Region:
-        _require_one(self.given(*SHAPES, "labels"), (*SHAPES, "labels"))
+        _require_one(self.given(*SHAPES, "labels", "of"), (*SHAPES, "labels", "of"))
+        limits = self.given("within_um", "beyond_um")
+        if (self.of is None) != (not limits):
+            raise problem('of needs within, beyond or both, and they need of, e.g. of = "tumour", within = "40 um"')
+        if self.within_um is not None and self.beyond_um is not None and self.beyond_um >= self.within_um:
+            raise problem(
+                f"beyond {self.beyond_um:g} um is not below within {self.within_um:g} um; swap or change them"
+            )
         if self.label is not None and self.labels is None:
             raise problem("label is given without labels; add labels = 'FILE'")
         return self

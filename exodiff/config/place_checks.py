@@ -18,13 +18,23 @@ def check_places(config: RunConfig, names_of: Namespace) -> Iterator[ConfigError
         checks = [partial(_check_shape, place, config, where), partial(_check_cells, place, names_of, where)]
         if place.region is not None:
             checks.append(partial(names_of.require, place.region, ("regions",), f"{where}.region"))
+            checks.append(partial(_check_is_shape, place.region, config, f"{where}.region"))
         yield from gather(checks)
 
 
-def check_regions(config: RunConfig) -> Iterator[ConfigError]:
-    """Yield what is wrong with [regions.NAME]: points and axes off the lattice."""
+def check_regions(config: RunConfig, names_of: Namespace) -> Iterator[ConfigError]:
+    """Yield what is wrong with [regions.NAME]: points and axes off the lattice, unknown cell types."""
     for name, region in config.regions.items():
-        yield from gather([partial(_check_shape, region, config, f"regions.{name}")])
+        checks = [partial(_check_shape, region, config, f"regions.{name}")]
+        if region.of is not None:
+            checks.append(partial(names_of.require, region.of, ("cells",), f"regions.{name}.of"))
+        yield from gather(checks)
+
+
+def _check_is_shape(name: str, config: RunConfig, where: str) -> None:
+    region = config.regions.get(name)
+    if region is not None and region.of is not None:
+        raise ConfigError(where, f"{name!r} is measured from the cells once all are placed; place by a shape")
 
 
 def _check_cells(place: Place, names_of: Namespace, where: str) -> None:

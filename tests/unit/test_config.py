@@ -440,7 +440,7 @@ BAD = [
     ("place", [{"cells": "tumour", "sphere": {"radius": 1, "centre": [1, 2]}}], "place[0].sphere.centre: ", "give 3"),
     ("place", [{"cells": "tumour", "lines": {"axis": "w", "every": 1}}], "place[0].lines.axis: ", "x, y, z"),
     ("place", [{"cells": "tumour", "csv": "none.csv"}], "place[0].csv: ", "does not exist"),
-    ("regions/rim", {"of": "tumour", "within": "10 um"}, "regions.rim.of: ", "not yet supported"),
+    ("regions/rim", {"of": "tumour"}, "regions.rim: ", "of needs within, beyond or both"),
     ("regions/rim", {"box": {"low": [9, 0, 0], "high": [0, 9, 9]}}, "regions.rim.box: ", "not below"),
     ("observables/a", {"value": "EV"}, "observables.a.value: ", "write total(...)"),
     ("observables/a", {"value": "total(EVV)"}, "observables.a.value: ", "did you mean 'EV'?"),

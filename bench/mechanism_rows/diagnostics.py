@@ -1,0 +1,165 @@
+"""M42 to M46: what can be measured, and what it tells."""
+
+import numpy as np
+
+from bench.mechanism_rows.row import Finding, Row, Runs, differs, equals, value, vanishes
+from bench.mechanism_rows.stroma import doses
+
+SAMPLE_UM3 = 5e5
+BOXES_UM3 = 256 * 8000.0
+FALSE = 1e-3 * 0.01 * SAMPLE_UM3  # false positives in a sample: share, background in 1/um^3, volume
+LIMIT = 3
+
+
+def area_under_curve(sick: np.ndarray, healthy: np.ndarray) -> float:
+    """Chance that a patient's count is above a healthy one's, ties by half."""
+    above = sick[:, None] > healthy[None, :]
+    return float((above + 0.5 * (sick[:, None] == healthy[None, :])).mean())
+
+
+def _biopsy(runs: Runs) -> list[Finding]:
+    sick, healthy = value(runs["patient"], "positives", 0), value(runs["healthy"], "positives", 0)
+    true = 0.6 * SAMPLE_UM3 * value(runs["patient"], "vesicles", 0) / BOXES_UM3
+    rng = np.random.default_rng(1)
+    expected, none = rng.poisson(rng.choice(true, 3000) + FALSE), rng.poisson(FALSE, 3000)
+    auc = area_under_curve(*(np.where(counts >= LIMIT, counts, 0) for counts in (expected, none)))
+    found = area_under_curve(sick, healthy)
+    # the variance of an area from n patients and n healthy is at most this
+    error = float(np.sqrt(auc * (1 - auc) / len(sick)))
+    after = value(runs["patient"], "positives", -1)
+    return [
+        equals("positives in a sample - (yield c V + false positives)", sick - true - FALSE, 0.0),
+        Finding("area under the ROC curve, from two Poissons", found, error, auc),
+        differs("positives, before surgery - 12 h after", sick, after),
+        equals("positives after surgery - healthy", after - healthy, 0.0),
+    ]
+
+
+def _isolation(runs: Runs) -> list[Finding]:
+    found = []
+    for name, part in (("ultracentrifuge", 0.1), ("gradient", 0.25), ("chromatography", 0.6), ("affinity", 0.95)):
+        run = runs[name]
+        true = part * SAMPLE_UM3 * value(run, "vesicles", 0) / BOXES_UM3
+        found.append(
+            equals(f"positives, {name} (yield {part:g}) - yield x true", value(run, "positives", 0) - true - FALSE, 0.0)
+        )
+    return found
+
+
+def _monitoring(runs: Runs) -> list[Finding]:
+    run = runs["blocked"]
+    before, after = value(run, "vesicles", 0), value(run, "vesicles", 1)
+    lost = value(run, "tumour", 0) - value(run, "tumour", -1)
+    return [
+        equals("vesicles left 5 half-lives after a release block / before", after / before, 2.0**-5, within=0.01),
+        vanishes("tumour cells lost 12 h after it", lost),
+        differs("positives, before - 5 half-lives after", value(run, "positives", 0), value(run, "positives", 1)),
+    ]
+
+
+def _spread(runs: Runs, name: str) -> np.ndarray:
+    """Relative standard deviation of the diameters in a histogram, less that of its bins."""
+    edges, counts = runs[name].bins["narrow"], value(runs[name], "narrow")
+    middle, width = edges[:-1] + 0.5 * (edges[1] - edges[0]), edges[1] - edges[0]
+    mean = counts @ middle / counts.sum(1)
+    variance = counts @ middle**2 / counts.sum(1) - mean**2 - width**2 / 12
+    return np.sqrt(np.maximum(variance, 0.0)) / mean
+
+
+def _tracking(runs: Runs) -> list[Finding]:
+    spread, without = _spread(runs, "base"), _spread(runs, "control")
+    seen = value(runs["base"], "small").sum(1) / 20_000
+    return [
+        equals("relative spread of 100 nm in tracks of 50 steps, 1/sqrt(48)", spread, 48**-0.5),
+        differs("spread, 50 steps - 100,000 steps", spread, without),
+        equals("share of 40 nm that is seen, (40/60)^6", seen, (40 / 60) ** 6),
+    ]
+
+
+def _single(runs: Runs) -> list[Finding]:
+    rare, common = doses(runs, "rare"), doses(runs, "common")
+    return [
+        equals("bulk: mean copies, rare - common", rare.mean(1) - common.mean(1), 0.0),
+        equals("single cells: Fano factor of copies, 1 in 100 carries 10", rare.var(1) / rare.mean(1), 11.0),
+        equals("single cells: Fano factor, all carry 0.1", common.var(1) / common.mean(1), 1.1),
+    ]
+
+
+ROWS = (
+    Row(
+        "M42",
+        "liquid biopsy",
+        "S3:L56, L116; T5 L125",
+        "liquid biopsy",
+        "Positives are Poisson(yield V c) + Poisson(false ones); the ROC curve follows; they drop after resection.",
+        "liquid_biopsy.toml",
+        "`parameters.k_fusion=0`",
+        {"patient": {}, "healthy": {"k_fusion": 0.0}},
+        (11, 24),
+        60,
+        check=_biopsy,
+        contested="glypican-1 is contested: perfect in Melo et al. 2015; 27 % sensitivity and 88 % specificity in "
+        "Lucien et al. 2019; no separation, but a drop after surgery, in Frampton et al. 2018. Sensitivity and "
+        "specificity are inputs.",
+        waits="compartments (plasma)",
+    ),
+    Row(
+        "M43",
+        "nanoparticle tracking",
+        "S3:L118",
+        "nanoparticle tracking analysis, flow cytometry",
+        "Measured sizes spread by 1/sqrt(n) with tracks of n steps; small vesicles are missed.",
+        "tracking.toml",
+        "`observables.narrow.size_histogram.track_steps=100000`",
+        {"base": {}, "control": {"observables.narrow.size_histogram.track_steps": "100000"}},
+        (0.01,),
+        check=_tracking,
+        contested="that detection falls with the sixth power of the diameter is Rayleigh's law; 60 nm is usual.",
+    ),
+    Row(
+        "M44",
+        "isolation",
+        "S3:L139",
+        "yield, purity, and scalability",
+        "What is found is yield x true, for each method.",
+        "liquid_biopsy.toml",
+        "`parameters.recovery=1`",
+        {
+            "ultracentrifuge": {"recovery": 0.1},
+            "gradient": {"recovery": 0.25},
+            "chromatography": {"recovery": 0.6},
+            "affinity": {"recovery": 0.95},
+        },
+        (11, 24),
+        60,
+        check=_isolation,
+        contested="yields by method are ranges (PMC10058361 Table 1): 5-20, 10-40, 40-80, above 90 %.",
+    ),
+    Row(
+        "M45",
+        "heterogeneity of single vesicles",
+        "S3:L139",
+        "heterogeneity",
+        "Only the spread tells 'all carry 0.1' from '1 % carry 10'; the means agree.",
+        "rare_loads.toml",
+        "`parameters.fraction=1`, `parameters.copies=0.1`",
+        {"rare": {}, "common": {"fraction": 1.0, "copies": 0.1}},
+        (6,),
+        check=_single,
+        contested="the distribution of loads over vesicles is assumed.",
+    ),
+    Row(
+        "M46",
+        "monitoring of treatment",
+        "S3:L56, L118",
+        "real-time",
+        "The signal falls within 5 half-lives of a release block, while no cell is lost: release inhibition confounds "
+        "the readout of burden.",
+        "liquid_biopsy.toml",
+        "`parameters.blocked=0`",
+        {"blocked": {"cut": 0.0, "blocked": 1.0}},
+        (12 - 1e-3, 12 + 5 * 14 / 60, 24),
+        check=_monitoring,
+        waits="compartments (plasma)",
+    ),
+)

@@ -1,0 +1,189 @@
+"""M17 to M23: immune cells."""
+
+import numpy as np
+
+from bench.mechanism_rows.row import Finding, Row, Runs, differs, value, vanishes
+from bench.mechanism_rows.stroma import NO_RELEASE
+
+
+def _inhibition(runs: Runs) -> list[Finding]:
+    base, control = runs["base"], runs["control"]
+    return [
+        differs("tumour cells killed, no vesicles - vesicles", value(control, "killed"), value(base, "killed")),
+        differs("surviving tumour cells, vesicles - none", value(base, "tumour"), value(control, "tumour")),
+        vanishes("share of T cells switched off without release", value(control, "off_fraction")),
+    ]
+
+
+def _treg(runs: Runs) -> list[Finding]:
+    base, blocked, control = (value(runs[name], "ratio") for name in ("base", "blocked", "control"))
+    return [
+        differs("Treg / CD4 at 4 d, vesicles - antibody to TGF-beta", base, blocked),
+        differs("Treg / CD4, antibody - no release", blocked, control),
+        differs("Treg / CD4, 4 d - 2 d", base, value(runs["base"], "ratio", 0)),
+    ]
+
+
+def _m2(runs: Runs) -> list[Finding]:
+    base, control = runs["base"], runs["control"]
+    return [
+        differs("M2 fraction at 48 h, vesicles - none", value(base, "m2_fraction"), value(control, "m2_fraction")),
+        differs(
+            "M2 fraction, within 60 um of the tumour - everywhere", value(base, "m2_rim"), value(base, "m2_fraction")
+        ),
+        vanishes("M2 fraction without release", value(control, "m2_fraction")),
+    ]
+
+
+def _support(runs: Runs) -> list[Finding]:
+    early, late = (value(runs["base"], "IL10", time) for time in (0, 1))
+    # the field follows secretion by M2 with a lag of its life, 1/1000 of the time scale of M2
+    per_cell = np.asarray(late / value(runs["base"], "M2", 1))
+    return [
+        differs("IL-10 in the tissue, 48 h - 24 h", late, early),
+        Finding(
+            "IL-10 an M2 cell",
+            float(per_cell.mean()),
+            float(per_cell.std(ddof=1) / np.sqrt(len(per_cell))),
+            0.03 / 1e-3,
+            within=0.6,
+        ),
+        vanishes("IL-10 without vesicles", value(runs["control"], "IL10", 1)),
+    ]
+
+
+def _dendritic(runs: Runs) -> list[Finding]:
+    base, control, other = (value(runs[name], "licensed") for name in ("base", "control", "other sign"))
+    return [
+        differs("T cells licensed, no vesicles - vesicles", control, base),
+        differs("with the other sign, vesicles - none", other, control),
+        differs("twice the HSP70: licensed, base - twice", base, value(runs["twice"], "licensed")),
+    ]
+
+
+def _mdsc(runs: Runs) -> list[Finding]:
+    base, control = runs["base"], runs["control"]
+    return [
+        differs("suppressor cells, vesicles - none", value(base, "MDSC"), value(control, "MDSC")),
+        vanishes("suppressor cells without release", value(control, "MDSC")),
+        differs("tumour cells killed, none - vesicles", value(control, "killed"), value(base, "killed")),
+    ]
+
+
+def _pdl1(runs: Runs) -> list[Finding]:
+    killed = {name: value(run, "killed") for name, run in runs.items()}
+    off = {name: value(run, "off_fraction") for name, run in runs.items()}
+    return [
+        differs("T cells off, vesicles - none", off["base"], off["control"]),
+        differs("T cells off, vesicles - a tenth of the PD-L1", off["base"], off["tenth"]),
+        differs("killed, no release - vesicles", killed["control"], killed["base"]),
+        differs("killed, no release - anti-PD-1 (twice its constant)", killed["control"], killed["antibody"]),
+    ]
+
+
+ROWS = (
+    Row(
+        "M17",
+        "inhibition of cytotoxic T cells",
+        "S3:L38, L75; T2 L78",
+        "Inhibits activation and cytotoxicity",
+        "Killing falls with the dose of vesicles, and the tumour survives.",
+        "ctl_inhibition.toml",
+        "`exosomes.tEV.biogenesis.fusion=0`",
+        {"base": {}, "control": NO_RELEASE},
+        (24,),
+        check=_inhibition,
+        contested="rates of killing and suppression are assumed.",
+    ),
+    Row(
+        "M18",
+        "induction of regulatory T cells",
+        "S3:L38, L75",
+        "promoting the differentiation of regulatory T cells",
+        "The ratio of Treg to CD4 rises over days; blocking TGF-beta reduces it.",
+        "treg_induction.toml",
+        "`parameters.K=200`; `exosomes.tEV.biogenesis.fusion=0`",
+        {"base": {}, "blocked": {"K": 200.0}, "control": NO_RELEASE},
+        (48, 96),
+        check=_treg,
+        contested="the rate is assumed; that TGF-beta and IL-10 are needed is Szajnik et al. 2010.",
+    ),
+    Row(
+        "M19",
+        "M2 polarisation",
+        "S3:L38, L75; T2 L79",
+        "Polarizes to M2",
+        "The M2 fraction rises in 24 to 72 h, most at the rim.",
+        "m2_polarisation.toml",
+        "`exosomes.tEV.biogenesis.fusion=0`",
+        {"base": {}, "control": NO_RELEASE},
+        (24, 48),
+        check=_m2,
+        contested="the rate of polarisation is assumed.",
+    ),
+    Row(
+        "M20",
+        "dendritic cells and HSP70",
+        "T2 L80",
+        "Reduces antigen presentation",
+        "Licensing falls as the dose of HSP70 rises; the other sign is a choice of the file.",
+        "dendritic_cells.toml",
+        "`exosomes.tEV.biogenesis.fusion=0`",
+        {
+            "base": {},
+            "control": NO_RELEASE,
+            "other sign": {"k_tolerise": 0.0, "k_mature": 0.2 / 3600},
+            "twice": {"exosomes.tEV.cargo.HSP70.mean": 20.0},
+        },
+        (24,),
+        check=_dendritic,
+        contested="the literature is mixed: HSP70 on vesicles drives MDSC by TLR2 and STAT3 (Chalmin et al. 2010), "
+        "and can stimulate immunity.",
+    ),
+    Row(
+        "M21",
+        "recruitment of suppressor cells",
+        "S3:L52",
+        "suppress anti-tumor immunity",
+        "The influx beside vessels rises with the dose, killing beside them falls.",
+        "mdsc_recruitment.toml",
+        "`exosomes.tEV.biogenesis.fusion=0`",
+        {"base": {}, "control": NO_RELEASE},
+        (24,),
+        check=_mdsc,
+        waits="continuous species (a soluble attractant)",
+        contested="influx and suppression are assumed.",
+    ),
+    Row(
+        "M22",
+        "M2 cells support the tumour",
+        "S3:L75",
+        "anti-inflammatory cytokines and ... tissue remodeling",
+        "IL-10 rises with the number of M2 cells.",
+        "m2_polarisation.toml",
+        "`exosomes.tEV.biogenesis.fusion=0`",
+        {"base": {}, "control": NO_RELEASE},
+        (24, 48),
+        check=_support,
+        waits="continuous species (cytokines as fields, matrix)",
+        contested="secretion is assumed.",
+    ),
+    Row(
+        "M23",
+        "vesicular PD-L1",
+        "S3:L103; T4 L108",
+        "suppress T-cell activation",
+        "T cells are off by the dose of PD-L1; stopping release restores killing where anti-PD-1 does not.",
+        "vesicular_pdl1.toml",
+        "`exosomes.tEV.biogenesis.fusion=0`",
+        {
+            "base": {},
+            "control": NO_RELEASE,
+            "antibody": {"antibody": 2.0},
+            "tenth": {"exosomes.tEV.cargo.PDL1.mean": 3.0},
+        },
+        (24,),
+        check=_pdl1,
+        contested="rates are assumed; that blocking release works where anti-PD-1 does not is Poggio et al. 2019.",
+    ),
+)

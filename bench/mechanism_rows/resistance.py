@@ -1,0 +1,107 @@
+"""M35 to M37: resistance to drugs and to immunotherapy."""
+
+import numpy as np
+
+from bench.mechanism_rows.row import HOUR, Finding, Row, Runs, differs, equals, mean_and_error, value
+from bench.mechanism_rows.stroma import NO_RELEASE
+
+
+def _transfer(runs: Runs) -> list[Finding]:
+    near, away = value(runs["base"], "near"), value(runs["base"], "far")
+    blocked = value(runs["control"], "near")
+    fades = value(runs["short-lived"], "near")
+    grown = value(runs["heritable"], "resistant") - value(runs["base"], "resistant")
+    return [
+        differs("sensitive survivors beside resistant cells - far away", near, away),
+        differs("sensitive survivors beside, vesicles - release blocked", near, blocked),
+        equals(
+            "release blocked: beside - far away, minus that at the start",
+            blocked - value(runs["control"], "far") * _start_ratio(runs),
+            0.0,
+        ),
+        differs("survivors beside, half-life of P-gp 6 h - 5 min", near, fades),
+        differs("resistant cells where the transfer is heritable - where not", grown, 0 * grown),
+    ]
+
+
+def _start_ratio(runs: Runs) -> float:
+    """Sensitive cells beside over those far away, as placed."""
+    return float(value(runs["base"], "near", 0)[0] / value(runs["base"], "far", 0)[0])
+
+
+def _competition(runs: Runs) -> list[Finding]:
+    found, cells = [], 1600
+    for name in ("D = K", "D = 4 K"):
+        rates = {}
+        for antibody in ("none", "half"):
+            active = value(runs[f"{name}, {antibody}"], "active") / cells
+            rates[antibody] = mean_and_error(-np.log(active) / (4 * HOUR))
+        (rate, error), (half, half_error) = rates["none"], rates["half"]
+        ratio = half / rate
+        spread = ratio * np.hypot(error / rate, half_error / half)
+        # at the antibody level K_antibody (1 + D / K) the rate is half
+        found.append(Finding(f"effect left at EC50 (1 + D / K), {name}", ratio, float(spread), 0.5))
+        naive = value(runs[f"{name}, unshifted"], "active") / cells
+        left = mean_and_error(-np.log(naive) / (4 * HOUR))
+        found.append(
+            Finding(
+                f"effect left at the unshifted EC50, {name}",
+                left[0] / rate,
+                float(left[0] / rate * np.hypot(error / rate, left[1] / left[0])),
+                0.5,
+                ">",
+            )
+        )
+    return found
+
+
+def _arms() -> dict[str, dict[str, float]]:
+    arms = {}
+    for dose, name in ((20.0, "D = K"), (80.0, "D = 4 K")):
+        for antibody, level in (("none", 0.0), ("half", 1 + dose / 20.0), ("unshifted", 1.0)):
+            arms[f"{name}, {antibody}"] = {"species.PDL1.initial.CTL": dose, "antibody": level}
+    return arms
+
+
+ROWS = (
+    Row(
+        "M35",
+        "drug export in vesicles",
+        "S3:L38, L58, L101; T4 L106",
+        "drug export",
+        "Drug in the donor falls as release rises, and arrives in neighbours; mass is kept.",
+        waits="continuous species (a drug in the tissue and in cells)",
+    ),
+    Row(
+        "M36",
+        "transfer of P-gp",
+        "S0:L6; S3:L58, L101; T4 L107",
+        "transfer of drug resistance",
+        "Sensitive cells near resistant ones survive; it fades with its half-life, spreads where it is heritable, and "
+        "vanishes when release is blocked.",
+        "pgp_transfer.toml",
+        "`exosomes.tEV.biogenesis.fusion=0`",
+        {
+            "base": {},
+            "control": NO_RELEASE,
+            "short-lived": {"cargo.PGP.half_life": 300.0},
+            "heritable": {"k_heritable": 0.1 / HOUR},
+        },
+        (0, 24),
+        check=_transfer,
+        contested="a five-fold shift at saturation is measured (Zhang et al. 2014), K is assumed.",
+    ),
+    Row(
+        "M37",
+        "interference with immunotherapy",
+        "S3:L103; T4 L108",
+        "interfering with immunotherapy",
+        "Anti-PD-1 needs EC50 (1 + D / K) against the dose D of vesicular PD-L1.",
+        "antibody_competition.toml",
+        "`parameters.antibody=0`",
+        _arms(),
+        (4,),
+        check=_competition,
+        contested="competition at equilibrium is assumed.",
+    ),
+)

@@ -1,0 +1,47 @@
+"""The table of mechanisms: complete, well formed, and a share of its rows measured; the rest under `slow`."""
+
+import numpy as np
+import pytest
+
+from bench import mechanisms
+from bench.mechanism_rows.row import CONFIGS, Finding, equals, measure
+
+ROWS = {row.id: row for _, section in mechanisms.SECTIONS for row in section}
+MEASURED = [row.id for row in ROWS.values() if row.check is not None]
+
+
+def test_every_mechanism_of_the_seeds_has_a_row():
+    assert {f"M{number:02d}" for number in range(1, 47)} <= ROWS.keys()
+    assert sum(len(section) for _, section in mechanisms.SECTIONS) == len(ROWS)
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=lambda row: row.id)
+def test_a_row_is_measured_or_says_what_it_waits_for(row):
+    assert row.waits or row.check is not None
+    assert (row.check is None) == (not row.config)
+    if row.check is not None:
+        text = (CONFIGS / row.config).read_text(encoding="utf-8")
+        assert row.id.rstrip("b") in text[: text.index("schema = 1")]
+        assert row.control
+        assert row.arms
+
+
+def test_findings_fail_where_they_should():
+    values = np.array([1.0, 1.2, 0.8, 1.1, 0.9])
+    assert equals("", values, 1.0).passes
+    assert not equals("", values, 1.5).passes
+    assert equals("", values, 1.5, within=0.6).passes
+    assert Finding("", 1.0, 0.1, 0.5, ">").passes
+    assert not Finding("", 1.0, 0.1, 0.7, ">").passes
+    assert not Finding("", 1.0, 0.1, 0.5, "<").passes
+
+
+@pytest.mark.parametrize("name", mechanisms.QUICK)
+def test_mechanism(name):
+    assert not [str(finding) for finding in measure(ROWS[name]) if not finding.passes]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in MEASURED if name not in mechanisms.QUICK])
+def test_every_other_mechanism(name):
+    assert not [str(finding) for finding in measure(ROWS[name]) if not finding.passes]
