@@ -199,7 +199,8 @@ class _Builder:
             self.fields[f"initial.{name}"] = field.astype(np.float64)
             first = None
         else:
-            first = self._leaf(initial if isinstance(initial, Expression) else Number(0.0), f"{key}.initial")
+            assert isinstance(initial, Expression)
+            first = self._leaf(initial, f"{key}.initial")
         return Continuous(
             name=name,
             unit=unit.text,
