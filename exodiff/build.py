@@ -32,7 +32,7 @@ from exodiff.lattice import shapes
 from exodiff.lattice.grid import Grid, Wall
 from exodiff.lattice.placement import EMPTY, CellMap, fill, place_points
 from exodiff.model.channels import SpeciesTable
-from exodiff.model.network import Channel, Continuous, Network, NewCell, Solve
+from exodiff.model.network import Channel, Chemotaxis, Continuous, Network, NewCell, Solve
 from exodiff.observe import event_counters, num_profile_bins, scalar_expressions, squared_distance_um2
 from exodiff.problem import FixedWall, Histogram, Model, Observable, Problem, Profile
 from exodiff.simulation import bounded
@@ -190,6 +190,18 @@ class _Builder:
             channels=channels,
             by_cell=by_cell,
             fields=tuple(self._continuous(name, parts) for name in table.continuous),
+            chemotaxis=self._chemotaxis(),
+        )
+
+    def _chemotaxis(self) -> tuple[Chemotaxis | None, ...]:
+        if all(cell.chemotaxis is None for cell in self.config.cells.values()):
+            return ()
+        return tuple(
+            cell.chemotaxis
+            and Chemotaxis(
+                cell.chemotaxis.up, self._leaf(cell.chemotaxis.strength, f"cells.{name}.chemotaxis.strength")
+            )
+            for name, cell in self.config.cells.items()
         )
 
     def _continuous(self, name: str, parts: Sequence[Split]) -> Continuous:
@@ -205,7 +217,8 @@ class _Builder:
             self.fields[f"initial.{name}"] = field.astype(np.float64)
             first = None
         else:
-            first = self._leaf(initial if isinstance(initial, Expression) else Number(0.0), f"{key}.initial")
+            assert isinstance(initial, Expression)
+            first = self._leaf(initial, f"{key}.initial")
         return Continuous(
             name=name,
             unit=unit.text,

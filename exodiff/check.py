@@ -344,6 +344,7 @@ def _unused_parameters(problem: Problem, config: RunConfig) -> tuple[str, ...]:
         *problem.flow,
         *(e for field in network.fields for e in (field.diffusivity, field.initial) if e is not None),
         *(value for field in network.fields for _, value in field.fixed),
+        *(chemotaxis.strength for chemotaxis in network.chemotaxis if chemotaxis is not None),
         *(value for field in network.fields for *_, value in field.walls),
         *(term.channel.rate for field in network.fields for term in field.terms),
         *(one for quantity in quantities for one in expressions_in(quantity)),

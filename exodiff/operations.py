@@ -70,6 +70,7 @@ def is_even(problem: Problem, species: int, axis: int) -> bool:
     """Whether a species hops by the same law in every voxel, both ways: one diffusivity, no flow, no wall is open."""
     expression = problem.network.diffusivity[species]
     assert expression is not None
-    in_field = species in problem.field_diffusion or any(n.startswith("region.") for n in names(expression))
+    found, fields = names(expression), problem.network.continuous
+    in_field = species in problem.field_diffusion or any(n.startswith("region.") or n in fields for n in found)
     flows = bool(problem.flow) and not is_zero(problem.flow[axis])
     return not (in_field or flows) and not any(problem.grid.is_open(a) for a in range(3))

@@ -11,7 +11,7 @@ from jax import Array
 
 from exodiff.core.arrays import Real
 from exodiff.core.errors import ConfigError
-from exodiff.core.expressions import Expression
+from exodiff.core.expressions import Expression, names
 from exodiff.core.health import Health
 from exodiff.growth import growth_rate
 from exodiff.kernels.crossings import arrival_rates, exits_by_crossing
@@ -173,11 +173,23 @@ def _bounds_now(problem: Problem, inputs: Inputs, counts: Array, tolerance: floa
     growth = float(growth_rate(voxels))
     if growth > 0:
         bounds.append(Bound(float(longest / growth), "growth by feedback between species"))
-    for species, rate in hops_by_species(problem, inputs, voxels).items():
-        fastest = float(rate)
+    now, later = hops_by_species(problem, inputs, voxels), hops_by_species(problem, inputs, _thinned(voxels))
+    for species, rate in now.items():
+        fastest = max(float(rate), float(later[species]))
         if fastest > 0:
             bounds.append(Bound(hops / fastest, f"the hop limit of species.{problem.network.species[species]}"))
     return bounds
+
+
+def _thinned(voxels: Voxels) -> Voxels:
+    """The voxels without the matrix that reactions degrade, which hinders diffusion less and less."""
+    fields = dict(voxels.inputs.fields)
+    network = voxels.problem.network
+    named = {name for expression in network.diffusivity if expression is not None for name in names(expression)}
+    for field in network.fields:
+        if field.name in named and field.losses:
+            fields[field.name] = jnp.zeros_like(fields[field.name])
+    return voxels._replace(inputs=voxels.inputs._replace(fields=fields))
 
 
 def with_step(problem: Problem, moments: Moments, time_step_s: float | None, tolerance: float) -> Problem:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
@@ -15,9 +15,17 @@ from exodiff.config.intervention_checks import check_interventions
 from exodiff.config.measurement_checks import check_measurements
 from exodiff.config.names import Namespace, gather, reaction_path
 from exodiff.config.place_checks import check_places, check_regions
-from exodiff.config.schema import Observable, Reaction, RunConfig
+from exodiff.config.schema import Chemotaxis, Observable, Reaction, RunConfig
 from exodiff.config.species import Density, Species, VoxelCount
-from exodiff.config.value_checks import OF_LATTICE, STATE, check_half_life, check_rate, check_value
+from exodiff.config.value_checks import (
+    OF_LATTICE,
+    PARAMETERS,
+    STATE,
+    check_dimension,
+    check_half_life,
+    check_rate,
+    check_value,
+)
 from exodiff.core.dimensions import (
     DIFFUSIVITY,
     DIMENSIONLESS,
@@ -91,7 +99,22 @@ class _Checker:
 
     def cells(self) -> Iterator[ConfigError]:
         for name, cell in self.config.cells.items():
-            yield from gather([partial(self._value, cell.motility, DIFFUSIVITY, f"cells.{name}.motility")])
+            checks: list[Callable[[], None]] = [
+                partial(self._value, cell.motility, DIFFUSIVITY, f"cells.{name}.motility")
+            ]
+            if cell.chemotaxis is not None:
+                checks.append(partial(self._chemotaxis, cell.chemotaxis, f"cells.{name}.chemotaxis"))
+            yield from gather(checks)
+
+    def _chemotaxis(self, chemotaxis: Chemotaxis, where: str) -> None:
+        up, strength = chemotaxis.up, chemotaxis.strength
+        self.names_of.require(up, ("species",), f"{where}.up")
+        if self.names_of.in_cell(up) or self.names_of.members(up) != (up,):
+            raise ConfigError(f"{where}.up", f"{up!r} is not one species in the fluid; name a free or continuous one")
+        self.names_of.check_expression(strength, PARAMETERS, f"{where}.strength")
+        if self.names_of.depends_on_cell(strength):
+            raise ConfigError(f"{where}.strength", "holds a by_cell parameter; write a plain one for each cell type")
+        check_dimension(self.names_of, strength, (DIMENSIONLESS,), f"{where}.strength")
 
     def species(self) -> Iterator[ConfigError]:
         for name, species in self.config.species.items():

@@ -38,8 +38,6 @@ def _of_species(config: RunConfig, names_of: Namespace, name: str, species: Spec
 
 def _supported(config: RunConfig, names_of: Namespace, name: str, species: Species, where: str) -> None:
     moves = isinstance(species.diffusion, dict | FromFile) or not is_zero(species.diffusion or 0)  # pyright: ignore[reportArgumentType]
-    if config.run.engine == "exact":
-        raise ConfigError(f"{where}.kind", "concentrations are not yet supported with engine exact; use engine leap")
     if config.flow is not None and moves:
         raise ConfigError(f"{where}.diffusion", "a concentration that flows is not yet supported; leave out [flow]")
     if species.solve != "steady":

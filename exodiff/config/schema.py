@@ -17,6 +17,7 @@ from exodiff.config.fields import (
     PositiveTime,
     PropensityExpression,
     RateExpression,
+    RatioExpression,
     Table,
     Text,
     TimeStep,
@@ -70,11 +71,19 @@ class RunSettings(Table):
         return self
 
 
+class Chemotaxis(Table):
+    """Which neighbour a cell prefers: weight exp(strength (u_j - u_i) / (u_j + u_i)) of the species that it goes up."""
+
+    up: Text
+    strength: RatioExpression
+
+
 class CellType(Table):
     """A cell type; motility is the random walk to empty neighbours in um^2/s."""
 
-    not_yet: ClassVar[frozenset[str]] = frozenset({"chemotaxis", "represents"})
+    not_yet: ClassVar[frozenset[str]] = frozenset({"represents"})
     motility: DiffusivityExpression = Field(default=0, validate_default=True)
+    chemotaxis: Chemotaxis | None = None
 
 
 def _equation(value: Any) -> Equation:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainSerializer, PlainValidator, TypeAdapter, ValidationInfo, model_validator
 
-from exodiff.config.concentrations import Unit, read_in_unit, read_unit, unit_of
+from exodiff.config.concentrations import PLAIN, Unit, read_in_unit, read_unit, unit_of
 from exodiff.config.fields import (
     Count,
     DensityExpression,
@@ -14,6 +14,7 @@ from exodiff.config.fields import (
     ExistingFile,
     Flag,
     PerTimeExpression,
+    PositiveLength,
     Table,
     Text,
     TimeExpression,
@@ -136,7 +137,6 @@ def write_form(value: Any) -> Any:
 class Species(Table):
     """A molecular species: free in the tissue fluid, ``in = "cell"`` of a voxel, or a concentration."""
 
-    not_yet: ClassVar[frozenset[str]] = frozenset({"fibre_radius"})
     in_: Annotated[Literal["cell"] | None, choice("cell")] = Field(default=None, alias="in")
     kind: Annotated[Literal["concentration"] | None, choice("concentration")] = None
     unit: Annotated[str | None, PlainValidator(read_unit)] = None
@@ -146,8 +146,11 @@ class Species(Table):
     )
     decay: PerTimeExpression | None = None
     half_life: TimeExpression | None = None
-    initial: Annotated[Initial, PlainValidator(read_initial), PlainSerializer(write_form)] = 0.0
+    initial: Annotated[Initial, PlainValidator(read_initial), PlainSerializer(write_form)] = Field(
+        default=0.0, validate_default=True
+    )
     fixed: Annotated[dict[str, Expression] | None, PlainValidator(read_fixed), PlainSerializer(write_form)] = None
+    fibre_radius_um: PositiveLength | None = Field(alias="fibre_radius", default=None)
     constant: Flag = False
     on_division: Annotated[Literal["split", "reset"] | None, choice("split", "reset")] = Field(
         default_factory=lambda data: "split" if data.get("in_") else None
@@ -186,6 +189,7 @@ class Species(Table):
     def _is_a_whole_concentration(self) -> None:
         if self.kind is None:
             given = [key for key in ("unit", "solve", "fixed") if getattr(self, key) is not None]
+            given += ["fibre_radius"] if self.fibre_radius_um is not None else []
             if given:
                 raise problem(f'{given[0]} belongs to a continuous species; add kind = "concentration"')
             return
@@ -193,6 +197,8 @@ class Species(Table):
         if missing:
             example = {"unit": '"nM"', "solve": '"steady", "implicit" or "explicit"'}[missing[0]]
             raise problem(f"{missing[0]} is missing; a concentration needs it, e.g. {example}")
+        if self.fibre_radius_um is not None and self.unit != PLAIN:
+            raise problem('fibre_radius makes it a matrix, which is a share of the volume; write unit = "1"')
         if self.in_cell or self.constant:
             key = 'in = "cell"' if self.in_cell else "constant"
             raise problem(f"{key} and kind are both given; a concentration is in the fluid, leave {key} out")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
+from exodiff.core.mobility import hindrance, stokes_einstein
 from exodiff.core.syntax import FORMS, Binary, Call, Compare, Expression, Name, Number, Unary
 
 Lookup = Callable[[Name | Call], Any]
@@ -109,4 +110,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "min": lambda xp, *items: reduce(xp.minimum, items),
     "max": lambda xp, *items: reduce(xp.maximum, items),
     "where": lambda xp, condition, a, b: xp.where(condition, a, b),
+    # what model files cannot write, but macros do
+    "stokes_einstein": lambda xp, *items: stokes_einstein(*items),
+    "hindrance": hindrance,
 }

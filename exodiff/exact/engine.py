@@ -22,6 +22,14 @@ def refuse_unsupported(problem: Problem) -> None:
     """Refuse a model that this engine would simulate wrongly."""
     if problem.pools.names:
         raise ConfigError("engine", "exact with compartments is not yet supported; choose leap or mean_field")
+    network = problem.network
+    if network.fields:
+        where = f"species.{network.fields[0].name}.kind"
+        raise ConfigError(where, "concentrations are not yet supported with engine exact; use engine leap")
+    for name, chemotaxis in zip(network.cell_types, network.chemotaxis, strict=False):
+        if chemotaxis is not None:
+            where = f"cells.{name}.chemotaxis"
+            raise ConfigError(where, "it is not yet supported with engine exact; use engine leap")
     found = time_dependent(problem)
     if found is not None:
         raise ConfigError(

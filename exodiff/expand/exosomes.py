@@ -10,10 +10,9 @@ from exodiff.config.populations import bins_of, derived, places_of
 from exodiff.config.schema import Reaction, RunConfig
 from exodiff.config.species import Density, PoissonCount, Species
 from exodiff.config.vessels import volume_key
-from exodiff.core.dimensions import TEMPERATURE, VOLUME, dimension
+from exodiff.core.dimensions import LENGTH, VOLUME
 from exodiff.core.equations import Burst, Equation, Term
-from exodiff.core.expressions import Binary, Expression, Name, Number, is_zero
-from exodiff.core.mobility import BOLTZMANN_KG_UM2_PER_S2_K
+from exodiff.core.expressions import Binary, Call, Expression, Name, Number, is_zero
 from exodiff.expand.sizes import SizeBin, size_bins
 from exodiff.expand.vessels import with_exchange
 from exodiff.expand.written import Writer, times
@@ -144,10 +143,15 @@ class _Population:
             viscosity = self.leaf(law.viscosity, f"{key}.viscosity")
             tortuosity = self.leaf(law.tortuosity, f"{key}.tortuosity")
             temperature = self.leaf(law.temperature, f"{key}.temperature")
-            # k <1/d> / (3 pi), of dimension viscosity * diffusivity / temperature
-            factor = Number(BOLTZMANN_KG_UM2_PER_S2_K * size.inverse_per_um / (3.0 * math.pi), _MOBILITY)
-            drag = Binary("*", viscosity, Binary("**", tortuosity, Number(2.0)))
-            return Binary("/", Binary("*", factor, temperature), drag)
+            # the mean of D over the bin is that at the harmonic mean of the diameters
+            sphere = Number(1.0 / size.inverse_per_um)
+            result: Expression = Call("stokes_einstein", (sphere, viscosity, temperature, tortuosity))
+            for name, species in self.config.species.items():
+                if species.fibre_radius_um is not None:
+                    fibre = self.writer.leaf(Number(species.fibre_radius_um, LENGTH), f"species.{name}.fibre_radius")
+                    hindrance = Call("hindrance", (Name(name), Number(size.mean_um), fibre))
+                    result = Binary("*", result, hindrance)
+            return result
         if isinstance(given, dict):
             return {region: self.leaf(value, f"diffusion.{region}") for region, value in given.items()}
         if isinstance(given, Expression) and not is_zero(given):
@@ -249,9 +253,6 @@ class _Population:
         if load.scale is not None and size is not None:
             mean = times(mean, size.area if load.scale == "area" else size.volume)
         return Term(f"dose.{cargo}", 1, Burst("loaded", (self.leaf(load.fraction, f"cargo.{cargo}.fraction"), mean)))
-
-
-_MOBILITY = dimension(kg=1, um=1, s=-2) / TEMPERATURE
 
 
 def _reaction(name: str, reactants: Any, products: Any, rate: Expression) -> Reaction:

@@ -13,6 +13,7 @@ from exodiff.kernels.cells import (
     faces_of,
     to_neighbours,
 )
+from exodiff.kernels.neighbours import seen_from
 from exodiff.kernels.policies import Policy, is_discrete
 from exodiff.kernels.random import Stream, fold
 from exodiff.kernels.rates import Voxels, event_factor
@@ -27,6 +28,23 @@ def empty(voxels: Voxels) -> Number:
     network = voxels.problem.network
     types = voxels.counts[network.first_type : len(network.species)]
     return 1 - jnp.sum(types, axis=0, dtype=voxels.counts.dtype)
+
+
+def _preferences(voxels: Voxels, cell_type: int) -> list[Real]:
+    """For each face direction, how much a cell of a type prefers the neighbour there."""
+    problem, network = voxels.problem, voxels.problem.network
+    faces, nothing = faces_of(problem.grid), jnp.zeros(problem.grid.shape, problem.precision)
+    chemotaxis = network.chemotaxis[cell_type - network.first_type] if network.chemotaxis else None
+    if chemotaxis is None:
+        return [nothing + 1.0 for _ in faces]
+    here = nothing + voxels.value(chemotaxis.up)
+    strength = voxels.evaluate(chemotaxis.strength)
+    result = []
+    for axis, step in faces:
+        there = seen_from(here, problem.grid, axis, step)
+        total = here + there
+        result.append(jnp.exp(strength * (there - here) / jnp.where(total > 0, total, 1.0)))
+    return result
 
 
 def initial_contents(voxels: Voxels, cell_type: int) -> Array:
@@ -93,7 +111,9 @@ def divide(
     if not is_discrete(policy):
         ready = ready * chance_of_room(empties)
     real = voxels.problem.precision
-    flows = to_neighbours(policy, stream, index, ready, [e.astype(real) for e in empties], grid)
+    preferences = _preferences(voxels, channel.child)
+    weights = [e.astype(real) * preferred for e, preferred in zip(empties, preferences, strict=True)]
+    flows = to_neighbours(policy, stream, index, ready, weights, grid)
     events, born = departures(flows), arrivals(flows, grid)
     occupancy = voxels.occupancy().astype(counts.dtype)
     is_division = channel.child == channel.parent and channel.change_of.get(channel.parent, 0) == 1
@@ -131,7 +151,10 @@ def kept_type(channel: Channel, first_type: int) -> int:
 
 
 def move_cells(policy: Policy, stream: Stream, index: Bits, voxels: Voxels, cell_type: int, dt_s: Real) -> Counts:
-    """Random walk of the cells of a type to empty face neighbours, D / h^2 to each; their molecules go with them."""
+    """Random walk of the cells of a type to empty face neighbours; their molecules go with them.
+
+    A cell leaves at D / h^2 for each empty neighbour; chemotaxis weighs which of them it takes, not when it leaves.
+    """
     network, grid = voxels.problem.network, voxels.problem.grid
     motility = network.motility[cell_type - network.first_type]
     faces = faces_of(grid)
@@ -146,6 +169,8 @@ def move_cells(policy: Policy, stream: Stream, index: Bits, voxels: Voxels, cell
     rate = departures(weights)
     counts = voxels.counts
     leaving = policy.binomial(stream, index, 0, counts[cell_type], -jnp.expm1(-rate * dt_s))
+    preferences = _preferences(voxels, cell_type)
+    weights = [weight * preferred for weight, preferred in zip(weights, preferences, strict=True)]
     flows = to_neighbours(policy, stream, index, leaving, weights, grid)
     occupancy = voxels.occupancy().astype(counts.dtype)
 

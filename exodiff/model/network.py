@@ -146,6 +146,20 @@ class Continuous:
 
 
 @dataclass(frozen=True)
+class Chemotaxis:
+    """Which neighbour a cell prefers.
+
+    Args:
+        up: the free or continuous species that it goes up.
+        strength: dimensionless; negative for down.
+
+    """
+
+    up: str
+    strength: Expression
+
+
+@dataclass(frozen=True)
 class Network:
     """All species, in the order of the state's first axis, and all channels.
 
@@ -157,6 +171,7 @@ class Network:
         on_division: for each in-cell species, ``split`` or ``reset``.
         motility: expression of each cell type, or None.
         channels: reactions, in the order in which a forward step visits them.
+        chemotaxis: of each cell type, or None; empty if no type has any.
         by_cell: for each cell-dependent parameter, the cell types with a value of their own.
         fields: the species that are concentrations, in the order of ``State.concentrations``.
 
@@ -171,6 +186,7 @@ class Network:
     channels: tuple[Channel, ...]
     by_cell: tuple[tuple[str, tuple[str, ...]], ...] = ()
     fields: tuple[Continuous, ...] = ()
+    chemotaxis: tuple[Chemotaxis | None, ...] = ()
 
     @property
     def continuous(self) -> tuple[str, ...]:

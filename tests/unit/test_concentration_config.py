@@ -5,6 +5,7 @@ import tomllib
 
 import pytest
 
+import exodiff as ex
 from exodiff.config.load import dump, from_mapping
 from exodiff.core.errors import ConfigError
 
@@ -68,7 +69,8 @@ BAD = (
     ({"species__share__diffusion": "1 um^2/s"}, "species.share", "not yet supported"),
     ({"species__share__solve": "steady"}, "species.share.solve", "no steady value"),
     ({"species__dox_in__unit": "nM"}, "species.dox_in", 'add kind = "concentration"'),
-    ({"run__engine": "exact"}, "species.oxygen.kind", "engine leap"),
+    ({"cells__tumour__chemotaxis": {"up": "dox_in", "strength": 1}}, "cells.tumour.chemotaxis.up", "in the fluid"),
+    ({"cells__tumour__chemotaxis": {"up": "dox", "strength": "q"}}, "cells.tumour.chemotaxis.strength", "1/s"),
     ({"observables__low__value": "total(oxygen)"}, "observables.low.value", "write mean(oxygen)"),
     ({"observables__low__value": "events(use)"}, "observables.low.value", "without single events"),
     ({"reactions__0__rate": "q * conc(dox)"}, "reactions.use.rate", "a concentration already"),
@@ -97,4 +99,18 @@ def test_a_bad_concentration_is_refused_in_one_line(changes, where, says):
     line, *others = str(caught.value).splitlines()
     assert line.startswith(f"{where}: ")
     assert says in line
-    assert len(others) == (2 if "run__engine" in changes else 0)  # one for each of the three concentrations
+    assert not others
+
+
+@pytest.mark.parametrize(
+    ("cells", "species", "where"),
+    [
+        ({}, {"c": {"kind": "concentration", "unit": "nM", "solve": "implicit"}}, "species.c.kind"),
+        ({"CTL": {"motility": 1, "chemotaxis": {"up": "X", "strength": 1}}}, {"X": {}}, "cells.CTL.chemotaxis"),
+    ],
+)
+def test_engine_exact_refuses_concentrations_and_chemotaxis(cells, species, where):
+    tables = {"schema": 1, "run": MODEL["run"], "lattice": MODEL["lattice"], "cells": cells, "species": species}
+    model = ex.Model.from_dict(tables)
+    with pytest.raises(ConfigError, match=f"{where}: .*not yet supported with engine exact; use engine leap"):
+        ex.simulate(model, [1.0], engine="exact")

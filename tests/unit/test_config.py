@@ -367,7 +367,7 @@ BAD = [
     ("parameters/t", 1, "parameters.t: ", "reserved"),
     ("parameters/EV", 1, "parameters.EV: ", "already the name of a species"),
     ("parameters/a-b", 1, "parameters.a-b: ", "not a name"),
-    ("cells/tumour/chemotaxis", {}, "cells.tumour.chemotaxis: ", "not yet supported"),
+    ("cells/tumour/chemotaxis", {}, "cells.tumour.chemotaxis.up: ", "is missing"),
     ("cells/tumour/motility", "1 um/s", "cells.tumour.motility: ", "um^2/s is needed"),
     ("species/EV/difusion", 1, "species.EV.difusion: ", "did you mean 'diffusion'?"),
     ("species/EV/diffusion", "-1 um^2/s", "species.EV.diffusion: ", "negative"),
