@@ -1,15 +1,16 @@
-"""Measure every mechanism of the seed documents and write docs/mechanisms.md.
+"""Measure the mechanisms of the seed documents and write docs/mechanisms.md.
 
-python -m bench.mechanisms [--only M15] [--quick] [--out docs/mechanisms.md]
+python -m bench.mechanisms [--only M15] [--quick] [--page]
 
-Each row is data (``bench/mechanism_rows/``): a model file, a control, and checks with standard errors.
+Each row is data (``bench/mechanism_rows/``): a model file, a control, and checks with standard errors. What is measured
+replaces the same rows in bench/results/mechanisms.jsonl, and the page is written from all of that file.
 """
 
 import argparse
 import json
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import jax
 
@@ -19,7 +20,7 @@ from bench.mechanism_rows.immune import ROWS as IMMUNE
 from bench.mechanism_rows.matrix import ROWS as MATRIX
 from bench.mechanism_rows.organs import ROWS as ORGANS
 from bench.mechanism_rows.resistance import ROWS as RESISTANCE
-from bench.mechanism_rows.row import Finding, Row, measure
+from bench.mechanism_rows.row import Row, measure
 from bench.mechanism_rows.stroma import ROWS as STROMA
 from bench.mechanism_rows.therapy import ROWS as THERAPY
 from bench.rows import commit
@@ -36,6 +37,7 @@ SECTIONS: tuple[tuple[str, tuple[Row, ...]], ...] = (
 )
 QUICK = ("M12", "M34", "M43")
 RESULTS = Path("bench/results/mechanisms.jsonl")
+PAGE = Path("docs/mechanisms.md")
 _OUTSIDE = (
     "Not simulable: cost, regulation and ethics of therapies (S3:L147). Out of scope: other diseases (S3:L34). A proxy",
     "of cost is the number of engineered vesicles that a cure takes.",
@@ -46,115 +48,127 @@ _OUTSIDE = (
 )
 
 
-class Result(NamedTuple):
-    """What a row showed."""
-
-    row: Row
-    findings: list[Finding]
-    seconds: float
-
-    @property
-    def verdict(self) -> str:
-        """In one word, or what it waits for."""
-        if self.row.check is None:
-            return f"waits for {self.row.waits}"
-        return "pass" if all(finding.passes for finding in self.findings) else "FAIL"
+_HOW_TO_READ = (
+    "Each check compares runs of a model file in `configs/mechanisms/` with its control, or with a formula. `=` is met",
+    "within 4 standard errors over replicates (or a tolerance that the acceptance gives), `>` and `<` by more than 4.",
+    "What a row shows is that the mechanism closes, with the sign and the law that are claimed; many numbers are",
+    "assumed, and marked so in the file. Repeat one with `python -m bench.mechanisms --only M15`, see it with",
+    "`exodiff run configs/mechanisms/FILE`.",
+)
+Line = dict[str, Any]  # one finding as JSON
 
 
-def run(chosen: list[Row]) -> list[Result]:
-    """Measure rows; what waits is passed through."""
-    results = []
-    for row in chosen:
-        began = time.perf_counter()
-        findings = measure(row) if row.check is not None else []
-        results.append(Result(row, findings, time.perf_counter() - began))
-        print(f"{row.id} {results[-1].verdict} ({results[-1].seconds:.1f} s)", *findings, sep="\n  ", flush=True)
-    return results
+def measured_lines(row: Row) -> list[Line]:
+    """Measure a row: a line for each finding."""
+    device = jax.devices()[0]
+    at = commit()
+    began = time.perf_counter()
+    findings = measure(row)
+    seconds = time.perf_counter() - began
+    return [
+        {
+            "name": "mechanisms",
+            "id": row.id,
+            "what": finding.what,
+            "value": float(f"{finding.value:.4g}"),
+            "standard_error": float(f"{finding.standard_error:.2g}"),
+            "sense": finding.sense,
+            "wanted": float(f"{finding.wanted:.4g}"),
+            "passes": finding.passes,
+            "seconds": round(seconds, 1),
+            "device": f"{device.platform} {device.device_kind}",
+            "jax": jax.__version__,
+            "commit": at,
+        }
+        for finding in findings
+    ]
 
 
-def page(results: list[Result], measured: str) -> str:
+def read_lines() -> list[Line]:
+    """What was measured before."""
+    return [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()] if RESULTS.exists() else []
+
+
+def keep(lines: list[Line]) -> None:
+    """Replace the rows that were measured, in the order of the table."""
+    new = {line["id"] for line in lines}
+    order = [row.id for _, rows in SECTIONS for row in rows]
+    kept = [line for line in read_lines() if line["id"] not in new and line["id"] in order]
+    kept = sorted([*kept, *lines], key=lambda line: order.index(line["id"]))
+    RESULTS.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+
+
+def verdict(row: Row, lines: list[Line]) -> str:
+    """In a word, or what the row waits for."""
+    if row.check is None:
+        return f"waits for {row.waits}"
+    if not lines:
+        return "not measured yet"
+    return "pass" if all(line["passes"] for line in lines) else "FAIL"
+
+
+def page(lines: list[Line]) -> str:
     """The text of docs/mechanisms.md."""
-    found = {result.row.id: result for result in results}
-    verdicts = [result.verdict for result in results]
-    waiting = sum(verdict.startswith("waits") for verdict in verdicts)
-    where = f"commit {measured}, {time.strftime('%Y-%m-%d')}, {jax.devices()[0].platform}"
-    told = f"{verdicts.count('pass')} pass, {verdicts.count('FAIL')} fail, {waiting} wait for what is not there yet"
-    lines = [
+    found = {row.id: [line for line in lines if line["id"] == row.id] for _, rows in SECTIONS for row in rows}
+    verdicts = [verdict(row, found[row.id]) for _, rows in SECTIONS for row in rows]
+    commits = sorted({line["commit"] for line in lines})
+    passed, failed, waiting, missing = (
+        sum(told.startswith(kind) for told in verdicts) for kind in ("pass", "FAIL", "waits", "not")
+    )
+    text = [
         "# Mechanisms",
         "",
-        f"Written by `python -m bench.mechanisms`: {where}. Of {len(results)} rows for the 46 mechanisms that the seed",
-        f"documents name (S0 and S3, by line) {told}.",
+        f"Written by `python -m bench.mechanisms`; measured at commit {', '.join(commits)}. Of {len(verdicts)} rows",
+        f"for the 46 mechanisms that the seed documents name (S0 and S3, by line) {passed} pass, {failed} fail,",
+        f"{waiting} wait for parts of exodiff that are not there yet, {missing} are not measured yet.",
         "",
-        "Each check compares runs of a model file in `configs/mechanisms/` with its control, or with a formula. `=` is",
-        "met within 4 standard errors over replicates (or a given tolerance), `>` and `<` by more than 4. What a row",
-        "shows is that the mechanism closes with the sign and law that are claimed, with numbers that are partly",
-        "assumed: each is marked in its file. Repeat one with `python -m bench.mechanisms --only M15`, see it with",
-        "`exodiff run configs/mechanisms/FILE`.",
+        *_HOW_TO_READ,
         "",
     ]
     for title, rows in SECTIONS:
-        lines += [f"## {title}", ""]
+        text += [f"## {title}", ""]
         for row in rows:
-            if row.id in found:
-                lines += _entry(found[row.id])
-    return "\n".join([*lines, "## Outside", "", *_OUTSIDE, ""])
+            text += _entry(row, found[row.id])
+    return "\n".join([*text, "## Outside", "", *_OUTSIDE, ""])
 
 
-def _entry(result: Result) -> list[str]:
-    row = result.row
-    lines = [f"### {row.id} {row.name}: {result.verdict}", "", f'- {row.seed} says: "{row.says}".', f"- {row.accept}"]
+def _entry(row: Row, lines: list[Line]) -> list[str]:
+    text = [f"### {row.id} {row.name}: {verdict(row, lines)}", "", f'- {row.seed}: "{row.says}". {row.accept}']
     if row.config:
-        control = f"; control: {row.control}" if row.control else ""
-        lines.append(f"- Model: `configs/mechanisms/{row.config}`{control}.")
-    lines += [f"- {'' if finding.passes else '**FAILS** '}{finding}." for finding in result.findings]
+        name = Path(row.config).name
+        text.append(f"- Model: [{name}](../configs/mechanisms/{name}); control: {row.control}.")
+    for line in lines:
+        finding = (
+            f"{line['what']}: {line['value']:.4g} ± {line['standard_error']:.2g} ({line['sense']} {line['wanted']:.4g})"
+        )
+        text.append(f"- {'' if line['passes'] else '**FAILS** '}{finding}.")
     if row.check is not None and row.waits:
-        lines.append(f"- The rest waits for {row.waits}.")
+        text.append(f"- The rest waits for {row.waits}.")
     if row.contested:
-        lines.append(f"- Assumed or contested: {row.contested}")
-    return [*lines, ""]
-
-
-def write_results(results: list[Result], measured: str) -> None:
-    """JSON lines, one a finding."""
-    device = jax.devices()[0]
-    where = {"device": f"{device.platform} {device.device_kind}", "jax": jax.__version__, "commit": measured}
-    rows = [
-        {
-            "name": "mechanisms",
-            "id": result.row.id,
-            "what": finding.what,
-            "value": float(f"{finding.value:.5g}"),
-            "standard_error": float(f"{finding.standard_error:.3g}"),
-            "sense": finding.sense,
-            "wanted": float(f"{finding.wanted:.5g}"),
-            "passes": finding.passes,
-            **where,
-        }
-        for result in results
-        for finding in result.findings
-    ]
-    RESULTS.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        text.append(f"- Assumed or contested: {row.contested}")
+    return [*text, ""]
 
 
 def main() -> None:
-    """Measure; with all rows, write the page and the results."""
+    """Measure, keep the results, write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", action="append", default=[], metavar="ID", help="these rows; writes nothing")
-    parser.add_argument("--quick", action="store_true", help="the rows that the tests run; writes nothing")
-    parser.add_argument("--out", type=Path, default=Path("docs/mechanisms.md"))
+    parser.add_argument("--only", action="append", default=[], metavar="ID", help="measure these rows")
+    parser.add_argument("--quick", action="store_true", help="measure the rows that the tests run")
+    parser.add_argument("--page", action="store_true", help="measure nothing, write the page from what is kept")
     options = parser.parse_args()
-    rows = [row for _, section in SECTIONS for row in section]
-    wanted = [*options.only, *(QUICK if options.quick else ())]
-    unknown = set(wanted) - {row.id for row in rows}
+    rows = {row.id: row for _, section in SECTIONS for row in section}
+    chosen = [*options.only, *(QUICK if options.quick else ())] or list(rows)
+    unknown = set(chosen) - set(rows)
     if unknown:
-        parser.error(f"{min(unknown)} is no row; there are {', '.join(row.id for row in rows)}")
-    measured = commit()  # before this writes into the tree
-    results = run([row for row in rows if not wanted or row.id in wanted])
-    if not wanted:
-        options.out.write_text(page(results, measured), encoding="utf-8")
-        write_results(results, measured)
-    if any(result.verdict == "FAIL" for result in results):
-        raise SystemExit(1)
+        parser.error(f"{min(unknown)} is no row; there are {', '.join(rows)}")
+    passed = True
+    for row in (rows[name] for name in chosen if not options.page):
+        lines = measured_lines(row) if row.check is not None else []
+        keep(lines)
+        passed &= all(line["passes"] for line in lines)
+        print(row.id, verdict(row, lines), *(json.dumps(line) for line in lines), sep="\n  ", flush=True)
+    PAGE.write_text(page(read_lines()), encoding="utf-8")
+    raise SystemExit(0 if passed else 1)
 
 
 if __name__ == "__main__":

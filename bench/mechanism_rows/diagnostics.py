@@ -93,7 +93,7 @@ ROWS = (
         "liquid biopsy",
         "Positives are Poisson(yield V c) + Poisson(false ones); the ROC curve follows; they drop after resection.",
         "liquid_biopsy.toml",
-        "`parameters.k_fusion=0`",
+        '`parameters.k_fusion="0 /h"`',
         {"patient": {}, "healthy": {"k_fusion": 0.0}},
         (11, 24),
         60,

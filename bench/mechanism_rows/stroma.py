@@ -111,7 +111,7 @@ ROWS = (
         "Stimulates angiogenesis and vessel formation",
         "Tip cells rise with the load of Wnt, and with VEGF in the same Hill law.",
         "wnt_tip_cells.toml",
-        "`parameters.vesicles=0`",
+        '`parameters.vesicles="0 /mL"`',
         {
             "both": {},
             "Wnt": {"vegf": 0.0},

@@ -105,7 +105,7 @@ ROWS = (
         "disrupting their uptake",
         "Uptake falls as 1 / (1 + a / u) plus what coated vesicles reach; macrophages get the rest.",
         "antibody_coating.toml",
-        "`parameters.antibody=0`",
+        '`parameters.antibody="0 nM"`',
         {f"{level:g} nM": {"antibody": level * 1e-3 * MICROMOLAR} for level in (0.0, 10.0, 100.0)},
         (12,),
         check=_coating,
@@ -120,7 +120,7 @@ ROWS = (
         "evade immune detection",
         "Division falls with the siRNA delivered, needs CD47, and saturates with the dose.",
         "engineered_vesicles.toml",
-        "`parameters.given=0`; `tags.CD47.receivers.macrophage=1`",
+        '`parameters.given="0 /mL"`; `tags.CD47.receivers.macrophage=1`',
         {
             "base": {},
             "control": {"given": 0.0},
