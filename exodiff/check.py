@@ -304,11 +304,13 @@ def _warnings(problem: Problem, species: tuple[SpeciesReport, ...]) -> tuple[str
         if report.range_um is not None and report.range_um[0] < spacing
     ]
     network = problem.network
+    outside = {name.partition(".")[2] for name in problem.pools.names}
     warnings += [
         f"{'cells' if report.kind == 'cell type' else 'species'}.{report.name}: "
         "there is none at first, and no reaction makes any"
         for place, report in enumerate(species[: len(network.species)])
         if report.initial == 0
+        and report.name not in outside
         and not any(change > 0 for c in network.channels for s, change in c.changes if s == place)
         and not any(p.species == place for c in network.channels for p in c.bursts)
         and not any(wall.species == place for wall in problem.walls)

@@ -307,7 +307,7 @@ BAD = [
     ("exosomes/tEV/uptake/k_on", "k", "exosomes.tEV.uptake.k_on: ", "um^3/s is needed"),
     ("exosomes/tEV/uptake/k_internalise", None, "exosomes.tEV.uptake: ", "k_internalise is missing"),
     ("exosomes/tEV/uptake/receivers", {"fibro": 1.0}, "exosomes.tEV.uptake.receivers: ", "did you mean 'fibroblast'"),
-    ("exosomes/tEV/uptake/receivers", {"CTL": {"from": "plasma"}}, "exosomes.tEV.uptake.receivers.CTL.from: ",
+    ("exosomes/tEV/uptake/receivers", {"CTL": {"from": "plasma"}}, "exosomes.tEV.uptake: ",
      "not yet supported"),
     ("exosomes/tEV/uptake/receivers", {"CTL": -1}, "exosomes.tEV.uptake.receivers.CTL", "0 or more"),
     ("exosomes/tEV/uptake/receptors", None, "exosomes.tEV.uptake: ", "'fibroblast' has no receptors"),
