@@ -5,6 +5,7 @@ from functools import lru_cache
 
 from exodiff.core.axes import AXES
 from exodiff.core.expressions import is_zero, names
+from exodiff.lattice.grid import Grid
 from exodiff.model.network import Channel, DrawKind, NewCell
 from exodiff.problem import FixedWall, Problem
 
@@ -40,18 +41,30 @@ class Operation:
 @lru_cache(maxsize=64)
 def operations(problem: Problem) -> tuple[Operation, ...]:
     """The list of a forward step."""
-    network, grid = problem.network, problem.grid
-    result = []
+    network, result = problem.network, []
     for species, diffusivity in enumerate(network.diffusivity):
         if diffusivity is None:
             continue
-        for axis in (a for a in range(3) if grid.can_hop(a)):
+        for axis in (a for a in range(3) if problem.grid_of(species).can_hop(a)):
             name = f"{network.species[species]}:{AXES[axis]}"
             result.append(Operation(f"hop:{name}", hop=(species, axis)))
             walls = [w for w in problem.walls if w.species == species and w.axis == axis]
             result += [Operation(f"inject:{name}:{wall.side}", wall=wall) for wall in walls]
     result += [Operation(f"reaction:{c.name}", channel=c) for c in network.channels if c.new_cell is NewCell.NONE]
     return tuple(result)
+
+
+@lru_cache(maxsize=64)
+def hop_laws(problem: Problem) -> tuple[tuple[int, Grid], ...]:
+    """The axes along which species hop, each with the lattice as the species meets it, once each."""
+    return tuple(dict.fromkeys(hop_law(problem, op) for op in operations(problem) if op.hop is not None))
+
+
+def hop_law(problem: Problem, operation: Operation) -> tuple[int, Grid]:
+    """Axis and lattice of a hop."""
+    assert operation.hop is not None
+    species, axis = operation.hop
+    return axis, problem.grid_of(species)
 
 
 @lru_cache(maxsize=64)
@@ -73,4 +86,4 @@ def is_even(problem: Problem, species: int, axis: int) -> bool:
     found, fields = names(expression), problem.network.continuous
     in_field = species in problem.field_diffusion or any(n.startswith("region.") or n in fields for n in found)
     flows = bool(problem.flow) and not is_zero(problem.flow[axis])
-    return not (in_field or flows) and not any(problem.grid.is_open(a) for a in range(3))
+    return not (in_field or flows) and not any(problem.grid_of(species).is_open(a) for a in range(3))

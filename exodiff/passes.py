@@ -44,8 +44,9 @@ from exodiff.kernels.reactions import (
     modulated_events,
     wipe_cells,
 )
+from exodiff.lattice.grid import Grid
 from exodiff.model.network import Channel, DrawKind, NewCell
-from exodiff.operations import EVEN_HOP, HOP, MODULATED, Operation, backward_order, operations
+from exodiff.operations import EVEN_HOP, HOP, MODULATED, Operation, backward_order, hop_law, hop_laws, operations
 from exodiff.problem import Inputs, Problem
 
 Place = Array | int | np.integer
@@ -140,7 +141,7 @@ class _Tables(NamedTuple):
 
     site: Any
     branch: Any
-    axis: Any
+    law: Any  # of a hop
     mass_action: Any  # (operations, 4)
     changes: Any  # (operations, most changes, 2)
     num_changes: Any
@@ -167,7 +168,7 @@ def _tables(problem: Problem) -> _Tables:
         branch=np.asarray(
             [len(kinds) + own.index(op) if op in own else kinds.index(op.kind(problem)) for op in listed]
         ),
-        axis=np.asarray([0 if op.hop is None else op.hop[1] for op in listed]),
+        law=np.asarray([0 if op.hop is None else hop_laws(problem).index(hop_law(problem, op)) for op in listed]),
         mass_action=np.asarray([nothing if op.channel is None else mass_action_table(op.channel) for op in listed]),
         changes=changes,
         num_changes=np.asarray([len(op.changes) for op in listed]),
@@ -201,7 +202,7 @@ def _visit(step: Step, tables: _Tables, place: Place, amounts: Amounts) -> Amoun
     listed = operations(step.problem)
     stream = fold(step.stream, tables.site[place])
     inputs = _choose(place, [lambda now, op=op: inputs_of(step, now, op) for op in listed], amounts)
-    row = tables.axis[place], tables.mass_action[place]
+    row = tables.law[place], tables.mass_action[place]
     events = _choose(tables.branch[place], _draws(step), stream, inputs, amounts, *row)
     place_of = {op.channel.name: j for j, op in enumerate(listed) if op.channel is not None}
     counters = count_events(step, amounts.events, events, place_of, place)
@@ -255,6 +256,7 @@ def inputs_of(step: Step, amounts: Amounts, operation: Operation) -> DrawInputs:
         return DrawInputs(amounts.counts[species], nothing, diffusivity)
     wall = operation.wall
     assert wall is not None
+    grid = step.problem.grid_of(wall.species)
     diffusivity = _diffusivity(step, amounts, wall.species)
     velocity = fluid_velocity(step.problem, step.inputs, wall.axis)
     rates = hop_rates(diffusivity, grid, wall.axis, velocity)
@@ -277,24 +279,24 @@ def _draws(step: Step) -> list[Callable[..., Number]]:
     policy, places = step.policy, step.places
     kinds, own = _kinds(step.problem)
     shared: dict[str, Callable[..., Number]] = {
-        EVEN_HOP: lambda stream, inputs, amounts, axis, table: hop_gain(step, stream, inputs, axis, even=True),
-        HOP: lambda stream, inputs, amounts, axis, table: hop_gain(step, stream, inputs, axis, even=False),
-        DrawKind.BINOMIAL.value: lambda stream, inputs, amounts, axis, table: policy.binomial(
+        EVEN_HOP: lambda stream, inputs, amounts, law, table: hop_gain(step, stream, inputs, law, even=True),
+        HOP: lambda stream, inputs, amounts, law, table: hop_gain(step, stream, inputs, law, even=False),
+        DrawKind.BINOMIAL.value: lambda stream, inputs, amounts, law, table: policy.binomial(
             stream, places, 0, inputs.first, inputs.real
         ),
-        DrawKind.POISSON.value: lambda stream, inputs, amounts, axis, table: policy.poisson(
+        DrawKind.POISSON.value: lambda stream, inputs, amounts, law, table: policy.poisson(
             stream, places, 0, inputs.real
         ),
-        DrawKind.CHAIN.value: lambda stream, inputs, amounts, axis, table: mass_action_events(
+        DrawKind.CHAIN.value: lambda stream, inputs, amounts, law, table: mass_action_events(
             policy, stream, places, inputs, jnp.asarray(table, COUNT_DTYPE)
         ),
     }
 
     def modulated(operation: Operation) -> Callable[..., Number]:
         def events(
-            stream: Stream, inputs: DrawInputs, amounts: Amounts, axis: Place, table: Array | np.ndarray
+            stream: Stream, inputs: DrawInputs, amounts: Amounts, law: Place, table: Array | np.ndarray
         ) -> Number:
-            del inputs, axis, table
+            del inputs, law, table
             assert operation.channel is not None
             return modulated_events(policy, stream, places, step.voxels(amounts), operation.channel, step.dt_s)
 
@@ -303,23 +305,20 @@ def _draws(step: Step) -> list[Callable[..., Number]]:
     return [shared[kind] for kind in kinds] + [modulated(op) for op in own]
 
 
-def hop_gain(step: Step, stream: Stream, inputs: DrawInputs, axis: Place, *, even: bool) -> Number:
-    """Net gain of each voxel by the hops along an axis; all axes share one set of compiled draws."""
-    grid = step.problem.grid
-    axes = [a for a in range(3) if grid.can_hop(a)]
-    which = jnp.searchsorted(jnp.asarray(axes), axis) if isinstance(axis, Array) else axes.index(int(axis))
+def hop_gain(step: Step, stream: Stream, inputs: DrawInputs, law: Place, *, even: bool) -> Number:
+    """Net gain of each voxel by the hops of a law in ``hop_laws``; all laws share one set of compiled draws."""
+    laws = hop_laws(step.problem)
     if even:
-        per_area = jnp.asarray([spacing**-2 for spacing in grid.spacing_um], inputs.real.dtype)
-        hops = inputs.real.reshape(-1)[0] * step.dt_s * per_area[axis]
+        per_area = jnp.asarray([grid.spacing_um[axis] ** -2 for axis, grid in laws], inputs.real.dtype)
+        hops = inputs.real.reshape(-1)[0] * step.dt_s * per_area[law]
         flows = even_hop_flows(step.policy, stream, step.places, inputs.first, hops)
     else:
-        laws = [lambda d, a=a: _hop_law(step, d, a) for a in axes]
-        flows = hop_flows(step.policy, stream, step.places, inputs.first, _choose(which, laws, inputs.real))
-    return _choose(which, [lambda f, a=a: net_gain(f, grid, a) for a in axes], flows)
+        choices = [lambda d, one=one: _transition(step, d, *one) for one in laws]
+        flows = hop_flows(step.policy, stream, step.places, inputs.first, _choose(law, choices, inputs.real))
+    return _choose(law, [lambda f, axis=axis, grid=grid: net_gain(f, grid, axis) for axis, grid in laws], flows)
 
 
-def _hop_law(step: Step, diffusivity: Real, axis: int) -> Transition:
-    grid = step.problem.grid
+def _transition(step: Step, diffusivity: Real, axis: int, grid: Grid) -> Transition:
     velocity = fluid_velocity(step.problem, step.inputs, axis)
     return transition(hop_rates(diffusivity, grid, axis, velocity), step.dt_s, grid, axis)
 

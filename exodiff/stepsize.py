@@ -108,9 +108,9 @@ def diffusivities(problem: Problem, inputs: Inputs, voxels: Voxels) -> dict[int,
 
 def hops_by_species(problem: Problem, inputs: Inputs, voxels: Voxels) -> dict[int, Real]:
     """Largest r of a step of one second, of each free species that moves."""
-    grid = problem.grid
-    x, y, z = (fluid_velocity(problem, inputs, axis) if grid.can_hop(axis) else None for axis in range(3))
-    return {s: largest_hops(d, grid, (x, y, z)) for s, d in diffusivities(problem, inputs, voxels).items()}
+    x, y, z = (fluid_velocity(problem, inputs, axis) if problem.grid.can_hop(axis) else None for axis in range(3))
+    spread = diffusivities(problem, inputs, voxels)
+    return {s: largest_hops(d, problem.grid_of(s), (x, y, z)) for s, d in spread.items()}
 
 
 def exit_and_hop_rates(problem: Problem, inputs: Inputs, counts: Array, time_s: Real) -> Limits:

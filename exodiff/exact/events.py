@@ -88,12 +88,13 @@ def constant_rates(problem: Problem, inputs: Inputs) -> Array:
         return voxels.evaluate(expression) if field is None else field
 
     def hops(species: int, axis: int) -> HopRates:
-        return hop_rates(diffusivity(species), grid, axis, fluid_velocity(problem, inputs, axis))
+        return hop_rates(diffusivity(species), problem.grid_of(species), axis, fluid_velocity(problem, inputs, axis))
 
     def enters(wall: FixedWall) -> Real:
         velocity = fluid_velocity(problem, inputs, wall.axis)
         leaving = hops(wall.species, wall.axis)
-        return entry_rate(leaving, diffusivity(wall.species), grid, wall.axis, wall.side, velocity)
+        own = problem.grid_of(wall.species)
+        return entry_rate(leaving, diffusivity(wall.species), own, wall.axis, wall.side, velocity)
 
     rows = []
     for event in events_of(problem):

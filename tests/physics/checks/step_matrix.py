@@ -24,7 +24,7 @@ from exodiff.kernels.random import make_stream, voxel_index
 from exodiff.kernels.rates import Voxels, propensity_after
 from exodiff.kernels.reactions import mass_action_table
 from exodiff.model.network import DrawKind
-from exodiff.operations import EVEN_HOP, Operation, backward_order, operations
+from exodiff.operations import EVEN_HOP, Operation, backward_order, hop_law, hop_laws, operations
 from exodiff.passes import Amounts, Step, hop_gain, inputs_of
 from exodiff.problem import Inputs
 from exodiff.simulation import precision_context
@@ -139,7 +139,7 @@ class StepLaw:
     def _hop(self, op: Operation) -> sparse.csr_array:
         """Matrix of a hop of one species along one axis: molecules move independently, each by the kernel's law."""
         assert op.hop is not None
-        species, axis = op.hop
+        species, _ = op.hop
         space = self.space
         grid, even = space.problem.grid, op.kind(space.problem) == EVEN_HOP
         with precision_context(space.problem.precision):
@@ -149,7 +149,8 @@ class StepLaw:
             def moved(unit: Array) -> Array:
                 counts = jnp.zeros((len(space.problem.network.species), *grid.shape), unit.dtype).at[species].set(unit)
                 inputs = inputs_of(step, Amounts(counts, jnp.zeros((0, 2))), op)
-                return unit + hop_gain(step, step.stream, inputs, axis, even=even)
+                law = hop_laws(space.problem).index(hop_law(space.problem, op))
+                return unit + hop_gain(step, step.stream, inputs, law, even=even)
 
             kernel = np.asarray(jax.vmap(moved)(units)).reshape(grid.num_voxels, -1)
         rows, targets, weights = [], [], []
