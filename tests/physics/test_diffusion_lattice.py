@@ -1,6 +1,5 @@
 """Hops against the exact exponential of the lattice generator, and between walls of fixed concentration."""
 
-import exodiff as ex
 import gates
 import numpy as np
 import pytest
@@ -8,6 +7,7 @@ from gates import ALPHA
 from models import counts, make_model, simulate
 from scipy import stats
 
+import exodiff as ex
 from tests.physics.checks import walkers
 
 
