@@ -14,6 +14,7 @@ from exodiff.config.geometry import Place, Region, Shaped
 from exodiff.config.names import Namespace
 from exodiff.config.schema import Reaction, RunConfig
 from exodiff.config.species import Density, FromFile, PoissonCount, VoxelCount
+from exodiff.config.vessels import volume_key
 from exodiff.core.axes import AXES
 from exodiff.core.dimensions import PER_TIME
 from exodiff.core.errors import ConfigError
@@ -227,7 +228,7 @@ class _Builder:
             solve=Solve(species.solve),
             diffusivity=self._diffusivity(name),
             initial=first,
-            fixed=tuple((at, self._leaf(value, f"{key}.fixed.{at}")) for at, value in (species.fixed or {}).items()),
+            fixed=tuple((at, self._held(value, f"{key}.fixed.{at}")) for at, value in (species.fixed or {}).items()),
             walls=tuple((axis, side, value) for axis, side, of, value in self._wall_values() if of == name),
             losses=tuple(term for part in parts for of, term in part.losses if of == name),
             gains=tuple(term for part in parts for of, term in part.gains if of == name),
@@ -251,6 +252,14 @@ class _Builder:
             return found
         outside = releases(self.config, reaction.equation, pool_names(self.config))
         return replace(found, channel=replace(found.channel, equation=str(reaction.equation), releases=outside))
+
+    def _held(self, value: Expression, key: str) -> Expression:
+        """What a concentration is held at; an amount in a compartment stands for its density."""
+        compartment = value.name.partition(".")[0] if isinstance(value, Name) else ""
+        if compartment not in self.config.compartments:
+            return self._leaf(value, key)
+        volume = Number(self.config.compartments[compartment].volume_um3)
+        return Binary("/", value, self._leaf(volume, volume_key(compartment)))
 
     def _diffusivity(self, name: str) -> Expression | None:
         given, key = self.config.species[name].diffusion, f"species.{name}.diffusion"

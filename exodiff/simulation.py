@@ -22,7 +22,7 @@ from exodiff.failure import raise_if_stopped
 from exodiff.interventions import intervene, scheduled_now, states_after_each
 from exodiff.kernels.cell_events import initial_contents
 from exodiff.kernels.policies import policy_of
-from exodiff.kernels.pools import initial_pools
+from exodiff.kernels.pools import initial_pools, with_pools
 from exodiff.kernels.random import Stream, fold, make_stream, site_id, voxel_index
 from exodiff.kernels.rates import Voxels
 from exodiff.observe import current_inputs, measure, scalars
@@ -164,7 +164,7 @@ def initial_state(problem: Problem, inputs: Inputs, start: Array, seed: Bits, re
         pools=initial_pools(problem),
     )
     if network.fields:
-        found, is_solved = _first_concentrations(problem, inputs, counts)
+        found, is_solved = _first_concentrations(problem, with_pools(problem, inputs, state.pools), counts)
         health = jnp.where(is_solved, Health.GOOD, Health.NOT_SOLVED).astype(COUNT_DTYPE)
         state = replace(state, concentrations=found, health=health)
     return exact.start_clock(problem, inputs, state) if problem.engine == "exact" else state

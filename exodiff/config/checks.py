@@ -100,7 +100,7 @@ class _Checker:
     def cells(self) -> Iterator[ConfigError]:
         for name, cell in self.config.cells.items():
             checks: list[Callable[[], None]] = [
-                partial(self._value, cell.motility, DIFFUSIVITY, f"cells.{name}.motility")
+                partial(check_rate, self.names_of, cell.motility, (DIFFUSIVITY,), f"cells.{name}.motility")
             ]
             if cell.chemotaxis is not None:
                 checks.append(partial(self._chemotaxis, cell.chemotaxis, f"cells.{name}.chemotaxis"))

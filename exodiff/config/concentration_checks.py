@@ -9,10 +9,10 @@ from math import prod
 from exodiff.config.names import Namespace, gather, reaction_path
 from exodiff.config.schema import Reaction, RunConfig
 from exodiff.config.species import FromFile, Species
-from exodiff.config.value_checks import check_value
+from exodiff.config.value_checks import check_dimension, check_value
 from exodiff.core.dimensions import DIMENSIONLESS, PER_TIME, PER_VOLUME, VOLUME, Dimension
 from exodiff.core.errors import ConfigError
-from exodiff.core.expressions import Expression, is_zero
+from exodiff.core.expressions import Expression, Name, Number, is_zero
 
 
 def check_concentrations(config: RunConfig, names_of: Namespace) -> Iterator[ConfigError]:
@@ -30,7 +30,7 @@ def _of_species(config: RunConfig, names_of: Namespace, name: str, species: Spec
     checks = [partial(_supported, config, names_of, name, species, where)]
     for place, value in (species.fixed or {}).items():
         checks.append(partial(names_of.require, place, ("cells", "regions"), f"{where}.fixed"))
-        checks.append(partial(check_value, names_of, value, unit.dimension, f"{where}.fixed.{place}"))
+        checks.append(partial(_fixed, names_of, value, unit.dimension, f"{where}.fixed.{place}"))
     if isinstance(species.initial, Expression):
         checks.append(partial(check_value, names_of, species.initial, unit.dimension, f"{where}.initial"))
     return checks
@@ -82,6 +82,13 @@ def _equation(names_of: Namespace, reaction: Reaction, where: str) -> None:
             where.removesuffix("equation") + "propensity",
             f"{changed[0]!r} has no molecules to count; give a rate, in its unit by time",
         )
+
+
+def _fixed(names_of: Namespace, value: Expression, dimension: Dimension, where: str) -> None:
+    if isinstance(value, Name) and names_of.kinds.get(value.name) == "pools":
+        check_dimension(names_of, Number(1.0, PER_VOLUME), (dimension,), where, f" for the density {value.name!r}")
+        return
+    check_value(names_of, value, dimension, where)
 
 
 def allowed_rates(names_of: Namespace, reaction: Reaction, order: int) -> tuple[Dimension, ...]:

@@ -10,10 +10,10 @@ import numpy as np
 from exodiff.config.measurements import Assay, SizeHistogram
 from exodiff.config.names import Namespace, gather
 from exodiff.config.schema import RunConfig
-from exodiff.config.value_checks import PARAMETERS, check_dimension, check_value
+from exodiff.config.value_checks import OF_LATTICE, check_dimension, check_value
 from exodiff.core.dimensions import DIMENSIONLESS, PER_VOLUME, VOLUME
 from exodiff.core.errors import ConfigError
-from exodiff.core.expressions import Call, Expression, Name, to_text
+from exodiff.core.expressions import Call, Expression, Name, names, to_text, walk
 
 MOST_BINS = 10_000
 
@@ -37,7 +37,7 @@ def _size_histogram(given: SizeHistogram, names_of: Namespace, where: str) -> No
         raise ConfigError(
             f"{where}.of", f"{to_text(given.of)!r} is no number of vesicles of a population with a diameter{example}"
         )
-    names_of.check_expression(given.of, (), f"{where}.of")
+    names_of.check_expression(given.of, ("pools",), f"{where}.of")
     diameter = names_of.config.exosomes[population].diameter
     assert diameter is not None
     if 2 * diameter.max_um / given.bin_um > MOST_BINS:
@@ -47,10 +47,15 @@ def _size_histogram(given: SizeHistogram, names_of: Namespace, where: str) -> No
 
 
 def population_of(of: Expression, config: RunConfig) -> str | None:
-    """The population whose free vesicles ``total(POPULATION)`` or ``total(POPULATION, region)`` counts."""
-    if not isinstance(of, Call) or of.function != "total" or not isinstance(of.arguments[0], Name):
+    """The population whose vesicles ``total(POPULATION)``, with a region or not, or ``plasma.POPULATION`` counts."""
+    if isinstance(of, Name):
+        compartment, _, name = of.name.partition(".")
+        if compartment not in config.compartments:
+            return None
+    elif isinstance(of, Call) and of.function == "total" and isinstance(of.arguments[0], Name):
+        name = of.arguments[0].name
+    else:
         return None
-    name = of.arguments[0].name
     sized = name in config.exosomes and config.exosomes[name].diameter is not None
     return name if sized else None
 
@@ -67,10 +72,20 @@ def _assay(given: Assay, names_of: Namespace, where: str) -> Iterator[ConfigErro
 
 
 def _number_or_concentration(of: Expression, names_of: Namespace, where: str) -> None:
-    names_of.check_expression(of, PARAMETERS, where, time=True)
+    names_of.check_expression(of, OF_LATTICE, where, time=True)
+    if len(compartments_in(of, names_of.config)) + any(isinstance(node, Call) for node in walk(of)) > 1:
+        raise ConfigError(
+            where, f"{to_text(of)!r} counts in several places; a sample is taken of one, write one for each"
+        )
     if names_of.depends_on_cell(of):
         raise ConfigError(where, "holds a by_cell parameter, which has no value for the whole lattice; use a plain one")
     check_dimension(names_of, of, (DIMENSIONLESS, PER_VOLUME), where)
+
+
+def compartments_in(of: Expression, config: RunConfig) -> list[str]:
+    """The compartments that an expression reads."""
+    heads = dict.fromkeys(name.partition(".")[0] for name in sorted(names(of)))
+    return [head for head in heads if head in config.compartments]
 
 
 def _share(names_of: Namespace, value: Expression, where: str) -> None:

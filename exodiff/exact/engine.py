@@ -9,6 +9,7 @@ from jax import Array, lax
 
 from exodiff.core.arrays import BITS_DTYPE, Bits, Mask, Real
 from exodiff.core.errors import ConfigError
+from exodiff.core.expressions import names
 from exodiff.core.health import Health
 from exodiff.exact import direct, lattice
 from exodiff.exact.clock import UNLIMITED, Time, next_number
@@ -30,6 +31,12 @@ def refuse_unsupported(problem: Problem) -> None:
         if chemotaxis is not None:
             where = f"cells.{name}.chemotaxis"
             raise ConfigError(where, "it is not yet supported with engine exact; use engine leap")
+    of_state = {*network.species, "t"}
+    for name, motility in zip(network.cell_types, network.motility, strict=True):
+        if motility is not None and names(motility) & of_state:
+            where = f"cells.{name}.motility"
+            told = "it depends on the state, which is not yet supported with engine exact; use engine leap"
+            raise ConfigError(where, told)
     found = time_dependent(problem)
     if found is not None:
         raise ConfigError(

@@ -37,6 +37,7 @@ def expanded(config: RunConfig) -> RunConfig:
     species |= {f"dose.{name}": _dose(writer, name, cargo.half_life) for name, cargo in config.cargo.items()}
     update: dict[str, Any] = {
         "lattice": writer.lattice(),
+        "cells": {name: writer.cell(cell) for name, cell in config.cells.items()},
         "species": species,
         "cargo": {},
         "tags": {},

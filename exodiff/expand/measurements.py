@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from exodiff.config.measurement_checks import population_of
+from exodiff.config.measurement_checks import compartments_in, population_of
 from exodiff.config.measurements import Assay as GivenAssay
 from exodiff.config.measurements import SizeHistogram as GivenSizeHistogram
 from exodiff.config.names import Namespace
@@ -25,16 +25,15 @@ def size_histogram_of(given: GivenSizeHistogram, config: RunConfig) -> SizeHisto
     """A size histogram of the config as it was given, with its populations."""
     name = population_of(given.of, config)
     assert name is not None
-    assert isinstance(given.of, Call)
     population = config.exosomes[name]
-    diameter, (_, *region) = population.diameter, given.of.arguments
+    diameter = population.diameter
     assert diameter is not None
     law = diameter.log_law
     first, last = law.cdf(math.log(diameter.min_um)), law.cdf(math.log(diameter.max_um))
     quantiles = tuple(float(q) for q in np.linspace(first, last, diameter.bins + 1))
     num_bins = math.ceil(LARGEST_SEEN * diameter.max_um / given.bin_um)
     return SizeHistogram(
-        of=tuple(Call("total", (Name(one), *region)) for one in bins_of(name, population)),
+        of=tuple(_number_of(given.of, one) for one in bins_of(name, population)),
         law=SizeLaw(law.mean, law.stdev, quantiles),
         sample=given.sample,
         track_steps=given.track_steps,
@@ -43,14 +42,24 @@ def size_histogram_of(given: GivenSizeHistogram, config: RunConfig) -> SizeHisto
     )
 
 
+def _number_of(of: Expression, one: str) -> Expression:
+    """The vesicles of one size bin where ``of`` counts those of all."""
+    if isinstance(of, Call):
+        return Call("total", (Name(one), *of.arguments[1:]))
+    assert isinstance(of, Name)
+    return Name(f"{of.name.partition('.')[0]}.{one}")
+
+
 def assay_of(given: GivenAssay, config: RunConfig, name: str, leaf: Leaf) -> Assay:
-    """An assay of the config as it was given; what is counted is in the fluid of the lattice."""
+    """An assay of the config as it was given; what is counted is in a compartment, or in the fluid of the lattice."""
     where, lattice = f"observables.{name}.assay", config.lattice
     is_number = Namespace(config).dimension_of(given.of, where) == DIMENSIONLESS
-    fluid_um3 = math.prod(lattice.grid_shape) * math.prod(lattice.spacing_um) * lattice.fluid_fraction
+    volume_um3 = math.prod(lattice.grid_shape) * math.prod(lattice.spacing_um) * lattice.fluid_fraction
+    for compartment in compartments_in(given.of, config):
+        volume_um3 = config.compartments[compartment].volume_um3
     return Assay(
         of=Writer(config).summed(given.of),
-        volume=fluid_um3 if is_number else None,
+        volume=volume_um3 if is_number else None,
         sample=leaf(given.sample, f"{where}.sample"),
         recovery=leaf(given.yield_, f"{where}.yield"),
         background=leaf(given.background, f"{where}.background"),

@@ -7,7 +7,7 @@ from typing import Any
 from exodiff.config.compartments import Compartment
 from exodiff.config.names import Namespace
 from exodiff.config.populations import num_copies
-from exodiff.config.schema import Observable, Reaction, RunConfig
+from exodiff.config.schema import CellType, Observable, Reaction, RunConfig
 from exodiff.core.equations import Burst, Equation, Term
 from exodiff.core.expressions import FORMS, Binary, Call, Expression, Name, Number
 from exodiff.core.syntax import replaced
@@ -80,6 +80,10 @@ class Writer:
             return tuple(Term(one, 1, share_of(term.burst, len(members))) for one in members)
         assert size is not None
         return (Term(members[size], term.count),)
+
+    def cell(self, cell: CellType) -> CellType:
+        """A cell type whose motility may name populations."""
+        return cell.model_copy(update={"motility": self.summed(cell.motility)})
 
     def observable(self, observable: Observable) -> Observable:
         """An observable with sums."""
