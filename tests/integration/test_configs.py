@@ -7,11 +7,22 @@ import pytest
 import exodiff as ex
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").rglob("*.toml"))
+STUDIES = ("primary_tumour", "premetastatic_niche", "therapy", "liquid_biopsy")  # a minute or two each to compile
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(p, id=p.stem, marks=[pytest.mark.slow] if p.stem in STUDIES else []) for p in CONFIGS],
+)
 def test_config_runs_to_the_end_and_draws_figures(path, tmp_path):
     model = ex.load(path, ['run.duration="3 min"', 'run.observe_every="1 min"', 'run.snapshot_every="3 min"'])
     result = ex.run(model, tmp_path / "run")
     assert result.finished
     assert any(figure.suffix == ".png" and figure.stat().st_size > 5000 for figure in result.figures)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_is_of_tissue_size_and_places_what_it_names(name):
+    model = ex.load(Path(__file__).parents[2] / "configs" / f"{name}.toml")
+    assert model.problem.grid.num_voxels >= 48**3
+    assert model.warnings == ()
