@@ -57,7 +57,10 @@ BAD = {
     "shape of zero": (changed(lattice={"shape": [8, 0, 4]}), r"lattice.shape"),
     "fixed step above the limit": (changed(run={"time_step": "500 s"}), r"run.time_step: 500 s exceeds .*species.EV"),
     "two cell types react": (reaction(equation="tumour + fibroblast -> tumour", rate="1 /s"), r"near\("),
-    "intervention on nothing": (changed(interventions=[{"at": ["1 min"]}]), r"interventions\[0\].*add, set or remove"),
+    "intervention on nothing": (
+        changed(interventions=[{"at": ["1 min"]}]),
+        r"interventions\[0\].*add, set, remove or infuse",
+    ),
     "intervention without a time": (
         intervention(set={"EV": 1}),
         r"interventions.odd: exactly one of at, from and when",
