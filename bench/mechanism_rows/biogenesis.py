@@ -194,7 +194,6 @@ ROWS = (
         {"base": {}, "control": {"exosomes.sEV.biogenesis.escrt": 0.0}},
         (6,),
         check=_sorting,
-        waits="compartments (vesicles in plasma)",
     ),
     Row(
         "M04",
@@ -264,7 +263,6 @@ ROWS = (
         {"base": {}, "no flow": {"v": 0.0}, "dense": {"v": 0.0, "species.EV.diffusion": 0.3}},
         (2,),
         check=_plume,
-        waits="a fibre matrix that hinders diffusion",
     ),
     Row(
         "M09",

@@ -101,7 +101,6 @@ ROWS = (
         contested="glypican-1 is contested: perfect in Melo et al. 2015; 27 % sensitivity and 88 % specificity in "
         "Lucien et al. 2019; no separation, but a drop after surgery, in Frampton et al. 2018. Sensitivity and "
         "specificity are inputs.",
-        waits="compartments (plasma)",
     ),
     Row(
         "M43",
@@ -160,6 +159,5 @@ ROWS = (
         {"blocked": {"cut": 0.0, "blocked": 1.0}},
         (12 - 1e-3, 12 + 5 * 14 / 60, 24),
         check=_monitoring,
-        waits="compartments (plasma)",
     ),
 )

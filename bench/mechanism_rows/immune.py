@@ -151,7 +151,6 @@ ROWS = (
         {"base": {}, "control": NO_RELEASE},
         (24,),
         check=_mdsc,
-        waits="continuous species (a soluble attractant)",
         contested="influx and suppression are assumed.",
     ),
     Row(
@@ -165,7 +164,6 @@ ROWS = (
         {"base": {}, "control": NO_RELEASE},
         (24, 48),
         check=_support,
-        waits="continuous species (cytokines as fields, matrix)",
         contested="secretion is assumed.",
     ),
     Row(

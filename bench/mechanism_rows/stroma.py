@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from bench.mechanism_rows.matrix import degradation
 from bench.mechanism_rows.row import Finding, Row, Runs, differs, equals, mean_and_error, share, value, vanishes
 
 NO_RELEASE = {"exosomes.tEV.biogenesis.fusion": 0.0}
@@ -55,6 +56,11 @@ def _loads(runs: Runs) -> list[Finding]:
         differs("cells with no response, rare - common", (rare == 0).mean(1), (common == 0).mean(1)),
         differs("cells switched off, rare - 0", off[0], 0 * off[0]),
     ]
+
+
+def _remodelling(runs: Runs) -> list[Finding]:
+    around = {name: value(runs[name], "collagen_of_fibroblasts") for name in runs}
+    return [*degradation(runs), differs("collagen of CAFs, base - no deposits", around["base"], around["no deposits"])]
 
 
 def _growth(runs: Runs) -> list[Finding]:
@@ -190,6 +196,12 @@ ROWS = (
         "S3:L52, L99",
         "extracellular matrix remodeling and tumor invasion",
         "The matrix rises around CAFs and falls where MMP vesicles gather; their diffusion follows.",
-        waits="continuous species (a fibre matrix)",
+        "matrix_remodelling.toml",
+        """`parameters.k_dep="0 /h"`""",
+        {"base": {}, "control": {"k_mmp": 0.0}, "no deposits": {"k_dep": 0.0}},
+        (24,),
+        replicates=2,
+        check=_remodelling,
+        contested="both rates are assumed; deterministic, so without a standard error.",
     ),
 )
