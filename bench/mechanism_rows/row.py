@@ -40,8 +40,8 @@ class Finding:
         off = self.value - self.wanted
         room = SIGNIFICANT * self.standard_error
         if self.sense == "=":
-            return abs(off) <= max(room, self.within)
-        return off > room if self.sense == ">" else -off > room
+            return bool(abs(off) <= max(room, self.within))
+        return bool(off > room if self.sense == ">" else -off > room)
 
     def __str__(self) -> str:
         return f"{self.what}: {self.value:.4g} ± {self.standard_error:.2g} ({self.sense} {self.wanted:.4g})"
