@@ -120,7 +120,7 @@ def page(lines: list[Line]) -> str:
         "",
         f"Written by `python -m bench.mechanisms`; measured at commit {', '.join(commits)}. Of {len(verdicts)} rows",
         f"for the 46 mechanisms that the seed documents name (S0 and S3, by line) {passed} pass, {failed} fail,",
-        f"{waiting} wait for parts of exodiff that are not there yet, {missing} are not measured yet.",
+        f"{waiting} wait for what they name, {missing} are not measured yet.",
         "",
         *_HOW_TO_READ,
         "",
