@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from exodiff.kernels.random import make_stream
 from exodiff.lattice.grid import Grid
 from exodiff.observe import current_inputs, measure, num_profile_bins, scalars, squared_distance_um2
 from exodiff.simulation import initial_state, make_inputs, start_array
@@ -50,7 +51,13 @@ def measured():
         state.was_true,
         state.health,
     )
-    return model, inputs, state, counts, measure(model.problem, inputs, state, jnp.asarray(7.0))
+    return (
+        model,
+        inputs,
+        state,
+        counts,
+        measure(model.problem, inputs, state, jnp.asarray(7.0), make_stream(jnp.uint32(0), jnp.uint32(0))),
+    )
 
 
 def test_scalars_are_exact_arithmetic_on_exact_totals(measured):
