@@ -124,9 +124,10 @@ def cell_pass(step: Step, amounts: Amounts) -> Amounts:
         stream = fold(step.stream, site_id(f"reaction:{channel.name}"))
         counts, events = make_cells(step.policy, stream, step.places, step.voxels(amounts), channel, dt_s)
         counters = count_events(step, amounts.events, events, {channel.name: 0}, 0)
-        amounts = amounts._replace(
-            counts=counts, events=counters, pools=_released(step, amounts.pools, channel=channel, events=events)
-        )
+        amounts = amounts._replace(counts=counts, events=counters)
+        if amounts.pools is not None:
+            pools = released(step.problem, step.inputs, amounts.pools, channel, events)
+            amounts = amounts._replace(pools=pools)
     for place, motility in enumerate(network.motility):
         if motility is not None:
             cell_type = network.first_type + place
@@ -232,16 +233,11 @@ def _visit(step: Step, tables: _Tables, place: Place, amounts: Amounts) -> Amoun
 
             concentrations = _only_at(j, place, put, concentrations)
         if op.channel is not None and op.channel.releases:
-            release = partial(_released, step, channel=op.channel, events=events)
+            release = partial(released, step.problem, step.inputs, channel=op.channel, events=events)
             assert pools is not None
             pools = _only_at(j, place, release, pools)
     counts = _repeat(tables.num_changes[place], change, counts)
     return amounts._replace(counts=counts, events=counters, concentrations=concentrations, pools=pools)
-
-
-def _released(step: Step, pools: Any, *, channel: Channel, events: Number) -> Any:
-    """The pools, if any, after what some events made outside the lattice."""
-    return released(step.problem, step.inputs, pools, channel, events)
 
 
 def inputs_of(step: Step, amounts: Amounts, operation: Operation) -> DrawInputs:
