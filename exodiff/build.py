@@ -145,6 +145,7 @@ class _Builder:
         )
         step = None if config.run.time_step == "auto" else float(config.run.time_step)
         start = self._start(cells)
+        self._refuse_what_overflows()
         model = ConfiguredModel(
             problem, self.parameters, self.fields, start, step, config.run.tolerance, given, tuple(self.warnings)
         )
@@ -156,6 +157,15 @@ class _Builder:
                 self.parameters[name] = parameter.value.value
             for cell, number in (parameter.by_cell or {}).items():
                 self.parameters[f"{name}.{cell}"] = number.value
+
+    def _refuse_what_overflows(self) -> None:
+        precision = self.config.run.precision
+        largest = float(np.finfo(precision).max)
+        for name, value in self.parameters.items():
+            if abs(value) > largest:
+                raise ConfigError(
+                    name, f"{value:g} (in um, s, molecules) is more than {precision} holds, {largest:g}; check its unit"
+                )
 
     def _leaf(self, expression: Expression, key: str) -> Expression:
         """A literal becomes a parameter named by its key path, so that it can be varied and fitted."""

@@ -1,8 +1,14 @@
-"""Shared by all tests: where the helpers of the physics tests are; and types checked while they run, if asked for."""
+"""Shared by all tests: where the helpers of the physics tests are, what is kept, and types checked while they run."""
 
 import os
 import sys
 from pathlib import Path
+
+import pytest
+
+# A test of the command line would turn it on for all tests after it; jaxlib was seen to die writing it in a process
+# that had compiled thousands of programs.
+os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "false")
 
 sys.path.insert(0, str(Path(__file__).parent / "physics"))
 
@@ -15,3 +21,12 @@ if os.environ.get("EXODIFF_CHECK_TYPES") == "1":
         *("passes", "problem", "schedule", "simulation", "state", "step", "stepsize", "trajectory"),
     )
     install_import_hook([f"exodiff.{name}" for name in ON_ARRAYS], "beartype.beartype")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_programs_are_dropped():
+    """After each module: kept ones fill several GB by the end."""
+    yield
+    import jax  # noqa: PLC0415  (after the hook above)
+
+    jax.clear_caches()

@@ -7,7 +7,7 @@ from pathlib import Path
 from exodiff.config import load as config_load
 from exodiff.config.schema import RunConfig
 from exodiff.core.errors import ConfigError, RunDirectoryError
-from exodiff.io.atomic import make_folder, remove_stale_temporaries, write_text
+from exodiff.io.atomic import TEMPORARY_PREFIX, make_folder, remove_stale_temporaries, write_text
 from exodiff.io.checkpoint import list_checkpoints
 from exodiff.io.lock import FILE as LOCK_FILE
 
@@ -25,6 +25,11 @@ _OURS = (
     "results.vtkhdf",
     "provenance.json",
 )
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a run may have left it before it was marked as one: killed at its very beginning."""
+    return name in (LOCK_FILE, CONFIG) or name.startswith(TEMPORARY_PREFIX)
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ class RunDirectory:
             )
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(where, "is a file; give a folder")
-        if self.path.is_dir() and any(entry.name != LOCK_FILE for entry in self.path.iterdir()):
+        if self.path.is_dir() and any(not _is_ours(entry.name) for entry in self.path.iterdir()):
             raise ConfigError(where, "is not empty and holds no run; choose a new or empty folder")
 
     def refuse_another_config(self, config: RunConfig) -> None:

@@ -14,26 +14,24 @@ import numpy as np
 from exodiff.build import ConfiguredModel, build
 from exodiff.config.load import config_hash
 from exodiff.core.arrays import BITS_DTYPE
-from exodiff.core.errors import CheckpointError, ConfigError
+from exodiff.core.errors import ConfigError
 from exodiff.exact import engine as exact
 from exodiff.exact.clock import Time, split_time
 from exodiff.failure import raise_if_stopped
-from exodiff.io import checkpoint
 from exodiff.io.lock import RunLock
 from exodiff.io.provenance import append_provenance, provenance
 from exodiff.kernels.random import make_stream
 from exodiff.observe import Measured, measure
 from exodiff.problem import Inputs, Problem
+from exodiff.runner.checkpoints import Checkpoints, Latest
 from exodiff.runner.directory import RunDirectory
 from exodiff.runner.recorder import Recorder, discard_after
 from exodiff.runner.signals import StopRequest
 from exodiff.schedule import Schedule, make_schedule
 from exodiff.simulation import advance, begin, intervene_at, make_inputs, precision_context, start_array
-from exodiff.state import Clock, State
+from exodiff.state import State
 from exodiff.viz.figures import make_figures
 
-KEPT_CHECKPOINTS = 3
-_CLOCK = ("time_s", "number", "rates")
 _CHUNK_S = 0.5  # wall-clock time of one call of the device, so that signals and progress are not kept waiting
 
 
@@ -254,19 +252,22 @@ class _Driver:
             self.directory.path,
             provenance(seed=self.model.config.run.seed, config_hash=self.hash, devices=devices),
         )
-        found = self._latest()
-        if found is not None and found[1] == self.schedule.num_pairs:
-            self.warnings.append("the run was at its end already; only its figures were drawn again")
-        self.report(Progress("compiling", 0.0, self.schedule.duration_s))
-        with self._recorder(found) as recorder:
-            if found is None:
-                state, pairs = self._first_state(), 0
-                self._raise_if_stopped(state)
-                self._record(recorder, 0, state)
-                self._save(recorder, state, 0)
-            else:
-                state, pairs = found
-            pairs = self._advance_to_end(recorder, state, pairs, stop)
+        with Checkpoints(self.directory.checkpoints, self.hash, self.model.config.run.seed) as checkpoints:
+            found = checkpoints.latest(exact=self.problem.engine == "exact", skip_damaged=self.skip_damaged)
+            if found is not None:
+                self.warnings += found.warnings
+                if found.pairs == self.schedule.num_pairs:
+                    self.warnings.append("the run was at its end already; only its figures were drawn again")
+            self.report(Progress("compiling", 0.0, self.schedule.duration_s))
+            with self._recorder(found) as recorder:
+                if found is None:
+                    state, pairs = self._first_state(), 0
+                    self._raise_if_stopped(state)
+                    self._record(recorder, 0, state)
+                    self._save(recorder, checkpoints, state, 0)
+                else:
+                    state, pairs = found.state, found.pairs
+                pairs = self._advance_to_end(recorder, checkpoints, state, pairs, stop)
         time_s = self.schedule.time_s(pairs)
         if pairs < self.schedule.num_pairs:
             return RunResult(self.directory.path, False, stop.received, time_s, (), tuple(self.warnings))
@@ -277,11 +278,11 @@ class _Driver:
         self.report(Progress("done", time_s, time_s))
         return RunResult(self.directory.path, True, None, time_s, figures, tuple(self.warnings))
 
-    def _recorder(self, found: tuple[State, int] | None) -> Recorder:
+    def _recorder(self, found: Latest | None) -> Recorder:
         if found is None:
             discard_after(self.directory.path, -1.0)
         else:
-            interval, _ = self.schedule.position(found[1])
+            interval, _ = self.schedule.position(found.pairs)
             discard_after(self.directory.path, self.schedule.moments[interval].time_s)
         return Recorder(self.directory.path, self.problem, self.model.parameters, self.replicates)
 
@@ -289,7 +290,9 @@ class _Driver:
         start = start_array(self.model, self.problem)
         return _begin_all(self.problem, self.inputs, start, self.seed, replicates=self.replicates)
 
-    def _advance_to_end(self, recorder: Recorder, state: State, pairs: int, stop: StopRequest) -> int:
+    def _advance_to_end(
+        self, recorder: Recorder, checkpoints: Checkpoints, state: State, pairs: int, stop: StopRequest
+    ) -> int:
         every_s = self.model.config.run.checkpoint_every_s
         saved_at, saved_pairs = time.monotonic(), pairs
         chunk, is_compiled, began, began_s = 1, False, time.monotonic(), 0.0
@@ -311,13 +314,14 @@ class _Driver:
             self._tell(self._time_s(state, pairs), began_s, time.monotonic() - began)
             # looked at once: a signal between two looks would end the run without its checkpoint
             stops = stop.received is not None
+            checkpoints.raise_if_failed()
             if stops or time.monotonic() - saved_at >= every_s:
-                self._save(recorder, state, pairs)
+                self._save(recorder, checkpoints, state, pairs)
                 saved_at, saved_pairs = time.monotonic(), pairs
             if stops:
                 return pairs
         if pairs > saved_pairs or pairs == 0:
-            self._save(recorder, state, pairs)
+            self._save(recorder, checkpoints, state, pairs)
         return pairs
 
     def _time_s(self, state: State, pairs: int) -> float:
@@ -379,47 +383,10 @@ class _Driver:
         if planned.snapshot is not None:
             recorder.snapshot(planned.snapshot, planned.time_s, state)
 
-    def _save(self, recorder: Recorder, state: State, pairs: int) -> None:
-        """Write a checkpoint, after everything recorded up to it is on the disk."""
+    def _save(self, recorder: Recorder, checkpoints: Checkpoints, state: State, pairs: int) -> None:
+        """Begin a checkpoint, after everything recorded up to it is on the disk."""
         recorder.flush()
-        arrays = {
-            "counts": np.array(state.counts),
-            "events": np.array(state.events),
-            "pair": np.array(state.pair),
-            "settings": np.array(state.settings),
-            "was_true": np.array(state.was_true),
-        }
-        if state.concentrations is not None:
-            arrays["concentrations"] = np.array(state.concentrations)
-        if state.pools is not None:
-            arrays["pools"] = np.array(state.pools)
-        if state.clock is not None:
-            arrays |= {f"clock.{name}": np.array(getattr(state.clock, name)) for name in _CLOCK}
-        meta = {"config_hash": self.hash, "time_s": self.schedule.time_s(pairs), "seed": self.model.config.run.seed}
-        checkpoint.write_checkpoint(self.directory.checkpoints, arrays, meta, pairs, KEPT_CHECKPOINTS)
-
-    def _latest(self) -> tuple[State, int] | None:
-        """The state of the newest good checkpoint, and the pairs done by it."""
-        if not checkpoint.list_checkpoints(self.directory.checkpoints):
-            return None
-        found = checkpoint.read_latest(self.directory.checkpoints)
-        if found.skipped and not self.skip_damaged:
-            worst = found.skipped[0]
-            raise CheckpointError(
-                str(worst.path),
-                f"cannot be used: {worst.problem}; the last good one is {found.path.name}, at "
-                f"{found.meta['time_s']:g} s: resume from it with from_last_good=True",
-            )
-        self.warnings += [f"{each.path}: passed over, {each.problem}" for each in found.skipped]
-        if found.meta.get("config_hash") != self.hash:
-            raise CheckpointError(
-                str(found.path), "belongs to another config than this folder's; restore resolved.toml, or run anew"
-            )
-        checkpoint.discard_after(self.directory.checkpoints, found.step)
-        arrays = {name: jnp.asarray(array) for name, array in found.arrays.items()}
-        health = jnp.zeros((self.replicates,), jnp.int32)
-        clock = Clock(*(arrays.pop(f"clock.{name}") for name in _CLOCK)) if self.problem.engine == "exact" else None
-        return State(**arrays, health=health, clock=clock), found.step
+        checkpoints.save(state, pairs, self.schedule.time_s(pairs))
 
     def _raise_if_stopped(self, state: State) -> None:
         where, then = str(self.directory.path), "the last checkpoint is intact"

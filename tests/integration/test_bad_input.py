@@ -52,6 +52,10 @@ BAD = {
     "import": (reaction(equation="EV ->", rate="__import__('os')"), r"reactions.odd.rate"),
     "attribute": (reaction(equation="EV ->", rate="EV.__class__"), r"reactions.odd.rate"),
     "lambda": (reaction(equation="EV ->", rate="lambda: 1"), r"reactions.odd.rate"),
+    "a number beyond float32": (
+        reaction(equation="EV ->", rate="1e300 /s"),
+        r"reactions.odd.rate: 1e\+300 .* more than float32 holds, 3.4",
+    ),
     "huge power": (reaction(equation="EV ->", rate="9**9**9"), r"reactions.odd.rate"),
     "deep nesting": (reaction(equation="EV ->", rate="(" * 500 + "1" + ")" * 500), r"reactions.odd.rate"),
     "shape of zero": (changed(lattice={"shape": [8, 0, 4]}), r"lattice.shape"),

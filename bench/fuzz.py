@@ -1,0 +1,238 @@
+"""Mutate model files, expressions and checkpoints: every one is read, or refused in one clear line, in bounded time.
+
+python -m bench.fuzz [--configs 10000] [--expressions 10000] [--checkpoints 1000] [--seed 1]
+
+A model file is changed in its text or in its keys and values; what the loader takes is also built, if it is small. A
+checkpoint is changed in its bytes, and must then never be used: the one before it is. What goes wrong is printed.
+"""
+
+import argparse
+import copy
+import math
+import random
+import signal
+import tempfile
+import time
+import tomllib
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+
+from bench.rows import print_row
+from exodiff.build import build
+from exodiff.config import load as config_load
+from exodiff.core.errors import ConfigError
+from exodiff.core.expressions import FORMS, parse
+from exodiff.core.syntax import FUNCTIONS
+from exodiff.io import checkpoint
+
+SEEDS = sorted(Path("configs").rglob("*.toml"))
+LIMIT_S = 20
+BUILT_AT_MOST = 5_000  # voxels
+ODD: tuple[Any, ...] = (
+    0, -1, 1, 2**31, 2**63, -(2**63), 1e308, -1e-308, math.inf, math.nan, True, False, "", " ", "1", "-1 um", "1 /h",
+    "1e999 um^2/s", "3 parsecs", "EV", "tumour", "t", "dose", "__import__('os')", "k_on * k_on", "hill(EV, 1, 2)",
+    "1/0", "(" * 300, "é", "\0", "a" * 5000, "../../etc/passwd", "/dev/zero", "tumour -> 2 tumour", "-> EV", "A + B ->",
+    "1000000000 EV -> EV", "total(tumour) > 1", [], [0], [1, 2, 3], ["x"], [[1]], {}, {"file": "x.npy"},
+    {"file": "/dev/zero"}, {"csv": "/dev/zero"}, {"poisson": -1}, {"by_cell": {}}, {"x": {"y": {"z": {}}}},
+)  # fmt: skip
+WORDS = (*FUNCTIONS, *FORMS, "a", "b", "k_on", "t", "lambda", "if", "__import__", "plasma.EV", "1e308", "9", "0")
+SYMBOLS = (*"+-*/^()<>=!.,:[]{}'\"@~%&|;# \n\t0123456789", "**", "<=", "==", "->", "µ", "\x00", "é")
+Problems = list[str]
+
+
+class TooSlowError(Exception):
+    """One case took longer than the limit."""
+
+
+def tried(case: Callable[[], str], shown: Callable[[], str], problems: Problems) -> str:
+    """What came of a case; whatever is not a clear refusal goes to the problems."""
+
+    def ring(number: int, frame: Any) -> None:
+        raise TooSlowError(f"over {LIMIT_S} s")
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.alarm(LIMIT_S)
+    try:
+        return case()
+    except ConfigError as error:
+        lines = str(error).splitlines()
+        if all(lines) and len(lines) < 200 and max(map(len, lines)) < 4000:
+            return "refused"
+        problems.append(f"an unclear refusal: {str(error)[:300]!r}\n{shown()}")
+    except Exception:
+        problems.append(f"{traceback.format_exc(limit=-3)}\n{shown()}")
+    finally:
+        signal.alarm(0)
+    return "failed"
+
+
+# Model files
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Paths of all keys and items."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [found for key, inner in entries for found in [(*path, key), *places(inner, (*path, key))]]
+
+
+def changed(tables: dict[str, Any], source: random.Random) -> dict[str, Any]:
+    """A copy with one to four keys or values changed, moved, doubled, removed or renamed."""
+    tables = copy.deepcopy(tables)
+    for _ in range(source.choice((1, 1, 2, 4))):
+        *path, key = source.choice(places(tables))
+        owner: Any = tables
+        for step in path:
+            owner = owner[step]
+        kind = source.randrange(6)
+        if kind == 0:
+            owner[key] = copy.deepcopy(source.choice(ODD))
+        elif kind == 1:
+            del owner[key]
+        elif kind == 2:
+            *there, last = source.choice(places(tables))
+            other: Any = tables
+            for step in there:
+                other = other[step]
+            owner[key] = copy.deepcopy(other[last])
+        elif kind == 3 and isinstance(owner, dict):
+            owner[source.choice(("EV", "", "x y", str(key)[:-1], f"{key}s", "tumour", "a.b"))] = owner.pop(key)
+        elif kind == 4 and isinstance(owner[key], str) and owner[key]:
+            at = source.randrange(len(owner[key]))
+            owner[key] = owner[key][:at] + source.choice((*SYMBOLS, "")) + owner[key][at + 1 :]
+        elif isinstance(owner[key], int | float) and not isinstance(owner[key], bool):
+            owner[key] = owner[key] * source.choice((-1, 0, 0.5, 1e9, 1e-9))
+        if not places(tables):
+            break
+    return tables
+
+
+def mutated_text(tables: list[dict[str, Any]], source: random.Random) -> bytes:
+    """A model file with a change in its keys and values, or in its bytes."""
+    chosen = source.choice(tables)
+    if source.random() < 0.8:
+        try:
+            return tomli_w.dumps(changed(chosen, source)).encode()
+        except (TypeError, ValueError):  # what TOML cannot write, such as lone surrogates
+            return b""
+    content = bytearray(tomli_w.dumps(chosen).encode())
+    for _ in range(source.randrange(1, 6)):
+        at = source.randrange(len(content))
+        kind = source.randrange(3)
+        if kind == 0:
+            content[at] = source.randrange(256)
+        elif kind == 1:
+            del content[at : at + source.randrange(1, 200)]
+        else:
+            content[at:at] = content[:at][-source.randrange(1, 200) :]
+        if not content:
+            break
+    return bytes(content)
+
+
+def fuzz_configs(number: int, source: random.Random, problems: Problems) -> Counter[str]:
+    """Load mutated model files and build the small ones."""
+    tables = [tomllib.loads(path.read_text()) for path in SEEDS]
+    outcomes: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "model.toml"
+        for _ in range(number):
+            content = mutated_text(tables, source)
+            path.write_bytes(content)
+
+            def case() -> str:
+                config = config_load.load(path)
+                if math.prod(config.lattice.shape) > BUILT_AT_MOST:
+                    return "loaded"
+                build(config)
+                return "built"
+
+            outcomes[tried(case, lambda: content.decode(errors="replace")[:6000], problems)] += 1  # noqa: B023
+    return outcomes
+
+
+# Expressions
+
+
+def fuzz_expressions(number: int, source: random.Random, problems: Problems) -> Counter[str]:
+    """Parse random words and symbols."""
+    outcomes: Counter[str] = Counter()
+    for _ in range(number):
+        pieces = WORDS if source.random() < 0.5 else SYMBOLS
+        text = "".join(source.choice((*pieces, *SYMBOLS[:12])) for _ in range(source.randrange(1, 60)))
+
+        def case() -> str:
+            parse(text, "rate", forms=frozenset(FORMS))  # noqa: B023
+            return "parsed"
+
+        outcomes[tried(case, lambda: repr(text), problems)] += 1  # noqa: B023
+    return outcomes
+
+
+# Checkpoints
+
+
+def damaged(whole: bytes, source: random.Random) -> bytes:
+    """A file with a bit, a stretch or its end changed."""
+    content, at = bytearray(whole), source.randrange(len(whole))
+    kind = source.randrange(5)
+    if kind == 0:
+        content[at] ^= 1 << source.randrange(8)
+    elif kind == 1:
+        del content[at:]
+    elif kind == 2:
+        content[at : at + 512] = bytes(len(content[at : at + 512]))
+    elif kind == 3:
+        content[at : at + 64] = source.randbytes(len(content[at : at + 64]))
+    else:
+        content += source.randbytes(source.randrange(1, 100))
+    return bytes(content)
+
+
+def fuzz_checkpoints(number: int, source: random.Random, problems: Problems) -> Counter[str]:
+    """Damage the newest of two checkpoints; the one before it must be read, with its values."""
+    outcomes: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        arrays = [{"counts": np.full((2, 4, 4, 4), step, np.int32), "pair": np.uint32(step)} for step in (1, 2)]
+        paths = [checkpoint.write_checkpoint(folder, a, {"seed": 7}, s) for s, a in enumerate(arrays, 1)]
+        whole = paths[1].read_bytes()
+        for _ in range(number):
+            content = damaged(whole, source)
+            paths[1].write_bytes(content)
+
+            def case() -> str:
+                found = checkpoint.read_latest(folder)
+                step = 2 if content == whole else 1  # noqa: B023
+                if found.step != step or not np.array_equal(found.arrays["counts"], arrays[step - 1]["counts"]):
+                    raise AssertionError(f"read step {found.step}, not {step}")
+                return "passed over" if step == 1 else "unchanged"
+
+            outcomes[tried(case, lambda: repr(content[:100]), problems)] += 1  # noqa: B023
+    return outcomes
+
+
+def main() -> None:
+    """Print a row for each kind, then the problems."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    kinds = {"configs": fuzz_configs, "expressions": fuzz_expressions, "checkpoints": fuzz_checkpoints}
+    for kind, default in zip(kinds, (10_000, 10_000, 1_000), strict=True):
+        parser.add_argument(f"--{kind}", type=int, default=default)
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    problems: Problems = []
+    for kind, fuzz in kinds.items():
+        began, before = time.monotonic(), len(problems)
+        outcomes = fuzz(getattr(given, kind), random.Random(given.seed), problems)
+        seconds = round(time.monotonic() - began, 1)
+        print_row("fuzz", kind=kind, **outcomes, problems=len(problems) - before, seconds=seconds, seed=given.seed)
+    print("\n\n".join(problems))
+
+
+if __name__ == "__main__":
+    main()

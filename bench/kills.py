@@ -1,0 +1,210 @@
+"""Kill runs at random moments, resume them, and compare what they leave with a run that nobody stopped.
+
+python -m bench.kills [--kills 500] [--signal SIGKILL] [--seed 1]
+
+Each run is a process that is sent the signal after a random time, again and again, until it ends by itself: its last
+checkpoint, tables and snapshots must then have the bytes of the run without a stop, and after every kill
+``results.vtkhdf`` must open. Processes are forked from a server that has imported the package, so that most of
+their time is spent in the run.
+"""
+
+import argparse
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import h5py
+import jax
+import numpy as np
+import tomli_w
+
+import exodiff as ex
+from bench.rows import print_row
+from exodiff.cli import STOPPED
+from exodiff.io import checkpoint
+from exodiff.io.results import SnapshotReader
+
+TABLES = ("observables.csv", "profiles.csv")
+SHARED: dict[str, Any] = {
+    "schema": 1,
+    "run": {"duration": "40 min", "observe_every": "1 min", "snapshot_every": "4 min", "seed": 5, "time_step": "5 s"},
+    "lattice": {"shape": [8, 6, 4], "spacing": "20 um", "fluid_fraction": 0.2},
+    "cells": {"tumour": {"motility": "0.05 um^2/s"}, "fibroblast": {}},
+    "species": {
+        "EV": {"diffusion": "1.3 um^2/s", "decay": "0.5 /h", "initial": {"poisson": 3}},
+        "bound": {"in": "cell"},
+    },
+    "reactions": [
+        {"name": "release", "equation": "tumour -> tumour + EV", "rate": "600 /h"},
+        {"name": "capture", "equation": "EV -> bound", "rate": "take"},
+        {"name": "divide", "equation": "tumour -> 2 tumour", "rate": "1 /h"},
+    ],
+    "parameters": {"take": {"by_cell": {"fibroblast": "1e-3 /s"}}},
+    "place": [
+        {"cells": "tumour", "sphere": {"radius": "40 um"}, "fill": 0.5},
+        {"cells": "fibroblast", "everywhere": True, "fill": 0.4},
+    ],
+    "interventions": [{"name": "dose", "at": ["10 min"], "add": {"EV": 100}, "region": "left"}],
+    "regions": {"left": {"layer": {"axis": "x", "from": "0 um", "to": "80 um"}}},
+    "observables": {
+        "free": {"value": "total(EV)"},
+        "released": {"value": "events(release)"},
+        "profile": {"profile": {"of": "conc(EV)", "from": "tumour", "bin": "20 um"}},
+    },
+}
+OXYGEN = {
+    "kind": "concentration",
+    "unit": "mmHg",
+    "solve": "steady",
+    "diffusion": "1667 um^2/s",
+    "decay": "2e-3 /s",
+    "fixed": {"fibroblast": "40 mmHg"},
+}
+PLASMA: dict[str, Any] = {
+    "species": {**SHARED["species"], "oxygen": OXYGEN},
+    "compartments": {"plasma": {"volume": "1 mL", "initial": {"EV": 1e9}}},
+    "vessels": {
+        "wall": {
+            "cells": "fibroblast",
+            "compartment": "plasma",
+            "species": ["EV"],
+            "permeability_surface": "50 um^3/s",
+        }
+    },
+    "reactions": [
+        *SHARED["reactions"],
+        {"equation": "plasma.EV ->", "rate": "0.02 /min"},
+        {"equation": "oxygen ->", "rate": "0.1 /s"},
+    ],
+}
+MODELS: dict[str, dict[str, Any]] = {
+    "leap": SHARED,
+    "exact": {**SHARED, "run": {**SHARED["run"], "engine": "exact", "duration": "8 min"}},
+    "plasma and oxygen": {**SHARED, **PLASMA},
+    "replicates, float64": {**SHARED, "run": {**SHARED["run"], "replicates": 3, "precision": "float64"}},
+}
+
+
+def write_model(folder: Path, tables: dict[str, Any]) -> Path:
+    """Write the model file; it checkpoints after each call of the device."""
+    path = folder / "model.toml"
+    path.write_text(tomli_w.dumps({**tables, "run": {**tables["run"], "checkpoint_every": "1e-3 s"}}))
+    return path
+
+
+def run_command(model: str, out: str) -> None:
+    """``exodiff run --resume auto`` without figures, in this process; what it compiles is kept beside the model."""
+    jax.config.update("jax_compilation_cache_dir", str(Path(model).parent / "compiled"))
+    jax.config.update("jax_enable_compilation_cache", True)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    with Path(out).with_suffix(".log").open("a") as log, redirect_stdout(log), redirect_stderr(log):
+        done = ex.run(ex.load(model), out, resume="auto", figures=False)
+    sys.exit(0 if done.finished else STOPPED)
+
+
+def start(model: Path, out: Path) -> BaseProcess:
+    """A run in a process of its own."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["exodiff", "exodiff.runner.driver"])
+    process = context.Process(target=run_command, args=(str(model), str(out)))
+    process.start()
+    return process
+
+
+def is_same(one: Path, other: Path) -> bool:
+    """Whether two finished runs have the same state, tables and snapshots, bit for bit."""
+    states = [checkpoint.read_latest(path / "checkpoints").arrays for path in (one, other)]
+    if states[0].keys() != states[1].keys():
+        return False
+    if any(not np.array_equal(array, states[1][name]) for name, array in states[0].items()):
+        return False
+    if any((one / table).read_bytes() != (other / table).read_bytes() for table in TABLES):
+        return False
+    ones, others = SnapshotReader(one), SnapshotReader(other)
+    return np.array_equal(ones.times_s, others.times_s) and all(
+        np.array_equal(field.values, others.read(place).fields[name].values)
+        for place in range(len(ones))
+        for name, field in ones.read(place).fields.items()
+    )
+
+
+def opens(run: Path) -> bool:
+    """Whether the results can be read as they were left; a run that was killed before it wrote any is fine."""
+    path = run / "results.vtkhdf"
+    if not path.exists():
+        return True
+    with h5py.File(path) as file:
+        steps = file["VTKHDF/Steps/Values"]
+        assert isinstance(steps, h5py.Dataset)
+        return len(steps[...]) > 0
+
+
+def kill_until_done(
+    model: Path, out: Path, kind: signal.Signals, random_source: random.Random, longest_s: float, at_most: int
+) -> tuple[int, int]:
+    """Start, send the signal, start again, until a run ends by itself: the signals that hit, and results unreadable."""
+    hits, unreadable = 0, 0
+    while True:
+        process = start(model, out)
+        process.join(random_source.uniform(0.0, longest_s) if hits < at_most else None)
+        if process.exitcode is None:
+            assert process.pid is not None
+            os.kill(process.pid, kind)
+            process.join()
+        if process.exitcode == 0:
+            return hits, unreadable
+        if process.exitcode not in (-signal.SIGKILL, -signal.SIGTERM, STOPPED):
+            raise RuntimeError(f"exit code {process.exitcode}:\n{out.with_suffix('.log').read_text()[-3000:]}")
+        hits += 1
+        unreadable += not opens(out)
+
+
+def measure(name: str, kills: int, kind: signal.Signals, seed: int) -> dict[str, Any]:
+    """Kill runs of one model until so many signals have hit: what was found."""
+    random_source = random.Random(seed)
+    found = {"model": name, "signal": kind.name, "signals": 0, "runs": 0, "unlike": 0, "unreadable": 0}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        model, whole = write_model(folder, MODELS[name]), folder / "whole"
+        for _ in range(2):  # the second one is compiled already
+            shutil.rmtree(whole, ignore_errors=True)
+            began = time.monotonic()
+            process = start(model, whole)
+            process.join()
+            assert process.exitcode == 0, whole.with_suffix(".log").read_text()
+            longest_s = time.monotonic() - began
+        while found["signals"] < kills:
+            out = folder / f"run{found['runs']}"
+            left = kills - found["signals"]
+            hits, unreadable = kill_until_done(model, out, kind, random_source, longest_s, left)
+            found["signals"] += hits
+            found["unreadable"] += unreadable
+            found["runs"] += 1
+            found["unlike"] += not is_same(whole, out)
+            shutil.rmtree(out)
+    return {**found, "seconds_of_a_run": round(longest_s, 2), "seed": seed}
+
+
+def main() -> None:
+    """Print a row for each model."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=500)
+    parser.add_argument("--signal", choices=["SIGKILL", "SIGTERM"], default="SIGKILL")
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    for place, name in enumerate(MODELS):
+        share = given.kills // len(MODELS) + (place < given.kills % len(MODELS))
+        print_row("kills", **measure(name, share, signal.Signals[given.signal], given.seed))
+
+
+if __name__ == "__main__":
+    main()

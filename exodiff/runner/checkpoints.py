@@ -1,0 +1,139 @@
+"""The checkpoints of one run: written in the background while the device computes, and the newest good one read."""
+
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import jax.numpy as jnp
+import numpy as np
+
+from exodiff.core.errors import CheckpointError
+from exodiff.io import checkpoint
+from exodiff.state import Clock, State
+
+KEPT = 3
+_ALWAYS = ("counts", "events", "pair", "settings", "was_true")
+_SOME = ("concentrations", "pools")
+_CLOCK = ("time_s", "number", "rates")
+
+
+class Latest(NamedTuple):
+    """The newest good checkpoint.
+
+    Attributes:
+        state: as it was saved.
+        pairs: pairs of steps done by it.
+        warnings: newer checkpoints that were passed over, and why.
+
+    """
+
+    state: State
+    pairs: int
+    warnings: tuple[str, ...]
+
+
+class Checkpoints:
+    """Saves the states of a run, one at a time; leaving the ``with`` block waits for the last one.
+
+    Args:
+        folder: where the files are.
+        config_hash: of the run's config; a checkpoint of another one is refused.
+        seed: of the run, for the reader of a file.
+
+    """
+
+    def __init__(self, folder: Path, config_hash: str, seed: int) -> None:
+        self.folder = folder
+        self.meta = {"config_hash": config_hash, "seed": seed}
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self._last: Future[Path] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.shutdown()
+        if error is None:
+            self.wait()
+
+    def save(self, state: State, pairs: int, time_s: float) -> None:
+        """Begin to write a state; what was recorded up to it must be on the disk already.
+
+        Raises:
+            CheckpointError: the checkpoint before this one could not be written.
+
+        """
+        self.wait()
+        arrays = _host_arrays(state)
+        meta = {**self.meta, "time_s": time_s}
+        self._last = self._writer.submit(checkpoint.write_checkpoint, self.folder, arrays, meta, pairs, KEPT)
+
+    def raise_if_failed(self) -> None:
+        """Notice a failure early, without waiting.
+
+        Raises:
+            CheckpointError: what was saved could not be written.
+
+        """
+        if self._last is not None and self._last.done():
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait until what was saved is on the disk.
+
+        Raises:
+            CheckpointError: it could not be written.
+
+        """
+        if self._last is not None:
+            last, self._last = self._last, None
+            last.result()
+
+    def latest(self, *, exact: bool, skip_damaged: bool) -> Latest | None:
+        """The newest good checkpoint, or None if there is none at all; files of later steps are removed.
+
+        Args:
+            exact: whether states have a clock.
+            skip_damaged: pass over damaged files instead of refusing them.
+
+        Raises:
+            CheckpointError: none is good, the newest is damaged, or it belongs to another config.
+
+        """
+        if not checkpoint.list_checkpoints(self.folder):
+            return None
+        found = checkpoint.read_latest(self.folder)
+        if found.skipped and not skip_damaged:
+            worst = found.skipped[0]
+            raise CheckpointError(
+                str(worst.path),
+                f"cannot be used: {worst.problem}; the last good one is {found.path.name}, at "
+                f"{found.meta['time_s']:g} s: resume from it with from_last_good=True",
+            )
+        if found.meta.get("config_hash") != self.meta["config_hash"]:
+            raise CheckpointError(
+                str(found.path), "belongs to another config than this folder's; restore resolved.toml, or run anew"
+            )
+        checkpoint.discard_after(self.folder, found.step)
+        warnings = tuple(f"{each.path}: passed over, {each.problem}" for each in found.skipped)
+        return Latest(_state(found.arrays, exact=exact), found.step, warnings)
+
+
+def _host_arrays(state: State) -> Mapping[str, np.ndarray]:
+    """Copies, since the device goes on in place."""
+    names = (*_ALWAYS, *(name for name in _SOME if getattr(state, name) is not None))
+    arrays = {name: np.array(getattr(state, name)) for name in names}
+    if state.clock is not None:
+        arrays |= {f"clock.{name}": np.array(getattr(state.clock, name)) for name in _CLOCK}
+    return arrays
+
+
+def _state(stored: Mapping[str, np.ndarray], *, exact: bool) -> State:
+    arrays: dict[str, Any] = {name: jnp.asarray(array) for name, array in stored.items()}
+    clock = Clock(*(arrays.pop(f"clock.{name}") for name in _CLOCK)) if exact else None
+    health = jnp.zeros(arrays["pair"].shape[:1], jnp.int32)
+    return State(**arrays, health=health, clock=clock)

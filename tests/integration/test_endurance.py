@@ -1,0 +1,34 @@
+"""Shares of the harnesses that kill runs and mutate their input: `python -m bench.kills`, `python -m bench.fuzz`."""
+
+import random
+import signal
+
+import pytest
+
+from bench.fuzz import fuzz_checkpoints, fuzz_configs, fuzz_expressions
+from bench.kills import MODELS, measure
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "number"),
+    [
+        ("leap", signal.SIGKILL, 6),
+        pytest.param("plasma and oxygen", signal.SIGTERM, 20, marks=pytest.mark.slow),
+        *(pytest.param(name, signal.SIGKILL, 20, marks=pytest.mark.slow) for name in MODELS),
+    ],
+)
+def test_runs_that_are_killed_end_like_the_one_that_was_not(name, kind, number):
+    found = measure(name, number, kind, seed=3)
+    assert found["signals"] >= number
+    assert (found["unlike"], found["unreadable"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("fuzz", "number", "usual"),
+    [(fuzz_configs, 60, "refused"), (fuzz_expressions, 2000, "refused"), (fuzz_checkpoints, 200, "passed over")],
+)
+def test_mutated_input_is_read_or_refused_in_a_clear_line(fuzz, number, usual):
+    problems: list[str] = []
+    outcomes = fuzz(number, random.Random(4), problems)
+    assert not problems, problems[0]
+    assert outcomes[usual] > number / 2
