@@ -1,7 +1,8 @@
 """From a config to a model: the only bridge from the file's language to arrays."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from exodiff.io.tables import read_cells_csv
 from exodiff.kernels.faces import MAX_DIVERGENCE, divergence
 from exodiff.kernels.random import fold, make_stream, site_id, to_unit_interval, voxel_index, words
 from exodiff.lattice import shapes
-from exodiff.lattice.grid import Grid, Wall
+from exodiff.lattice.grid import Grid, Part, Wall
 from exodiff.lattice.placement import EMPTY, CellMap, fill, place_points
 from exodiff.model.channels import SpeciesTable
 from exodiff.model.network import Channel, Chemotaxis, Continuous, Network, NewCell, Solve
@@ -49,10 +50,12 @@ class ConfiguredModel(Model):
     warnings: tuple[str, ...]  # what is allowed but likely not meant
 
     def __repr__(self) -> str:
-        shape = " x ".join(map(str, self.problem.grid.user_shape))
+        grid = self.problem.grid
+        shape = " x ".join(map(str, grid.user_shape))
+        names = f" ({', '.join(part.name for part in grid.parts)})" if grid.parts else ""
         network = self.problem.network
         lines = [
-            f"Model({self.config.title!r}: {shape} voxels, engine {self.problem.engine}",
+            f"Model({self.config.title!r}: {shape} voxels{names}, engine {self.problem.engine}",
             f"  species: {', '.join(network.species[: network.first_type])}",
             f"  cells: {', '.join(network.cell_types) or 'none'}",
             f"  {len(network.channels)} reactions, {len(self.parameters)} parameters (.parameters)",
@@ -128,7 +131,7 @@ class _Builder:
             network=network,
             walls=self._walls(),
             field_diffusion=tuple(i for i, n in enumerate(network.free) if f"diffusion.{n}" in self.fields),
-            regions=tuple(config.regions),
+            regions=(*config.lattice.parts, *config.regions),
             observables=observables,
             event_counters=event_counters((*scalar_expressions(observables), *watched)),
             random_start=self._random_start(),
@@ -356,7 +359,16 @@ class _Builder:
     def _regions_and_cells(self) -> tuple[dict[str, np.ndarray], CellMap]:
         """The masks of all regions, in their order, and the placed cells that some are measured from."""
         config, grid, types = self.config, self.grid, list(self.config.cells)
-        shaped = {n: region_mask(r, grid, f"regions.{n}") for n, r in config.regions.items() if r.of is None}
+        lattices = {part.name: laid(shapes.everywhere, grid, part.name) for part in grid.parts}
+
+        def inside(mask: np.ndarray, region: Region) -> np.ndarray:
+            return mask if region.region is None else mask & lattices[region.region]
+
+        shaped = lattices | {
+            name: inside(region_mask(region, grid, region.region, f"regions.{name}"), region)
+            for name, region in config.regions.items()
+            if region.of is None
+        }
         cells, placed = place_cells(config, grid, shaped)
         self.warnings += [
             f"place[{number}]: no cell was placed; its shape holds the centre of no empty voxel (positions are in um)"
@@ -364,10 +376,12 @@ class _Builder:
             if not found
         ]
         masks = {
-            name: shaped[name] if region.of is None else distance_mask(region, cells == types.index(region.of), grid)
+            name: shaped[name]
+            if region.of is None
+            else inside(distance_mask(region, cells == types.index(region.of), grid), region)
             for name, region in config.regions.items()
         }
-        return masks, cells
+        return lattices | masks, cells
 
     def _start(self, cells: CellMap) -> np.ndarray:
         """Placed cells and fixed first counts, (species, x, y, z)."""
@@ -434,7 +448,12 @@ def make_grid(config: RunConfig) -> Grid:
     walls: tuple[tuple[Wall, Wall], ...] = tuple(
         (faces[f"{axis}_low"].kind, faces[f"{axis}_high"].kind) for axis in AXES
     )
-    return Grid(lattice.grid_shape, lattice.spacing_um, lattice.fluid_fraction, walls, len(lattice.shape))
+    lengths = [part.shape[0] for part in lattice.parts.values()]
+    parts = tuple(
+        Part(name, sum(lengths[:place]), length)
+        for place, (name, length) in enumerate(zip(lattice.parts, lengths, strict=True))
+    )
+    return Grid(lattice.grid_shape, lattice.spacing_um, lattice.fluid_fraction, walls, len(lattice.shape), parts)
 
 
 def check_divergence(velocities_um_per_s: np.ndarray, grid: Grid, where: str) -> None:
@@ -454,12 +473,28 @@ def check_divergence(velocities_um_per_s: np.ndarray, grid: Grid, where: str) ->
         )
 
 
-def region_mask(shape: Shaped, grid: Grid, where: str) -> np.ndarray:  # noqa: PLR0911  (one return a shape)
-    """The voxels of a shape or of the labels of an image."""
+def laid(draw: Callable[[Grid], np.ndarray], grid: Grid, lattice: str | None) -> np.ndarray:
+    """What is drawn on a lattice: of several on the one with a name, or on each for itself."""
+    chosen = [part.name for part in grid.parts] if lattice is None else [lattice]
+    if not chosen:
+        return draw(grid)
+    drawn = {name: draw(grid.alone(name)) for name in chosen}
+    found = np.zeros(grid.shape, drawn[chosen[0]].dtype)
+    for name, values in drawn.items():
+        found[grid.part(name).places] = values
+    return found
+
+
+def region_mask(shape: Shaped, grid: Grid, lattice: str | None, where: str) -> np.ndarray:
+    """The voxels of a shape or of the labels of an image, in the one of several lattices with a name or in each."""
     if shape.labels is not None:
-        labels = _labels(shape.labels, grid, f"{where}.labels")
+        labels = _labels(shape.labels, grid, lattice, f"{where}.labels")
         wanted = shape.label if isinstance(shape, Region) else None
         return labels > 0 if wanted is None else labels == wanted
+    return laid(partial(_shape_mask, shape), grid, lattice)
+
+
+def _shape_mask(shape: Shaped, grid: Grid) -> np.ndarray:
     if shape.sphere is not None:
         return shapes.sphere(grid, shape.sphere.radius_um, shape.sphere.centre_um)
     if shape.box is not None:
@@ -482,11 +517,18 @@ def distance_mask(region: Region, cells: np.ndarray, grid: Grid) -> np.ndarray:
     return (beyond_um < distance_um) & (distance_um <= within_um)
 
 
-def _labels(path: Path, grid: Grid, where: str) -> np.ndarray:
+def _labels(path: Path, grid: Grid, lattice: str | None, where: str) -> np.ndarray:
+    """The labels of an image of the whole grid, or of the lattice with a name."""
     labels = read_labels(path)
-    if labels.shape not in (grid.user_shape, grid.shape):
-        raise ConfigError(where, f"{path} has the shape {labels.shape}, the lattice {grid.user_shape}; make them equal")
-    return labels.reshape(grid.shape)
+
+    def draw(grid: Grid) -> np.ndarray:
+        if labels.shape not in (grid.user_shape, grid.shape):
+            raise ConfigError(
+                where, f"{path} has the shape {labels.shape}, the lattice {grid.user_shape}; make them equal"
+            )
+        return labels.reshape(grid.shape)
+
+    return draw(grid) if lattice is None else laid(draw, grid, lattice)
 
 
 def place_cells(config: RunConfig, grid: Grid, masks: Mapping[str, np.ndarray]) -> tuple[CellMap, list[int]]:
@@ -506,16 +548,19 @@ def place_cells(config: RunConfig, grid: Grid, masks: Mapping[str, np.ndarray]) 
 def _placed(cells: CellMap, config: RunConfig, grid: Grid, masks: Mapping[str, np.ndarray], number: int) -> CellMap:
     """The cells after one more step of ``place``."""
     place, where, types = config.place[number], f"place[{number}]", list(config.cells)
-    mask = region_mask(place, grid, where)
+    lattice = config.lattice_of(place.region)
+    mask = region_mask(place, grid, lattice, where)
     if place.region is not None:
         mask = mask & masks[place.region]
     if place.csv is not None:
-        return _place_table(cells, place, mask, grid, types, where)
+        return _place_table(cells, place, mask, grid, lattice, types, where)
     uniform = _uniform(config.run.seed, number, grid)
     chosen = {None: place.cells} if isinstance(place.cells, str) else place.cells or {}
     for label, cell in chosen.items():
         assert isinstance(cell, str)
-        where_label = mask if label is None else mask & (_labels(_path(place), grid, f"{where}.labels") == label)
+        where_label = (
+            mask if label is None else mask & (_labels(_path(place), grid, lattice, f"{where}.labels") == label)
+        )
         cells = fill(cells, where_label, types.index(cell), uniform, place.fill, replace=place.replace)
     return cells
 
@@ -526,7 +571,7 @@ def _path(place: Place) -> Path:
 
 
 def _place_table(
-    cells: CellMap, place: Place, mask: np.ndarray, grid: Grid, types: Sequence[str], where: str
+    cells: CellMap, place: Place, mask: np.ndarray, grid: Grid, lattice: str | None, types: Sequence[str], where: str
 ) -> CellMap:
     assert place.csv is not None
     table = read_cells_csv(place.csv)
@@ -539,7 +584,12 @@ def _place_table(
         )
     points = np.stack((table.x_um, table.y_um, table.z_um), axis=-1)
     indices = [types.index(cell) for cell in table.cell_type]
-    return place_points(cells, points, indices, mask, grid, f"{where}.csv", replace=place.replace)
+    inside, own = (slice(None), grid) if lattice is None else (grid.part(lattice).places, grid.alone(lattice))
+    found = cells.copy()
+    found[inside] = place_points(
+        cells[inside], points, indices, mask[inside], own, f"{where}.csv", replace=place.replace
+    )
+    return found
 
 
 def _uniform(seed: int, number: int, grid: Grid) -> np.ndarray:

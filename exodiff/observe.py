@@ -216,6 +216,8 @@ def _real(words: Any, dtype: str, xp: Any) -> Any:
 def squared_distance_um2(origin: Mask, grid: Grid) -> Real:
     """Squared distance from each voxel centre to the nearest origin voxel's, across periodic walls; inf without one.
 
+    Another lattice is infinitely far.
+
     Exact separable transform (P. Felzenszwalb, D. Huttenlocher, Theory of Computing 8, 2012), by direct minimisation
     along each axis.
     """
@@ -227,6 +229,7 @@ def squared_distance_um2(origin: Mask, grid: Grid) -> Real:
         shape = [1, 1, 1]
         shape[axis] = length
         place = jnp.arange(length).reshape(shape)
+        stretch_of = jnp.asarray(grid.stretch_of(axis)).reshape(shape)
         before = result
 
         def nearer(
@@ -235,12 +238,15 @@ def squared_distance_um2(origin: Mask, grid: Grid) -> Real:
             before: Real = before,
             axis: int = axis,
             place: Array = place,
+            stretch_of: Array = stretch_of,
             spacing: float = spacing,
         ) -> Real:
             gap = jnp.abs(place - j)
             if grid.is_periodic(axis):
                 gap = jnp.minimum(gap, place.size - gap)
             step = gap.astype(jnp.float32) * spacing
+            if len(grid.stretches(axis)) > 1:
+                step = jnp.where(stretch_of == lax.dynamic_slice_in_dim(stretch_of, j, 1, axis), step, jnp.inf)
             return jnp.minimum(best, lax.dynamic_slice_in_dim(before, j, 1, axis) + step * step)
 
         result = lax.fori_loop(0, length, nearer, jnp.full_like(before, jnp.inf))
@@ -249,7 +255,7 @@ def squared_distance_um2(origin: Mask, grid: Grid) -> Real:
 
 def num_profile_bins(grid: Grid, bin_um: float) -> int:
     """Bins that hold every distance on the lattice."""
-    longest = np.sqrt(sum(((n - 1) * h) ** 2 for n, h in zip(grid.shape, grid.spacing_um, strict=True)))
+    longest = np.sqrt(sum(((grid.longest(axis) - 1) * h) ** 2 for axis, h in enumerate(grid.spacing_um)))
     return int(longest / bin_um) + 1
 
 

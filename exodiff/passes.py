@@ -160,7 +160,7 @@ def _kinds(problem: Problem) -> tuple[tuple[str, ...], tuple[Operation, ...]]:
 def _tables(problem: Problem) -> _Tables:
     listed = operations(problem)
     kinds, own = _kinds(problem)
-    changes = np.zeros((len(listed), max((len(op.changes) for op in listed), default=0), 2), np.int32)
+    changes = np.zeros((len(listed), max([1, *(len(op.changes) for op in listed)]), 2), np.int32)
     for row, op in zip(changes, listed, strict=True):
         row[: len(op.changes)] = np.reshape(op.changes, (-1, 2))
     nothing = (0,) * 4

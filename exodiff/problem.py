@@ -265,3 +265,8 @@ class Model:
     start: np.ndarray
     time_step_s: float | None
     tolerance: float
+
+    @property
+    def lattices(self) -> dict[str, slice]:
+        """Voxels along x of each lattice with a name: ``trajectory["EV"][:, :, model.lattices["lung"]]``."""
+        return {part.name: part.places for part in self.problem.grid.parts}

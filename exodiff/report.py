@@ -22,8 +22,11 @@ _PLAIN: dict[str, Any] = {"box": None, "pad_edge": False}
 def render(report: "CheckReport", config: RunConfig, console: Console) -> None:
     """Print what was found about a model."""
     shape = " x ".join(map(str, report.shape))
+    parts = ", ".join(f"{name} {part.shape[0]}" for name, part in config.lattice.parts.items())
     spacing = " x ".join(f"{h:g}" for h in report.spacing_um)
     console.print(f"{config.title or 'untitled'}: {shape} voxels of {spacing} um, engine {report.engine}")
+    if parts:
+        console.print(f"lattices along x, with walls between: {parts} voxels")
     console.print(_species_table(report))
     console.print(_reaction_table(report))
     for flow in report.flow:

@@ -14,6 +14,7 @@ from exodiff.config.flow_checks import check_flow
 from exodiff.config.intervention_checks import check_interventions
 from exodiff.config.measurement_checks import check_measurements
 from exodiff.config.names import Namespace, gather, reaction_path
+from exodiff.config.organ_checks import check_organs
 from exodiff.config.place_checks import check_places, check_regions
 from exodiff.config.schema import Chemotaxis, Observable, Reaction, RunConfig
 from exodiff.config.species import Density, Species, VoxelCount
@@ -45,6 +46,7 @@ def check(config: RunConfig) -> list[ConfigError]:
     checker = _Checker(config, names_of)
     for found in (
         checker.parameters(),
+        check_organs(config),
         checker.lattice(),
         checker.cells(),
         checker.species(),

@@ -101,7 +101,7 @@ class Table(BaseModel):
     def _explained(cls, item: Any) -> InitErrorDetails:
         kind: str | PydanticCustomError = item["type"]
         if kind == "extra_forbidden" and len(item["loc"]) == 1:
-            kind = problem(cls._unknown(str(item["loc"][0]), item["input"]))
+            kind = problem(cls._unknown(str(item["loc"][0])))
         elif kind == "missing" and len(item["loc"]) == 1:
             kind = problem("is missing; this key is needed")
         elif kind in ("exodiff", "foreign"):
@@ -111,16 +111,12 @@ class Table(BaseModel):
         return InitErrorDetails(type=kind, loc=item["loc"], input=item["input"])
 
     @classmethod
-    def _unknown(cls, key: str, value: Any) -> str:
-        if key in cls.not_yet or cls._is_later(key, value):
+    def _unknown(cls, key: str) -> str:
+        if key in cls.not_yet:
             return f"{key!r} is not yet supported; leave it out"
         if "." in key:
             return f"{key!r}: dotted names are not yet supported; leave it out"
         return f"unknown key {key!r}; {nearest(key, cls.known_keys())}"
-
-    @classmethod
-    def _is_later(cls, key: str, value: Any) -> bool:
-        return False
 
 
 def _plain(item: Any) -> str:

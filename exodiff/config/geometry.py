@@ -105,8 +105,10 @@ class Region(Shaped):
     """A named set of voxels: a shape, the voxels of an image with `label` (None: any but 0), or those by distance.
 
     With `of` it holds the voxels at most `within_um` and more than `beyond_um` from the nearest placed cell of a type.
+    Of several lattices it lies in the one that `region` names, or in each.
     """
 
+    region: Text | None = None
     label: Whole | None = None
     of: Text | None = None
     within_um: PositiveLength | None = Field(default=None, alias="within")

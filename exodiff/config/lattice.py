@@ -133,6 +133,16 @@ class LatticeSettings(Table):
     boundary: Boundary = Field(default="reflecting", validate_default=True)  # pyright: ignore[reportAssignmentType]
 
     @property
+    def parts(self) -> dict[str, LatticeSettings]:
+        """Lattices by name: none, for this one has no name."""
+        return {}
+
+    @property
+    def copies(self) -> tuple[tuple[str, int], ...]:
+        """For how many copies of itself it stands, as pairs of a lattice's name (none) and the number."""
+        return (("", self.represents),)
+
+    @property
     def grid_shape(self) -> tuple[int, int, int]:
         """The shape with missing axes one voxel thick."""
         x, y, z = (*self.shape, 1, 1)[:3]
@@ -156,7 +166,3 @@ class LatticeSettings(Table):
         if isinstance(value, Boundary):
             return value
         return spread(value, AXES[: len(info.data.get("shape", AXES))])
-
-    @classmethod
-    def _is_later(cls, key: str, value: Any) -> bool:
-        return isinstance(value, dict) and "shape" in value

@@ -75,6 +75,7 @@ class Namespace:
             "compartments": config.compartments,
         }
         places = [(name, kind, f"{kind}.{name}") for kind, table in tables.items() for name in table]
+        places += [(name, "regions", f"lattice.{name}") for name in config.lattice.parts]
         places += [(name, "species", f"exosomes.{name}") for name in config.exosomes]
         places += [(item.name, "reactions", reaction_path(item, i)) for i, item in enumerate(config.reactions)]
         yield from self._collect_carried()
@@ -97,7 +98,7 @@ class Namespace:
                 yield ConfigError(
                     where,
                     f"{name!r} is already the name of {_SINGULAR[self.kinds[name]]}; species, cells, parameters, "
-                    "regions, compartments and reactions share one namespace, rename one",
+                    "regions, lattices, compartments and reactions share one namespace, rename one",
                 )
             self.kinds.setdefault(name, kind)
         for name, kind in self.derived.names:

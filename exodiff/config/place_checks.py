@@ -19,6 +19,8 @@ def check_places(config: RunConfig, names_of: Namespace) -> Iterator[ConfigError
         if place.region is not None:
             checks.append(partial(names_of.require, place.region, ("regions",), f"{where}.region"))
             checks.append(partial(_check_is_shape, place.region, config, f"{where}.region"))
+        if place.csv is not None:
+            checks.append(partial(_check_lattice_of_table, place, config, where))
         yield from gather(checks)
 
 
@@ -26,6 +28,8 @@ def check_regions(config: RunConfig, names_of: Namespace) -> Iterator[ConfigErro
     """Yield what is wrong with [regions.NAME]: points and axes off the lattice, unknown cell types."""
     for name, region in config.regions.items():
         checks = [partial(_check_shape, region, config, f"regions.{name}")]
+        if region.region is not None:
+            checks.append(partial(_check_is_lattice, region.region, config, f"regions.{name}.region"))
         if region.of is not None:
             checks.append(partial(names_of.require, region.of, ("cells",), f"regions.{name}.of"))
         yield from gather(checks)
@@ -35,6 +39,19 @@ def _check_is_shape(name: str, config: RunConfig, where: str) -> None:
     region = config.regions.get(name)
     if region is not None and region.of is not None:
         raise ConfigError(where, f"{name!r} is measured from the cells once all are placed; place by a shape")
+
+
+def _check_is_lattice(name: str, config: RunConfig, where: str) -> None:
+    known = config.lattice.parts
+    if name not in known:
+        what = f"name one of {', '.join(known)}" if known else "this file has one without a name, leave it out"
+        raise ConfigError(where, f"{name!r} is no lattice; {what}")
+
+
+def _check_lattice_of_table(place: Place, config: RunConfig, where: str) -> None:
+    if config.lattice.parts and config.lattice_of(place.region) is None:
+        known = ", ".join(config.lattice.parts)
+        raise ConfigError(f"{where}.csv", f"its positions are of one lattice; name it with region ({known})")
 
 
 def _check_cells(place: Place, names_of: Namespace, where: str) -> None:

@@ -35,7 +35,7 @@ def config_hash(config: RunConfig) -> str:
     for key in ("cargo", "tags", "exosomes", "compartments", "vessels"):
         if not resolved[key]:  # as in files from before there were any
             del resolved[key]
-    if resolved["lattice"]["represents"] == 1:
+    if resolved["lattice"].get("represents") == 1:
         del resolved["lattice"]["represents"]
     for parameter in resolved["parameters"].values():
         for key in ("prior", "bounds", "evidence", "source"):

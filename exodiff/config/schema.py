@@ -31,8 +31,8 @@ from exodiff.config.fields import (
 from exodiff.config.flow import Flow
 from exodiff.config.geometry import Place, Region
 from exodiff.config.interventions import Intervention
-from exodiff.config.lattice import LatticeSettings
 from exodiff.config.measurements import Assay, SizeHistogram
+from exodiff.config.organs import LatticeEntry
 from exodiff.config.parameters import ParameterEntry
 from exodiff.config.species import Species
 from exodiff.core.dimensions import DIMENSIONLESS, PER_TIME, VOLUME
@@ -203,7 +203,7 @@ class RunConfig(Table):
     schema_: Annotated[int, BeforeValidator(_schema)] = Field(alias="schema")
     title: Text = ""
     run: RunSettings
-    lattice: LatticeSettings
+    lattice: LatticeEntry
     parameters: dict[Text, ParameterEntry] = Field(default_factory=dict)
     cells: dict[Text, CellType] = Field(default_factory=dict)
     species: dict[Text, Species] = Field(default_factory=dict)
@@ -225,7 +225,8 @@ class RunConfig(Table):
         """Call unnamed reactions r1, r2, ... and interventions i1, i2, ..., with _ added where that name is taken."""
         if not isinstance(data, dict):
             return data
-        tables = [data.get(key) for key in ("species", "cells", "parameters", "regions", "exosomes", "compartments")]
+        keys = ("species", "cells", "parameters", "regions", "lattice", "exosomes", "compartments")
+        tables = [data.get(key) for key in keys]
         taken = {str(name) for table in tables if isinstance(table, dict) for name in table}
         named = {
             key: _named(data[key], letter, taken)
@@ -248,6 +249,12 @@ class RunConfig(Table):
         if heads and isinstance(given, list | tuple):
             data = {**data, "interventions": [_flattened(item, heads) for item in given]}
         return {**data, "exosomes": populations} if populations else data
+
+    def lattice_of(self, region: str | None) -> str | None:
+        """The lattice of several that a region lies in; None if it lies in each, or there is but one."""
+        if region in self.lattice.parts:
+            return region
+        return self.regions[region].region if region in self.regions else None
 
     @model_validator(mode="after")
     def _give_bare_rates_their_unit(self) -> RunConfig:

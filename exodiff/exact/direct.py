@@ -139,10 +139,12 @@ def next_door(place_of: np.ndarray, voxel: int, face: tuple[int, int], grid: Gri
     """The voxel on the other side of a face, or None beyond a wall."""
     axis, step = face
     at = list(np.unravel_index(voxel, grid.shape))
-    at[axis] += step
-    if not grid.is_periodic(axis) and not 0 <= at[axis] < grid.shape[axis]:
+    start, end = at[axis], at[axis] + step
+    if not grid.is_periodic(axis) and not 0 <= end < grid.shape[axis]:
         return None
-    at[axis] %= grid.shape[axis]
+    at[axis] = end % grid.shape[axis]
+    if len({*grid.stretch_of(axis)[[start, at[axis]]]}) > 1:
+        return None
     return int(place_of[tuple(at)])
 
 

@@ -92,7 +92,12 @@ def _neighbour(grid: Grid, voxel: Count, axis: Count | int, step: Count | int) -
     target = at + step
     wrapped = jnp.where(periodic[axis], target % length, target)
     exists = (wrapped >= 0) & (wrapped < length)
-    return jnp.where(exists, voxel + (wrapped - at) * stride, voxel).astype(COUNT_DTYPE), exists
+    found = jnp.where(exists, voxel + (wrapped - at) * stride, voxel).astype(COUNT_DTYPE)
+    if grid.parts:
+        lattice_of = jnp.asarray(grid.stretch_of(0))
+        exists &= lattice_of[voxel // strides[0]] == lattice_of[found // strides[0]]
+        found = jnp.where(exists, found, voxel)
+    return found, exists
 
 
 def _local_inputs(lattice: _Lattice, voxel: Count) -> Inputs:
@@ -109,7 +114,7 @@ def _local_inputs(lattice: _Lattice, voxel: Count) -> Inputs:
 
 def _alone(lattice: _Lattice, counts: Count, voxel: Count) -> Voxels:
     """A voxel as a lattice of one."""
-    problem = replace(lattice.problem, grid=replace(lattice.grid, shape=(1, 1, 1)))
+    problem = replace(lattice.problem, grid=replace(lattice.grid, shape=(1, 1, 1), parts=()))
     column = counts[:, voxel].reshape(-1, 1, 1, 1)
     return Voxels(problem, _local_inputs(lattice, voxel), column, jnp.zeros((), problem.precision))
 
@@ -124,7 +129,7 @@ def _rates_in(lattice: _Lattice, counts: Count, voxel: Count) -> Real:
         return jnp.stack([rate[0, 0, 0] for rate in rates])
     sides = tuple(3 if n > 1 else 1 for n in grid.shape)
     walls = (("reflecting", "reflecting"),) * 3
-    part = replace(problem, grid=replace(grid, shape=sides, walls=walls))
+    part = replace(problem, grid=replace(grid, shape=sides, walls=walls, parts=()))
     where, exists = jnp.full(sides, voxel, COUNT_DTYPE), jnp.ones(sides, bool)
     for axis, n in enumerate(sides):
         steps = jnp.arange(n, dtype=COUNT_DTYPE).reshape([-1 if a == axis else 1 for a in range(3)]) - n // 2

@@ -32,7 +32,7 @@ def pools_of(config: RunConfig, table: SpeciesTable, leaf: Leaf) -> Pools:
     reactions += tuple(_infusion(*each, known, leaf) for each in _infusions(config))
     crossings = tuple(_crossing(config, r, known, table, leaf) for r in config.reactions if comes_in(config, r))
     first = tuple(initial.get(name, 0.0) for name in known)
-    return Pools(known, first, reactions, crossings, (("", config.lattice.represents),))
+    return Pools(known, first, reactions, crossings, config.lattice.copies)
 
 
 def infusion_times(config: RunConfig) -> tuple[float, ...]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from exodiff.config.compartments import Compartment
 from exodiff.config.names import Namespace
+from exodiff.config.organs import Organs
 from exodiff.config.populations import num_copies
 from exodiff.config.schema import CellType, Observable, Reaction, RunConfig
 from exodiff.core.equations import Burst, Equation, Term
@@ -134,6 +135,8 @@ class Writer:
     def lattice(self) -> Any:
         """The lattice, with what a population has at a fixed wall shared among its bins."""
         lattice = self.config.lattice
+        if isinstance(lattice, Organs):
+            return lattice
         faces = {
             name: face.model_copy(update={"fixed": self.shared(face.fixed)})
             for name, face in lattice.boundary.faces.items()

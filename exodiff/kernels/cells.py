@@ -62,7 +62,7 @@ def to_neighbours(
 def _settle(chosen: Sequence[Array], priority: Bits, grid: Grid) -> list[Array]:
     """Of the claims on each voxel, keep the one with the highest priority (the first of equals)."""
     claims = [
-        shift(jnp.where(picked, priority, 0), axis, step, periodic=grid.is_periodic(axis))
+        shift(jnp.where(picked, priority, 0), grid, axis, step)
         for picked, (axis, step) in zip(chosen, faces_of(grid), strict=True)
     ]
     best = claims[0]
@@ -73,7 +73,7 @@ def _settle(chosen: Sequence[Array], priority: Bits, grid: Grid) -> list[Array]:
     for claim, (axis, step) in zip(claims, faces_of(grid), strict=True):
         wins = (claim == best) & (claim > 0) & ~taken
         taken = taken | wins
-        flows.append(shift(wins.astype(jnp.int32), axis, -step, periodic=grid.is_periodic(axis)))
+        flows.append(shift(wins.astype(jnp.int32), grid, axis, -step))
     return flows
 
 
@@ -84,10 +84,7 @@ def departures(flows: Sequence[Number]) -> Number:
 
 def arrivals(flows: Sequence[Number], grid: Grid) -> Number:
     """Cells that enter each voxel."""
-    moved = [
-        shift(flow, axis, step, periodic=grid.is_periodic(axis))
-        for flow, (axis, step) in zip(flows, faces_of(grid), strict=True)
-    ]
+    moved = [shift(flow, grid, axis, step) for flow, (axis, step) in zip(flows, faces_of(grid), strict=True)]
     return sum(moved, start=jnp.zeros_like(flows[0]))
 
 

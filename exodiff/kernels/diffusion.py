@@ -156,21 +156,25 @@ def net_gain(flows: tuple[Number, ...], grid: Grid, axis: int) -> Number:
     gone.
     """
     far_down, down, up, far_up = flows
-    periodic = grid.is_periodic(axis)
-    rising = shift(up + shift(far_up, axis, 1, periodic=periodic), axis, 1, periodic=periodic)
-    falling = shift(down + shift(far_down, axis, -1, periodic=periodic), axis, -1, periodic=periodic)
+    rising = shift(up + shift(far_up, grid, axis, 1), grid, axis, 1)
+    falling = shift(down + shift(far_down, grid, axis, -1), grid, axis, -1)
     gain = rising + falling - (far_down + down + up + far_up)
-    if periodic:
+    if grid.is_periodic(axis):
         return gain
-    length = grid.shape[axis]
-    for side, one, two in ((0, down, far_down), (1, up, far_up)):
-        if grid.walls[axis][side] == "reflecting" and length > 1:
-            # voxels 0 and 1 from the wall; what would land on -1 and -2 lands on 0 and 1
-            first, second = (length - 1, length - 2) if side else (0, 1)
-            at = [lax.index_in_dim(a, i, one.ndim - 3 + axis) for a, i in ((one, first), (two, second), (two, first))]
-            gain = _add_at(gain, axis, first, at[0] + at[1])
-            gain = _add_at(gain, axis, second, at[2])
+    for begin, length in grid.stretches(axis):
+        for side, one, two in ((0, down, far_down), (1, up, far_up)):
+            if grid.walls[axis][side] == "reflecting" and grid.longest(axis) > 1:
+                # voxels 0 and 1 from the wall; what would land on -1 and -2 lands on 0 and 1, of a single voxel on it
+                first = begin + (length - 1 if side else 0)
+                second = first if length == 1 else first + (-1 if side else 1)
+                gain = _add_at(gain, axis, first, _plane(one, axis, first) + _plane(two, axis, second))
+                if second != first:
+                    gain = _add_at(gain, axis, second, _plane(two, axis, first))
     return gain
+
+
+def _plane(array: Number, axis: int, place: int) -> Number:
+    return lax.index_in_dim(array, place, array.ndim - 3 + axis)
 
 
 def _add_at(array: Number, axis: int, place: int, plane: Number) -> Number:
@@ -201,7 +205,7 @@ def injection(rates: HopRates, entry_per_s: Real, outside: Real, dt_s: Real, gri
     entering = jnp.where(at_wall(grid, axis, side), through * outside, 0.0)
     inward = (rates.down if side else rates.up) * dt_s
     out = (rates.down + rates.up) * dt_s
-    deeper = shift(0.5 * entering * inward, axis, -1 if side else 1, periodic=False)
+    deeper = shift(0.5 * entering * inward, grid, axis, -1 if side else 1)
     return entering * (1.0 - 0.5 * out) + deeper
 
 

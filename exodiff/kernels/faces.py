@@ -10,6 +10,7 @@ are the hop rates of a jump process that has the steady profile of the continuum
 """
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from exodiff.core.arrays import Real
@@ -27,8 +28,9 @@ def at_wall(grid: Grid, axis: int, side: int) -> Array:
     """Mask of the voxels next to a wall (side 0 low, 1 high), broadcastable on the lattice."""
     shape = [1, 1, 1]
     shape[axis] = grid.shape[axis]
-    place = jnp.arange(grid.shape[axis]).reshape(shape)
-    return place == (grid.shape[axis] - 1 if side else 0)
+    mask = np.zeros(grid.shape[axis], bool)
+    mask[[first + length - 1 if side else first for first, length in grid.stretches(axis)]] = True
+    return jnp.asarray(mask.reshape(shape))
 
 
 def face_diffusivity(diffusivity_um2_per_s: Real, grid: Grid, axis: int, side: int) -> Real:

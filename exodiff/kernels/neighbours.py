@@ -1,6 +1,7 @@
 """Values of neighbouring voxels, across the walls of the box."""
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from exodiff.lattice.grid import Grid
@@ -8,12 +9,23 @@ from exodiff.lattice.grid import Grid
 FACES = tuple((axis, step) for axis in range(3) for step in (-1, 1))
 
 
-def shift(array: Array, axis: int, distance: int, *, periodic: bool) -> Array:
+def shift(array: Array, grid: Grid, axis: int, distance: int) -> Array:
     """Move every value by a number of voxels along x, y or z (the last three axes of the array).
 
-    What leaves the box comes back at the other end (periodic) or is gone; zeros enter.
+    What leaves the box comes back at the other end (periodic) or is gone; zeros enter. What crosses a border between
+    lattices is gone too.
     """
-    axis = array.ndim - 3 + axis
+    moved = _shift(array, array.ndim - 3 + axis, distance, periodic=grid.is_periodic(axis))
+    stretches = grid.stretches(axis)
+    if len(stretches) == 1:
+        return moved
+    stays = np.zeros(grid.shape[axis], bool)
+    for first, length in stretches:
+        stays[first + max(distance, 0) : first + length + min(distance, 0)] = True
+    return jnp.where(stays.reshape([-1 if a == axis else 1 for a in range(3)]), moved, jnp.zeros((), array.dtype))
+
+
+def _shift(array: Array, axis: int, distance: int, *, periodic: bool) -> Array:
     length = array.shape[axis]
     if periodic:
         return jnp.roll(array, distance, axis)
@@ -28,7 +40,7 @@ def shift(array: Array, axis: int, distance: int, *, periodic: bool) -> Array:
 
 def seen_from(array: Array, grid: Grid, axis: int, step: int) -> Array:
     """For each voxel, the value of its neighbour in a direction; zero beyond a wall."""
-    return shift(array, axis, -step, periodic=grid.is_periodic(axis))
+    return shift(array, grid, axis, -step)
 
 
 def sum_over_faces(array: Array, grid: Grid) -> Array:

@@ -74,7 +74,7 @@ def loss_by_spread(spread: Spread, value: Real, grid: Grid) -> Real:
     for axis, exchange in enumerate(spread.exchange):
         if grid.shape[axis] > 1:
             upwards = exchange * (value - seen_from(value, grid, axis, 1))
-            lost = lost + upwards - shift(upwards, axis, 1, periodic=grid.is_periodic(axis))
+            lost = lost + upwards - shift(upwards, grid, axis, 1)
     return lost
 
 
@@ -82,7 +82,7 @@ def _diagonal(spread: Spread, loss: Real, grid: Grid) -> Real:
     total = spread.outflow + loss
     for axis, exchange in enumerate(spread.exchange):
         if grid.shape[axis] > 1:
-            total = total + exchange + shift(exchange, axis, 1, periodic=grid.is_periodic(axis))
+            total = total + exchange + shift(exchange, grid, axis, 1)
     return jnp.where(spread.is_free & (total > 0), total, 1.0)
 
 

@@ -1,15 +1,34 @@
 """The lattice of voxels and its walls."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
+
+import numpy as np
 
 Wall = Literal["reflecting", "periodic", "absorbing", "fixed"]
 
 
 @dataclass(frozen=True)
+class Part:
+    """A lattice with a name among several: the voxels from ``first`` along x, so many of them."""
+
+    name: str
+    first: int
+    length: int
+
+    @property
+    def places(self) -> slice:
+        """Its voxels along x."""
+        return slice(self.first, self.first + self.length)
+
+
+@dataclass(frozen=True)
 class Grid:
     """A box of voxels; always three axes inside, missing ones one voxel thick.
+
+    Several lattices lie side by side along x, in the order of ``parts``: their voxels are no neighbours across the
+    border, which is a reflecting wall of both.
 
     Args:
         shape: voxels along x, y, z.
@@ -17,6 +36,7 @@ class Grid:
         fluid_fraction: share of a voxel in which free molecules move.
         walls: (low, high) wall of each axis; ``periodic`` on both or none.
         num_axes: axes that the user gave; results have this many.
+        parts: lattices with a name, which fill the box; empty for one without.
 
     """
 
@@ -29,6 +49,7 @@ class Grid:
         ("reflecting", "reflecting"),
     )
     num_axes: int = 3
+    parts: tuple[Part, ...] = ()
 
     @property
     def num_voxels(self) -> int:
@@ -61,4 +82,27 @@ class Grid:
 
     def can_hop(self, axis: int) -> bool:
         """Whether hops along this axis change anything."""
-        return self.shape[axis] > 1 or self.is_open(axis)
+        return self.longest(axis) > 1 or self.is_open(axis)
+
+    def longest(self, axis: int) -> int:
+        """Voxels along an axis of the longest lattice."""
+        return max(part.length for part in self.parts) if self.parts and axis == 0 else self.shape[axis]
+
+    def stretches(self, axis: int) -> tuple[tuple[int, int], ...]:
+        """First voxel and length of each stretch between two walls along an axis."""
+        if self.parts and axis == 0:
+            return tuple((part.first, part.length) for part in self.parts)
+        return ((0, self.shape[axis]),)
+
+    def stretch_of(self, axis: int) -> np.ndarray:
+        """Number of the stretch of each voxel along an axis."""
+        lengths = [length for _, length in self.stretches(axis)]
+        return np.repeat(np.arange(len(lengths)), lengths)
+
+    def part(self, name: str) -> Part:
+        """The place of a lattice with a name."""
+        return next(part for part in self.parts if part.name == name)
+
+    def alone(self, name: str) -> "Grid":
+        """A lattice with a name by itself."""
+        return replace(self, shape=(self.part(name).length, *self.shape[1:]), parts=())

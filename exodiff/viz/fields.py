@@ -12,7 +12,7 @@ from exodiff.core.axes import AXES
 from exodiff.io.results import SnapshotReader
 from exodiff.io.snapshots import FieldArray
 from exodiff.viz.labels import Labels, unit_text
-from exodiff.viz.maps import COLOUR_BAR_MM, show_stripes, show_types, show_values
+from exodiff.viz.maps import COLOUR_BAR_MM, mark_borders, show_stripes, show_types, show_values
 from exodiff.viz.panels import add_note, grid_of, new_figure, say_nothing_to_draw, short_name
 from exodiff.viz.planes import CELLS, Plane, label_of, read_field, replicate_note
 from exodiff.viz.scales import STEPS, time_unit, value_scale
@@ -151,6 +151,7 @@ def _draw_line(axes: Axes, plane: Plane, values: np.ndarray, unit: str, *, in_ce
     else:
         axes.stairs(values, edges_um, color=MAIN_COLOUR, linewidth=0.9, baseline=None, **ABOVE_THE_AXES)
     axes.set_xlim(edges_um[0], edges_um[-1])
+    mark_borders(axes, plane)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=STEPS))
     axes.set_xlabel(f"{AXES[plane.axes[0]]} (µm)")
 

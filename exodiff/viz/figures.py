@@ -71,7 +71,7 @@ def _figures(
     if not len(reader):
         return
     cells = read_field(reader, -1, CELLS)
-    plane = choose_plane(reader.grid, None if cells is None else cells.values)
+    plane = choose_plane(reader.grid, None if cells is None else cells.values, labels.lattices)
     if plane is None:
         return
     map_of_cells = cells_figure(reader, plane, labels)

@@ -43,7 +43,7 @@ class Labels:
     """What is known of the run besides its numbers; all of it may be missing.
 
     ``holders``: the cell types that may hold a species in cells, where that is known. ``nouns``: what the numbers of a
-    species count, where these are no molecules.
+    species count, where these are no molecules. ``lattices``: names and voxels along x, where there are several.
     """
 
     title: str = ""
@@ -53,6 +53,7 @@ class Labels:
     observables: dict[str, ObservableLabel] = field(default_factory=dict)
     holders: Holders = field(default_factory=dict)
     nouns: dict[str, str] = field(default_factory=dict)
+    lattices: tuple[tuple[str, int], ...] = ()
 
     def observable(self, name: str) -> ObservableLabel:
         """The label of an observable, an empty one when the model does not know it."""
@@ -82,7 +83,14 @@ def read_labels(run_dir: Path) -> Labels:
         },
         possible_holders(model, in_cell),
         nouns,
+        _lattices(table_of(given, "lattice")),
     )
+
+
+def _lattices(table: dict[str, Any]) -> tuple[tuple[str, int], ...]:
+    """Names and voxels along x of lattices with names."""
+    shapes = {name: table_of(table, name).get("shape") for name in table}
+    return tuple((name, shape[0]) for name, shape in shapes.items() if shape)
 
 
 def _without_populations(path: Path, given: dict[str, Any]) -> dict[str, Any]:

@@ -34,8 +34,10 @@ def show_types(axes: Axes, plane: Plane, cells: np.ndarray, num_types: int) -> N
         axes.imshow(shown[None, :], cmap=colours, norm=norm, extent=(0, width_um, 0, 1), aspect="auto")
         axes.set_yticks([])
         frame(axes)
+        mark_borders(axes, plane)
         return
     _show(axes, plane, shown, cmap=colours, norm=norm)
+    mark_borders(axes, plane)
     add_scale_bar(axes, plane)
 
 
@@ -72,6 +74,7 @@ def show_values(
     if cmap == IN_CELL_MAP:
         # The bright end would be lost on white.
         colours = ListedColormap(colours(np.linspace(0.0, 0.9, 256))).with_extremes(bad=bad)
+    mark_borders(axes, plane)
     add_scale_bar(axes, plane)
     if scale is None:
         _show(axes, plane, np.full(values.shape, np.nan), cmap=colours)
@@ -120,6 +123,14 @@ def add_scale_bar(axes: Axes, plane: Plane) -> None:
         ha="left",
         annotation_clip=False,
     )
+
+
+def mark_borders(axes: Axes, plane: Plane) -> None:
+    """A line between lattices side by side, seen on any colour."""
+    draw = axes.axvline if plane.axes[0] == 0 else axes.axhline
+    for place_um in plane.borders_um:
+        draw(place_um, color="white", linewidth=1.8)
+        draw(place_um, color=INK, linewidth=0.7)
 
 
 def frame(axes: Axes) -> None:

@@ -49,7 +49,7 @@ def make_movie(run_dir: Path, fields: Sequence[str] = (), frames_per_s: float = 
         if name not in known:
             raise ConfigError("--field", f"the snapshots hold no {name!r}; {nearest(name, known)}")
     cells = read_field(reader, -1, CELLS)
-    plane = choose_plane(reader.grid, None if cells is None else cells.values)
+    plane = choose_plane(reader.grid, None if cells is None else cells.values, labels.lattices)
     if plane is None or len(plane.axes) < 2:
         raise ConfigError(str(run_dir), "a movie shows a plane, and this lattice has none; see figures/observables.png")
     names = [*([CELLS] if cells is not None else []), *(fields or known[:DEFAULT_FIELDS])]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
@@ -24,12 +25,14 @@ class Plane:
         axes: the axes of the lattice that are drawn, to the right and upwards; one only for a line.
         z_index: of the plane on a lattice of three axes, else 0.
         grid: of the snapshots.
+        lattices: names and voxels along x of several lattices side by side; empty for one.
 
     """
 
     axes: tuple[int, ...]
     z_index: int
     grid: StoredGrid
+    lattices: tuple[tuple[str, int], ...] = ()
 
     @property
     def size_um(self) -> tuple[float, ...]:
@@ -37,8 +40,19 @@ class Plane:
         return tuple(self.grid.shape[axis] * self.grid.spacing_um[axis] for axis in self.axes)
 
     @property
+    def borders_um(self) -> tuple[float, ...]:
+        """Where along x one lattice ends and the next begins."""
+        ends = accumulate(length for _, length in self.lattices[:-1])
+        return tuple(end * self.grid.spacing_um[0] for end in ends)
+
+    @property
     def note(self) -> str:
-        """Where the plane is, and how it lies."""
+        """Where the plane is, how it lies, and which lattices lie in it."""
+        named = f"Lattices along x: {', '.join(name for name, _ in self.lattices)}" if self.borders_um else ""
+        return ". ".join(part for part in (self._position, named) if part)
+
+    @property
+    def _position(self) -> str:
         if len(self.axes) < 2:
             return ""
         right, up = (AXES[axis] for axis in self.axes)
@@ -62,7 +76,9 @@ class Plane:
         return np.arange(self.grid.shape[axis] + 1) * self.grid.spacing_um[axis]
 
 
-def choose_plane(grid: StoredGrid, cells: np.ndarray | None) -> Plane | None:
+def choose_plane(
+    grid: StoredGrid, cells: np.ndarray | None, lattices: tuple[tuple[str, int], ...] = ()
+) -> Plane | None:
     """The plane of a lattice: of three axes the z plane with most cells; None for one voxel.
 
     A long plane lies, so that it fits a page. Without cells it is the middle one.
@@ -71,12 +87,12 @@ def choose_plane(grid: StoredGrid, cells: np.ndarray | None) -> Plane | None:
     if not drawn:
         return None
     if len(drawn) == 1:
-        return Plane((drawn[0],), 0, grid)
+        return Plane((drawn[0],), 0, grid, lattices)
     right, up = drawn[:2]
     edges = [grid.shape[axis] * grid.spacing_um[axis] for axis in range(3)]
     if edges[up] > _LONG * edges[right]:
         right, up = up, right
-    return Plane((right, up), _z_index(grid, cells) if len(drawn) == 3 else 0, grid)
+    return Plane((right, up), _z_index(grid, cells) if len(drawn) == 3 else 0, grid, lattices)
 
 
 def _z_index(grid: StoredGrid, cells: np.ndarray | None) -> int:

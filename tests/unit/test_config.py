@@ -351,7 +351,7 @@ BAD = [
     ("lattice/boundary", {"x_low": "periodic"}, "lattice.boundary: ", 'x = "periodic"'),
     ("lattice/boundary", {"x": {"fixed": {"EVV": 1}}}, "lattice.boundary", "did you mean 'EV'?"),
     ("lattice/boundary", {"x": {"fixed": {"bound": 1}}}, "lattice.boundary", "lives in cells"),
-    ("lattice/lung", {"shape": [2]}, "lattice.lung: ", "not yet supported"),
+    ("lattice/lung", {"shape": [2]}, "lattice: ", "stands beside lattices with names (lung)"),
     ("parameters/x", "k * 2", "parameters.x: ", "never an expression"),
     ("parameters/x", "1 florp", "parameters.x: ", "unknown unit"),
     ("parameters/x", {"value": 1, "bounds": [2, 3]}, "parameters.x: ", "outside its bounds"),
