@@ -9,21 +9,25 @@ replaces the same rows in bench/results/mechanisms.jsonl, and the page is writte
 import argparse
 import json
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import jax
+from matplotlib import rc_context
 
+from bench.mechanism_figures import figure
 from bench.mechanism_rows.biogenesis import ROWS as BIOGENESIS
 from bench.mechanism_rows.diagnostics import ROWS as DIAGNOSTICS
 from bench.mechanism_rows.immune import ROWS as IMMUNE
 from bench.mechanism_rows.matrix import ROWS as MATRIX
 from bench.mechanism_rows.organs import ROWS as ORGANS
 from bench.mechanism_rows.resistance import ROWS as RESISTANCE
-from bench.mechanism_rows.row import Row, measure
+from bench.mechanism_rows.row import CONFIGS, Row, measure
 from bench.mechanism_rows.stroma import ROWS as STROMA
 from bench.mechanism_rows.therapy import ROWS as THERAPY
 from bench.rows import commit
+from exodiff.viz.style import RC
 
 SECTIONS: tuple[tuple[str, tuple[Row, ...]], ...] = (
     ("Biogenesis, cargo, release, uptake", BIOGENESIS),
@@ -36,8 +40,12 @@ SECTIONS: tuple[tuple[str, tuple[Row, ...]], ...] = (
     ("Diagnostics", DIAGNOSTICS),
 )
 QUICK = ("M12", "M34", "M43")
-RESULTS = Path("bench/results/mechanisms.jsonl")
-PAGE = Path("docs/mechanisms.md")
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "bench" / "results" / "mechanisms.jsonl"
+PAGE = ROOT / "docs" / "mechanisms.md"
+FIGURES = ROOT / "docs" / "figures" / "mechanisms"
+TEST = "tests/integration/test_mechanisms.py::test_mechanism"
+FIGURE_DPI = 120
 _OUTSIDE = (
     "Not simulable: cost, regulation and ethics of therapies (S3:L147). Out of scope: other diseases (S3:L34). A proxy",
     "of cost is the number of engineered vesicles that a cure takes.",
@@ -53,7 +61,11 @@ _HOW_TO_READ = (
     "within 4 standard errors over replicates (or a tolerance that the acceptance gives), `>` and `<` by more than 4.",
     "What a row shows is that the mechanism closes, with the sign and the law that are claimed; many numbers are",
     "assumed, and marked so in the file. Repeat one with `python -m bench.mechanisms --only M15`, see it with",
-    "`exodiff run configs/mechanisms/FILE`.",
+    f"`exodiff run configs/mechanisms/FILE`. The tests of {', '.join(QUICK)} run always, the others with `-m slow`.",
+    "",
+    "In the figures a dot with bars of 4 standard errors is what was measured, the dashed line what is wanted; grey is",
+    "where a `>` or `<` would fail, green a tolerance that the acceptance gives. Without an effect, a difference",
+    "from the control would be 0.",
 )
 Line = dict[str, Any]  # one finding as JSON
 
@@ -74,6 +86,7 @@ def measured_lines(row: Row) -> list[Line]:
             "standard_error": float(f"{finding.standard_error:.2g}"),
             "sense": finding.sense,
             "wanted": float(f"{finding.wanted:.4g}"),
+            "within": float(f"{finding.within:.4g}"),
             "passes": finding.passes,
             "seconds": round(seconds, 1),
             "device": f"{device.platform} {device.device_kind}",
@@ -135,8 +148,11 @@ def page(lines: list[Line]) -> str:
 def _entry(row: Row, lines: list[Line]) -> list[str]:
     text = [f"### {row.id} {row.name}: {verdict(row, lines)}", "", f'- {row.seed}: "{row.says}". {row.accept}']
     if row.config:
-        name = Path(row.config).name
-        text.append(f"- Model: [{name}](../configs/mechanisms/{name}); control: {row.control}.")
+        engine = tomllib.loads((CONFIGS / row.config).read_text(encoding="utf-8"))["run"].get("engine", "leap")
+        text += [
+            f"- Model: [{row.config}](../configs/mechanisms/{row.config}), engine `{engine}`; control: {row.control}.",
+            f"- Test: `{TEST}[{row.id}]`.",
+        ]
     for line in lines:
         finding = (
             f"{line['what']}: {line['value']:.4g} ± {line['standard_error']:.2g} ({line['sense']} {line['wanted']:.4g})"
@@ -146,7 +162,18 @@ def _entry(row: Row, lines: list[Line]) -> list[str]:
         text.append(f"- The rest waits for {row.waits}.")
     if row.contested:
         text.append(f"- Assumed or contested: {row.contested}")
+    if lines:
+        text += ["", f"![{row.id}: what was measured beside what is wanted](figures/mechanisms/{row.id}.png)"]
     return [*text, ""]
+
+
+def draw(lines: list[Line]) -> None:
+    """A figure for each row that was measured."""
+    FIGURES.mkdir(parents=True, exist_ok=True)
+    for name in dict.fromkeys(line["id"] for line in lines):
+        with rc_context(RC):
+            made = figure([line for line in lines if line["id"] == name])
+            made.savefig(FIGURES / f"{name}.png", dpi=FIGURE_DPI, metadata={"Software": None})
 
 
 def main() -> None:
@@ -167,7 +194,9 @@ def main() -> None:
         keep(lines)
         passed &= all(line["passes"] for line in lines)
         print(row.id, verdict(row, lines), *(json.dumps(line) for line in lines), sep="\n  ", flush=True)
-    PAGE.write_text(page(read_lines()), encoding="utf-8")
+    lines = read_lines()
+    PAGE.write_text(page(lines), encoding="utf-8")
+    draw([line for line in lines if options.page or line["id"] in chosen])
     raise SystemExit(0 if passed else 1)
 
 

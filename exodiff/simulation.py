@@ -348,7 +348,7 @@ def _trajectory(
         jnp.asarray([i.dt_s for i in plan.intervals], real),
         jnp.asarray([i.num_pairs for i in plan.intervals], COUNT_DTYPE),
         jnp.asarray(plan.ends_s, real),
-        jnp.asarray(plan.fires, bool),
+        jnp.asarray(plan.fires, bool).reshape(len(plan.intervals), len(problem.scheduled)),
     )
     last, records = lax.scan(stretch, first, table)
     if plan.rows[0] == 0:

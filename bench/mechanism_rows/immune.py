@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from bench.mechanism_rows.row import Finding, Row, Runs, differs, value, vanishes
-from bench.mechanism_rows.stroma import NO_RELEASE
+from bench.mechanism_rows.row import NO_RELEASE, Finding, Row, Runs, differs, value, vanishes
 
 
 def _inhibition(runs: Runs) -> list[Finding]:
@@ -75,7 +74,8 @@ def _pdl1(runs: Runs) -> list[Finding]:
     off = {name: value(run, "off_fraction") for name, run in runs.items()}
     return [
         differs("T cells off, vesicles - none", off["base"], off["control"]),
-        differs("T cells off, vesicles - a tenth of the PD-L1", off["base"], off["tenth"]),
+        differs("T cells off, vesicles - a thousandth of the PD-L1", off["base"], off["thousandth"]),
+        differs("T cells off, a thousandth of the PD-L1 - none", off["thousandth"], off["control"]),
         differs("killed, no release - vesicles", killed["control"], killed["base"]),
         differs("killed, no release - anti-PD-1 (twice its constant)", killed["control"], killed["antibody"]),
     ]
@@ -178,7 +178,7 @@ ROWS = (
             "base": {},
             "control": NO_RELEASE,
             "antibody": {"antibody": 2.0},
-            "tenth": {"exosomes.tEV.cargo.PDL1.mean": 3.0},
+            "thousandth": {"exosomes.tEV.cargo.PDL1.mean": 0.03},
         },
         (24,),
         check=_pdl1,

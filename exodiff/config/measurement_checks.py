@@ -13,7 +13,7 @@ from exodiff.config.schema import RunConfig
 from exodiff.config.value_checks import OF_LATTICE, check_dimension, check_value
 from exodiff.core.dimensions import DIMENSIONLESS, PER_VOLUME, VOLUME
 from exodiff.core.errors import ConfigError
-from exodiff.core.expressions import Call, Expression, Name, names, to_text, walk
+from exodiff.core.expressions import OBSERVABLE_FORMS, Call, Expression, Name, names, to_text, walk
 
 MOST_BINS = 10_000
 
@@ -73,7 +73,8 @@ def _assay(given: Assay, names_of: Namespace, where: str) -> Iterator[ConfigErro
 
 def _number_or_concentration(of: Expression, names_of: Namespace, where: str) -> None:
     names_of.check_expression(of, OF_LATTICE, where, time=True)
-    if len(compartments_in(of, names_of.config)) + any(isinstance(node, Call) for node in walk(of)) > 1:
+    of_lattice = any(isinstance(node, Call) and node.function in OBSERVABLE_FORMS for node in walk(of))
+    if len(compartments_in(of, names_of.config)) + of_lattice > 1:
         raise ConfigError(
             where, f"{to_text(of)!r} counts in several places; a sample is taken of one, write one for each"
         )

@@ -97,6 +97,10 @@ def test_what_does_not_fit_together_is_refused(path: tuple[str, ...], value: obj
         ex.Model.from_dict(changed(*path, value=value))
 
 
+def test_a_sample_of_a_compartment_may_be_of_a_share_by_a_function():
+    ex.Model.from_dict(changed("observables", "biopsy", "assay", "of", value="plasma.tEV * (1 - exp(-0.5))"))
+
+
 def test_motility_that_reads_the_state_is_refused_by_the_exact_engine():
     tables = changed("cells", "walker", "motility", value="D * hill_down(tEV, 20, 2)")
     for key in ("compartments", "species", "observables"):

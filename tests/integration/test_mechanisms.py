@@ -42,12 +42,17 @@ def test_findings_fail_where_they_should():
     assert not Finding("", 1.0, 0.1, 0.5, "<").passes
 
 
-@pytest.mark.parametrize("name", mechanisms.QUICK)
+def test_the_page_and_its_figures_are_those_of_the_results():
+    """``python -m bench.mechanisms --page`` writes both anew."""
+    lines = mechanisms.read_lines()
+    assert mechanisms.PAGE.read_text(encoding="utf-8") == mechanisms.page(lines)
+    figures = {path.stem: path.stat().st_size for path in mechanisms.FIGURES.iterdir()}
+    assert figures.keys() == {line["id"] for line in lines}
+    assert max(figures.values()) < 40_000
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in mechanisms.QUICK else pytest.mark.slow) for name in MEASURED]
+)
 def test_mechanism(name):
-    assert not [str(finding) for finding in measure(ROWS[name]) if not finding.passes]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in MEASURED if name not in mechanisms.QUICK])
-def test_every_other_mechanism(name):
     assert not [str(finding) for finding in measure(ROWS[name]) if not finding.passes]
