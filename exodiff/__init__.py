@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from exodiff.build import ConfiguredModel as Model
     from exodiff.build import load
     from exodiff.core.errors import CheckpointError, ConfigError, ExodiffError, RunDirectoryError, SimulationError
+    from exodiff.inference.estimators import expect
+    from exodiff.inference.gradient import check_grad, grad
     from exodiff.runner.driver import resume, run
     from exodiff.simulation import simulate
     from exodiff.trajectory import Trajectory
@@ -21,6 +23,9 @@ __all__ = [
     "RunDirectoryError",
     "SimulationError",
     "Trajectory",
+    "check_grad",
+    "expect",
+    "grad",
     "load",
     "resume",
     "run",
@@ -36,6 +41,9 @@ _HOMES = {
     "RunDirectoryError": ("exodiff.core.errors", "RunDirectoryError"),
     "SimulationError": ("exodiff.core.errors", "SimulationError"),
     "Trajectory": ("exodiff.trajectory", "Trajectory"),
+    "check_grad": ("exodiff.inference.gradient", "check_grad"),
+    "expect": ("exodiff.inference.estimators", "expect"),
+    "grad": ("exodiff.inference.gradient", "grad"),
     "load": ("exodiff.build", "load"),
     "resume": ("exodiff.runner.driver", "resume"),
     "run": ("exodiff.runner.driver", "run"),

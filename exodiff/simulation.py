@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
+from math import isqrt
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.custom_derivatives import SymbolicZero
 from jax.sharding import Mesh, PartitionSpec
 
 from exodiff.concentrations import Found, solve_steady
@@ -26,7 +28,8 @@ from exodiff.kernels.pools import initial_pools, with_pools
 from exodiff.kernels.random import Stream, fold, make_stream, site_id, voxel_index
 from exodiff.kernels.rates import Voxels
 from exodiff.observe import current_inputs, measure, scalars
-from exodiff.problem import Inputs, Model, Problem
+from exodiff.problem import Inputs, Model, Parameters, Problem
+from exodiff.smoothness import is_smooth, refuse_jumps
 from exodiff.state import State
 from exodiff.step import advance_pair
 from exodiff.stepsize import Interval, Moments, intervals, merge_times, with_step
@@ -41,12 +44,13 @@ def simulate(
     engine: str | None = None,
     replicates: int = 1,
     time_step: float | None = None,
+    estimator: str | None = None,
 ) -> Trajectory:
     """Simulate a model and return its states at some times.
 
-    Pure: may be called under ``jax.jit`` and ``jax.vmap`` over parameters or seeds, and, with ``mean_field``, under
-    ``jax.grad``. The times, engine and replicates are then static. The step is chosen from the model's own parameters,
-    so that it does not depend on traced ones.
+    Pure: may be called under ``jax.jit`` and ``jax.vmap`` over parameters or seeds, and, with ``mean_field`` or
+    ``estimator="leap_st"``, under ``jax.grad``, ``jax.jvp`` and ``jax.jacfwd``. The times, engine and replicates are
+    then static. The step is chosen from the model's own parameters, so that it does not depend on traced ones.
 
     Args:
         model: from ``exodiff.load`` or ``exodiff.Model.from_dict``.
@@ -58,28 +62,29 @@ def simulate(
         replicates: independent trajectories, whatever ``run.replicates`` says; spread over the devices of this process
             (on CPU ``JAX_NUM_CPU_DEVICES``), unless called under ``jit``, ``vmap`` or ``grad``.
         time_step: longest step in seconds; None takes the model's.
+        estimator: ``leap_st`` gives the numbers of ``leap``, bit for bit, as reals with a moment-matched
+            straight-through derivative with respect to the parameters, and the observables that have one. It is found
+            in forward mode, whatever mode is asked for: in memory and time as many states and runs as there are
+            parameters to differentiate, for any number of steps.
 
     Raises:
-        ConfigError: for a wrong argument.
+        ConfigError: for a wrong argument, or a model that the estimator cannot differentiate.
         SimulationError: when a trajectory cannot go on.
 
     """
     _check_call(model, seed, replicates, time_step)
-    problem = _problem(model, engine, time_step)
+    problem = _with_estimator(_problem(model, engine, time_step), estimator)
     plan = _plan(times, problem)
     with precision_context(problem.precision):
         inputs = make_inputs(model, parameters, problem.precision)
-        if problem.engine != "mean_field":
-            inputs = inputs._replace(parameters=jax.tree.map(_refuse_derivative, inputs.parameters))
-        record, last = _trajectories(
-            problem,
-            plan,
-            inputs,
-            start_array(model, problem),
-            jnp.asarray(seed, BITS_DTYPE),
-            replicates=replicates,
-            devices=_num_devices(replicates, seed, parameters),
-        )
+        start, seed = start_array(model, problem), jnp.asarray(seed, BITS_DTYPE)
+        if problem.engine == "leap_st":
+            record, last = _straight_through(problem, plan, replicates, inputs.parameters, inputs.fields, start, seed)
+        else:
+            if problem.engine != "mean_field":
+                inputs = inputs._replace(parameters=jax.tree.map(_refuse_derivative, inputs.parameters))
+            devices = _num_devices(replicates, seed, parameters)
+            record, last = _trajectories(problem, plan, inputs, start, seed, replicates=replicates, devices=devices)
         if not any(map(is_traced, jax.tree.leaves((inputs, last)))):
             raise_if_stopped("simulate", problem, inputs, last, plan.time_s)
     return Trajectory(np.asarray(times, float), *record, health=last.health, problem=problem)
@@ -94,7 +99,70 @@ def _refuse_derivative(value: Array) -> Array:
 @_refuse_derivative.defjvp
 def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:  # pyright: ignore[reportUnusedFunction]
     del primals, tangents
-    raise ConfigError("engine", 'whole molecules have no derivative; differentiate with engine="mean_field"')
+    raise ConfigError(
+        "engine",
+        'whole molecules have no derivative; differentiate with engine = "mean_field" or estimator = "leap_st"',
+    )
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+def _straight_through(
+    problem: Problem,
+    plan: "_Plan",
+    replicates: int,
+    parameters: Parameters,
+    fields: dict[str, Array],
+    start: Array,
+    seed: Bits,
+) -> tuple[Record, State]:
+    """As :func:`_trajectories`, for ``leap_st``."""
+    inputs = Inputs(parameters, fields)
+    return _trajectories(problem, plan, inputs, start, seed, replicates=replicates, devices=1)
+
+
+@partial(_straight_through.defjvp, symbolic_zeros=True)
+def _(  # pyright: ignore[reportUnusedFunction]
+    problem: Problem, plan: "_Plan", replicates: int, primals: tuple[Any, ...], tangents: tuple[Any, ...]
+) -> tuple[Any, Any]:
+    """The derivative from the whole Jacobian, so that it is linear in the tangents and reverse mode transposes it."""
+    parameters, fields, start, seed = primals
+    moving = {name: t for name, t in tangents[0].items() if not isinstance(t, SymbolicZero)}
+    found, slopes = _with_jacobian(problem, plan, replicates, tuple(moving), Inputs(parameters, fields), start, seed)
+    if not any(map(is_traced, jax.tree.leaves(found))):
+        raise_if_stopped("simulate", problem, Inputs(parameters, fields), found[1], plan.time_s)
+    along = jnp.stack(list(moving.values()))
+    record = jax.tree.map(lambda slope: jnp.tensordot(along, slope, 1), slopes)
+    return found, (record, jax.tree.map(_zero_tangent, found[1]))
+
+
+def _zero_tangent(value: Array) -> Array | np.ndarray:
+    is_real = jnp.issubdtype(value.dtype, jnp.floating)
+    return jnp.zeros_like(value) if is_real else np.zeros(value.shape, jax.dtypes.float0)
+
+
+@partial(jax.jit, static_argnames=("problem", "plan", "replicates", "names"))
+def _with_jacobian(
+    problem: Problem,
+    plan: "_Plan",
+    replicates: int,
+    names: tuple[str, ...],
+    inputs: Inputs,
+    start: Array,
+    seed: Bits,
+) -> tuple[tuple[Record, State], Record]:
+    """Records and last states, and the derivatives of the records by each of the named parameters, (names, ...)."""
+
+    def record(chosen: Parameters) -> tuple[Record, State]:
+        given = inputs._replace(parameters={**inputs.parameters, **chosen})
+        return _trajectories(problem, plan, given, start, seed, replicates=replicates, devices=1)
+
+    def along(direction: Array) -> tuple[Record, Record, State]:
+        tangent = dict(zip(names, direction, strict=True))
+        return jax.jvp(record, ({name: inputs.parameters[name] for name in names},), (tangent,), has_aux=True)
+
+    basis = jnp.eye(len(names), dtype=problem.precision)
+    found, slopes, last = jax.vmap(along, out_axes=(None, 0, None))(basis)
+    return (found, last), slopes
 
 
 def precision_context(precision: Precision) -> AbstractContextManager[Any]:
@@ -133,7 +201,7 @@ def start_array(model: Model, problem: Problem) -> Array:
         return jnp.asarray(model.start, problem.precision)
     if np.any(model.start != np.floor(model.start)):
         raise ConfigError("engine", f"{problem.engine} counts molecules, and this model begins with parts of one")
-    return jnp.asarray(model.start, COUNT_DTYPE)
+    return jnp.asarray(model.start, problem.precision if problem.engine == "leap_st" else COUNT_DTYPE)
 
 
 def initial_state(problem: Problem, inputs: Inputs, start: Array, seed: Bits, replicate: Bits) -> State:
@@ -152,7 +220,7 @@ def initial_state(problem: Problem, inputs: Inputs, start: Array, seed: Bits, re
         if species >= network.num_free:
             means = means * voxels.occupancy()
         counts = counts.at[species].add(policy_of(problem.engine).poisson(stream, index, 0, means).astype(counts.dtype))
-    events_dtype = problem.precision if problem.engine == "mean_field" else BITS_DTYPE
+    events_dtype = problem.precision if counts.dtype != COUNT_DTYPE else BITS_DTYPE
     settings = [inputs.parameters[name] for name in problem.settings]
     state = State(
         pair=jnp.zeros((), BITS_DTYPE),
@@ -227,10 +295,15 @@ def advance(
 def _advance_differentiably(
     problem: Problem, inputs: Inputs, state: State, interval: tuple[Array, ...], longest: int
 ) -> State:
-    """As :func:`advance` for ``mean_field``, as a scan of fixed length, so that reverse mode works."""
+    """As :func:`advance` for ``mean_field``, as scans of fixed length, so that reverse mode works.
+
+    With two levels of checkpoints reverse mode holds about 2 sqrt(pairs) states and what one pair needs.
+    """
     start_s, dt_s, num_pairs = interval
     nothing = jnp.zeros((), BITS_DTYPE)
+    group_size = max(isqrt(longest), 1)
 
+    @partial(jax.checkpoint, prevent_cse=False)
     def pair(state: State, i: Array) -> tuple[State, None]:
         def go(state: State) -> State:
             time_s = start_s + 2.0 * dt_s * i.astype(dt_s.dtype)
@@ -238,8 +311,11 @@ def _advance_differentiably(
 
         return lax.cond(i < num_pairs, go, lambda s: s, state), None
 
-    scanned = jax.checkpoint(lambda state: lax.scan(pair, state, jnp.arange(longest, dtype=COUNT_DTYPE))[0])
-    return scanned(state)
+    @partial(jax.checkpoint, prevent_cse=False)
+    def group(state: State, first: Array) -> tuple[State, None]:
+        return lax.scan(pair, state, first + jnp.arange(group_size, dtype=COUNT_DTYPE))[0], None
+
+    return lax.scan(group, state, jnp.arange(0, longest, group_size, dtype=COUNT_DTYPE))[0]
 
 
 class _Plan(NamedTuple):
@@ -330,7 +406,7 @@ def _trajectory(
     first = begin(problem, inputs, start, seed, replicate)
     longest = max((interval.num_pairs for interval in plan.intervals), default=0)
 
-    read = partial(_read, problem, inputs, make_stream(seed, replicate))
+    read = partial(read_record, problem, inputs, make_stream(seed, replicate))
 
     def stretch(state: State, row: tuple[Array, Array, Array, Array, Array]) -> tuple[State, Record]:
         *interval, end_s, fires = row
@@ -359,7 +435,7 @@ def _trajectory(
     return records, last
 
 
-def _read(problem: Problem, inputs: Inputs, root: Stream, state: State, time_s: Array) -> Record:
+def read_record(problem: Problem, inputs: Inputs, root: Stream, state: State, time_s: Array) -> Record:
     """What is kept of a state."""
     measured = measure(problem, inputs, state, time_s, root)
     values = scalars(problem, measured, inputs.parameters, time_s, jnp)
@@ -395,7 +471,7 @@ def _exact_trajectories(
 
     def read(number: Bits, counts: Array, events: Array, settings: Array, time_s: Array) -> Record:
         state = State(first.pair[0], counts, events, settings, first.was_true[0], first.health[0])
-        return _read(problem, inputs, make_stream(seed, number), state, time_s)
+        return read_record(problem, inputs, make_stream(seed, number), state, time_s)
 
     read_all = jax.vmap(jax.vmap(read, in_axes=(None, 0, 0, 0, 0)), in_axes=(0, 0, 0, 0, None))
     times = jnp.asarray(cuts_s[rows], problem.precision)
@@ -461,8 +537,22 @@ def moments(problem: Problem, model: Model) -> Moments:
         return [(current_inputs(problem, inputs, state), state.counts) for state in states]
 
 
+def _with_estimator(problem: Problem, estimator: str | None) -> Problem:
+    """The problem as an estimator of derivatives sees it."""
+    if estimator is None:
+        return problem
+    if estimator != "leap_st":
+        raise ConfigError("estimator", f'{estimator!r} is no estimator of simulate; choose "leap_st", or ex.grad')
+    if problem.engine != "leap":
+        raise ConfigError("estimator", f'leap_st belongs to the engine leap, not {problem.engine}; give engine="leap"')
+    refuse_jumps(problem)
+    return replace(problem, engine="leap_st", observables=tuple(filter(is_smooth, problem.observables)))
+
+
 def _plan(times: Sequence[float], problem: Problem) -> _Plan:
     """Intervals up to each of the times and interventions."""
+    if any(map(is_traced, times)):
+        raise ConfigError("times", "are static: they have no derivative, and jit and vmap cannot change them")
     try:
         given = np.asarray(times, float)
     except (TypeError, ValueError):
@@ -486,6 +576,8 @@ def _check_call(model: Any, seed: int | Bits, replicates: int, time_step: float 
         )
     if not is_traced(seed) and (seed != np.floor(seed) or not 0 <= seed < 2**32):
         raise ConfigError("seed", f"{seed} is not a whole number from 0 to 2^32 - 1; choose one")
+    if is_traced(time_step):
+        raise ConfigError("time_step", "is static: it has no derivative, and jit and vmap cannot change it")
     if time_step is not None and not 0 < time_step < np.inf:
         raise ConfigError("time_step", f"{time_step} s is not a step; give a positive number of seconds")
     if replicates < 1:

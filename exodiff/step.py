@@ -87,7 +87,8 @@ def advance_pair(
             return _counted(_advance_once(problem, inputs, state, (root, 0, 0), time_s, dt_s))
 
         return lax.cond(health == Health.GOOD, go, lambda s: s, replace(state, health=health))
-    limits = exit_and_hop_rates(problem, current_inputs(problem, inputs, state), state.counts, time_s)
+    seen = lax.stop_gradient((current_inputs(problem, inputs, state), state.counts))
+    limits = exit_and_hop_rates(problem, *seen, time_s)
     excess = jnp.maximum(limits.exit_per_s * dt_s / problem.exit_limit, limits.hop_excess_per_s * dt_s)
     halvings = jnp.ceil(jnp.log2(jnp.maximum(excess, 1.0) * (1.0 - 1e-6))).astype(COUNT_DTYPE)
     health = jnp.where(state.health != Health.GOOD, state.health, limits.health)
@@ -105,9 +106,16 @@ def advance_pair(
         return _advance_once(problem, inputs, state, (root, k, halvings), start, dt_sub)
 
     state = lax.fori_loop(0, substeps, substep, replace(state, health=health))
-    overflowed = (state.health == Health.GOOD) & (jnp.min(state.counts, initial=0) < 0)
+    overflowed = (state.health == Health.GOOD) & _is_out_of_range(state.counts)
     health = jnp.where(overflowed, Health.OVERFLOW, state.health).astype(state.health.dtype)
     return _counted(replace(state, health=health))
+
+
+def _is_out_of_range(counts: Array) -> Array:
+    """Whether a count cannot be held: below 0 where an integer overflowed, or where a real is no whole number."""
+    if jnp.issubdtype(counts.dtype, jnp.integer):
+        return jnp.min(counts, initial=0) < 0
+    return jnp.max(counts, initial=0.0) > min(2.0 ** (jnp.finfo(counts.dtype).nmant + 1), 2.0**31)
 
 
 def _counted(state: State) -> State:

@@ -35,13 +35,19 @@ class MassAction(NamedTuple):
     orders: tuple[Count, Count]
     changes: tuple[Count, Count]
 
-    def propensity(self, events: Number, *, falling: bool = True) -> Real:
-        """Expected events in the step after some events: falling factorials, or plain powers for ``mean_field``."""
+    def propensity(self, events: Number, *, falling: bool = True, floor: bool = True) -> Real:
+        """Expected events in the step after some events: falling factorials, or plain powers for ``mean_field``.
+
+        Without ``floor`` they go on as polynomials where a reactant is short.
+        """
         result = self.factor
         for n, order, change in zip((self.first, self.second), self.orders, self.changes, strict=True):
             left = n.astype(result.dtype) + jnp.asarray(change, result.dtype) * events.astype(result.dtype)
             for i in range(MAX_ORDER):
-                result = result * jnp.where(i < order, jnp.maximum(left - i * falling, 0.0), 1.0)
+                there = left - i * falling
+                # not a maximum, whose derivative at 0 is a half
+                there = jnp.where(there < 0, 0.0, there) if floor else there
+                result = result * jnp.where(i < order, there, 1.0)
         return result
 
     def capacity(self) -> Real:

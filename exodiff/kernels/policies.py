@@ -1,7 +1,7 @@
 """Draw policies: where a kernel asks how many events there are, this file answers.
 
-The engines ``leap`` and ``mean_field`` are the same kernels with another policy. Every policy has the methods of
-:class:`Discrete`.
+The engines ``leap`` and ``mean_field`` and the estimator ``leap_st`` are the same kernels with another policy. Every
+policy has the methods of :class:`Discrete`.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from jax import lax
 from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, TINY_OCCUPANCY, Bits, Count, Mask, Number, Real
 from exodiff.kernels import clocks, draws, halving
 from exodiff.kernels.random import Stream
+from exodiff.kernels.straight_through import chain_moments, matched
 
 Propensity = Callable[[Number], Real]
 """Events expected in the step as a function of the events that happened in it so far."""
@@ -84,6 +85,73 @@ class Discrete:
 
 
 @dataclass(frozen=True)
+class StraightThrough:
+    """The numbers of :class:`Discrete`, bit for bit, held as reals so that they can carry a derivative.
+
+    The derivative is moment-matched (:mod:`exodiff.kernels.straight_through`). That of a chain of events is the one of
+    the linear propensity through its start and two thirds of its expected events: exact to second order in the step.
+    """
+
+    def binomial(self, stream: Stream, index: Bits, number: int, n: Real, p: Real) -> Real:
+        """As drawn by ``Discrete``; the derivative is exact for quadratics."""
+        drawn = draws.binomial(stream, index, number, _whole(n), lax.stop_gradient(p))
+        return matched(drawn.astype(n.dtype), n * p, n * p * (1.0 - p))
+
+    def half(self, stream: Stream, index: Bits, number: int, n: Real) -> Real:
+        """As drawn by ``Discrete``; the derivative is exact for quadratics."""
+        drawn = halving.half(stream, index, number, _whole(n))
+        return matched(drawn.astype(n.dtype), 0.5 * n, 0.25 * n)
+
+    def poisson(self, stream: Stream, index: Bits, number: int, mean: Real) -> Real:
+        """As drawn by ``Discrete``; the derivative is exact for quadratics."""
+        drawn = draws.poisson(stream, index, number, lax.stop_gradient(mean))
+        return matched(drawn.astype(mean.dtype), mean, mean)
+
+    def mass_action(self, stream: Stream, index: Bits, law: clocks.MassAction) -> Real:
+        """As drawn by ``Discrete``."""
+        factor = lax.stop_gradient(law.factor)
+        whole = law._replace(factor=factor, first=_whole(law.first), second=_whole(law.second))
+        drawn = clocks.mass_action_events(stream, index, whole)
+        # as a polynomial also where a reactant is short: what the slope would be with one molecule more
+        slope = _slope(lambda events: law.propensity(events, floor=False), index, law.capacity())
+        first = law.propensity(jnp.zeros(index.shape, COUNT_DTYPE))
+        return matched(drawn.astype(first.dtype), *chain_moments(first, slope))
+
+    def modulated(self, stream: Stream, index: Bits, propensity: Propensity, capacity: Real) -> Real:
+        """As drawn by ``Discrete``."""
+        drawn = Discrete().modulated(
+            stream, index, lambda events: lax.stop_gradient(propensity(events)), lax.stop_gradient(capacity)
+        )
+        first = propensity(jnp.zeros(index.shape, COUNT_DTYPE))
+        return matched(drawn.astype(first.dtype), *chain_moments(first, _slope(propensity, index, capacity)))
+
+    def waiting_time(self, stream: Stream, index: Bits, events: Real) -> Real:
+        """As drawn by ``Discrete``; the derivative is exact for quadratics."""
+        drawn = draws.gamma(stream, index, 0, _whole(events))
+        return matched(drawn.astype(events.dtype), events, events)
+
+    def share(self, content: Real, cells: Real, occupancy: Real) -> Real:
+        """As of ``Discrete``."""
+        del occupancy
+        return content * cells
+
+
+def _whole(n: Real) -> Count:
+    """A whole number held as a real, as a count."""
+    return n.astype(COUNT_DTYPE)
+
+
+def _slope(propensity: Propensity, index: Bits, capacity: Real) -> Real:
+    """Change of a propensity by one event: of the chord to two thirds of the expected events, at least to the first."""
+    none = jnp.zeros(index.shape, COUNT_DTYPE)
+    first = propensity(none)
+    expected = chain_moments(first, propensity(none + 1) - first)[0]
+    most = jnp.maximum(capacity.astype(first.dtype), 1.0)
+    reach = lax.stop_gradient(jnp.clip(expected * (2.0 / 3.0), 1.0, most))
+    return (propensity(reach) - first) / reach
+
+
+@dataclass(frozen=True)
 class Mean:
     """Real amounts, each channel by its mean: the reaction-diffusion equations, smooth in the parameters."""
 
@@ -126,14 +194,15 @@ def _midpoint(propensity: Propensity, index: Bits) -> Real:
     return propensity(0.5 * propensity(jnp.zeros(index.shape, jnp.float32)))
 
 
-Policy = Discrete | Mean
+Policy = Discrete | StraightThrough | Mean
 
 
 def policy_of(engine: str) -> Policy:
-    """The policy of an engine."""
-    return {"leap": Discrete(), "exact": Discrete(), "mean_field": Mean()}[engine]
+    """The policy of an engine, or of ``leap`` with an estimator."""
+    policies = {"leap": Discrete(), "exact": Discrete(), "leap_st": StraightThrough(), "mean_field": Mean()}
+    return policies[engine]
 
 
 def is_discrete(policy: Policy) -> bool:
     """Whether amounts are whole molecules."""
-    return isinstance(policy, Discrete)
+    return isinstance(policy, Discrete | StraightThrough)

@@ -131,7 +131,8 @@ def mass_action(voxels: Voxels, reactants: tuple[tuple[int, int], ...]) -> Real:
     for species, order in reactants:
         n = voxels.real(species)
         for i in range(order):
-            result = result * (jnp.maximum(n - i, 0.0) if falling and i else n)
+            # not a maximum, whose derivative at 0 is a half
+            result = result * (jnp.where(n < i, 0.0, n - i) if falling and i else n)
     return result
 
 

@@ -1,0 +1,1 @@
+"""Inference: expectations and their derivatives, likelihoods, fits."""

@@ -1,0 +1,72 @@
+"""What of a model the straight-through estimator can differentiate, and what it must refuse."""
+
+from collections.abc import Iterator
+
+from exodiff.core.errors import ConfigError
+from exodiff.core.expressions import Compare, Expression, names, walk
+from exodiff.model.network import NewCell
+from exodiff.observe import expressions_in
+from exodiff.problem import Assay, Histogram, Observable, Problem, SizeHistogram
+
+REMEDY = 'choose estimator = "cfd", which takes anything'
+
+
+def refuse_jumps(problem: Problem) -> None:
+    """Refuse a model whose derivative along one trajectory would miss a part: cells that change, and thresholds.
+
+    Raises:
+        ConfigError: naming the reaction, species or block.
+
+    """
+    network = problem.network
+    for channel in network.channels:
+        if channel.new_cell is not NewCell.NONE or any(species >= network.first_type for species, _ in channel.changes):
+            raise ConfigError(
+                f"reactions.{channel.name}", f"leap_st has no derivative for cells that change, and gives 0; {REMEDY}"
+            )
+    for name, motility in zip(network.cell_types, network.motility, strict=True):
+        if motility is not None:
+            raise ConfigError(
+                f"cells.{name}.motility", f"leap_st has no derivative for cells that move, and gives 0; {REMEDY}"
+            )
+    for where, expression in _rates(problem):
+        if has_threshold(expression):
+            raise ConfigError(where, f"leap_st has no derivative for `where`, and gives 0 at the threshold; {REMEDY}")
+    if problem.pools.names:
+        raise ConfigError("compartments", f"leap_st with compartments is not yet supported; {REMEDY}")
+    if problem.interventions:
+        raise ConfigError("interventions", f"leap_st with interventions is not yet supported; {REMEDY}")
+
+
+def _rates(problem: Problem) -> Iterator[tuple[str, Expression]]:
+    """Every expression that the state follows, with its key."""
+    network = problem.network
+    for channel in network.channels:
+        yield f"reactions.{channel.name}.rate", channel.rate
+        for product in channel.bursts:
+            yield from ((f"reactions.{channel.name}.equation", a) for a in product.burst.arguments)
+    for name, diffusivity in zip(network.species, network.diffusivity, strict=False):
+        if diffusivity is not None:
+            yield f"species.{name}.diffusion", diffusivity
+    for species, mean in problem.random_start:
+        yield f"species.{network.species[species]}.initial", mean
+    yield from (("lattice.boundary", wall.concentration) for wall in problem.walls)
+    yield from (("flow.velocity", velocity) for velocity in problem.flow)
+    for field in network.fields:
+        held = [*(value for _, value in field.fixed), *(value for *_, value in field.walls)]
+        given = [e for e in (field.diffusivity, field.initial, *held) if e is not None]
+        yield from ((f"species.{field.name}", e) for e in (*given, *(term.channel.rate for term in field.terms)))
+
+
+def has_threshold(expression: Expression) -> bool:
+    """Whether it compares anything but the time and regions, so that its value jumps with the parameters."""
+    compared = (names(node) for node in walk(expression) if isinstance(node, Compare))
+    return any(not (name == "t" or name.startswith("region.")) for found in compared for name in found)
+
+
+def is_smooth(observable: Observable) -> bool:
+    """Whether an observable has a derivative: not a histogram, an assay, or one with a threshold."""
+    quantity = observable.quantity
+    if isinstance(quantity, Histogram | SizeHistogram | Assay):
+        return False
+    return not any(map(has_threshold, expressions_in(quantity)))
