@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from exodiff.build import ConfiguredModel as Model
     from exodiff.build import load
-    from exodiff.core.errors import CheckpointError, ConfigError, ExodiffError, RunDirectoryError, SimulationError
+    from exodiff.core.errors import (
+        CheckpointError,
+        ConfigError,
+        ExodiffError,
+        FitError,
+        RunDirectoryError,
+        SimulationError,
+    )
+    from exodiff.inference.data import Data
+    from exodiff.inference.fit import fit
     from exodiff.runner.driver import resume, run
     from exodiff.simulation import simulate
     from exodiff.trajectory import Trajectory
@@ -16,11 +25,14 @@ __version__ = "0.1.0"
 __all__ = [
     "CheckpointError",
     "ConfigError",
+    "Data",
     "ExodiffError",
+    "FitError",
     "Model",
     "RunDirectoryError",
     "SimulationError",
     "Trajectory",
+    "fit",
     "load",
     "resume",
     "run",
@@ -31,11 +43,14 @@ __all__ = [
 _HOMES = {
     "CheckpointError": ("exodiff.core.errors", "CheckpointError"),
     "ConfigError": ("exodiff.core.errors", "ConfigError"),
+    "Data": ("exodiff.inference.data", "Data"),
     "ExodiffError": ("exodiff.core.errors", "ExodiffError"),
+    "FitError": ("exodiff.core.errors", "FitError"),
     "Model": ("exodiff.build", "ConfiguredModel"),
     "RunDirectoryError": ("exodiff.core.errors", "RunDirectoryError"),
     "SimulationError": ("exodiff.core.errors", "SimulationError"),
     "Trajectory": ("exodiff.trajectory", "Trajectory"),
+    "fit": ("exodiff.inference.fit", "fit"),
     "load": ("exodiff.build", "load"),
     "resume": ("exodiff.runner.driver", "resume"),
     "run": ("exodiff.runner.driver", "run"),

@@ -1,0 +1,1 @@
+"""Fitting parameters to measurements: data, likelihoods, priors, optimisation, calibration, intervals."""
