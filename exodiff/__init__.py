@@ -6,8 +6,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from exodiff.build import ConfiguredModel as Model
     from exodiff.build import load
-    from exodiff.core.errors import CheckpointError, ConfigError, ExodiffError, RunDirectoryError, SimulationError
+    from exodiff.core.errors import (
+        CheckpointError,
+        ConfigError,
+        ExodiffError,
+        FitError,
+        RunDirectoryError,
+        SimulationError,
+    )
+    from exodiff.inference.data import Data
     from exodiff.inference.estimators import expect
+    from exodiff.inference.fit import fit
     from exodiff.inference.gradient import check_grad, grad
     from exodiff.runner.driver import resume, run
     from exodiff.simulation import simulate
@@ -18,13 +27,16 @@ __version__ = "0.1.0"
 __all__ = [
     "CheckpointError",
     "ConfigError",
+    "Data",
     "ExodiffError",
+    "FitError",
     "Model",
     "RunDirectoryError",
     "SimulationError",
     "Trajectory",
     "check_grad",
     "expect",
+    "fit",
     "grad",
     "load",
     "resume",
@@ -36,13 +48,16 @@ __all__ = [
 _HOMES = {
     "CheckpointError": ("exodiff.core.errors", "CheckpointError"),
     "ConfigError": ("exodiff.core.errors", "ConfigError"),
+    "Data": ("exodiff.inference.data", "Data"),
     "ExodiffError": ("exodiff.core.errors", "ExodiffError"),
+    "FitError": ("exodiff.core.errors", "FitError"),
     "Model": ("exodiff.build", "ConfiguredModel"),
     "RunDirectoryError": ("exodiff.core.errors", "RunDirectoryError"),
     "SimulationError": ("exodiff.core.errors", "SimulationError"),
     "Trajectory": ("exodiff.trajectory", "Trajectory"),
     "check_grad": ("exodiff.inference.gradient", "check_grad"),
     "expect": ("exodiff.inference.estimators", "expect"),
+    "fit": ("exodiff.inference.fit", "fit"),
     "grad": ("exodiff.inference.gradient", "grad"),
     "load": ("exodiff.build", "load"),
     "resume": ("exodiff.runner.driver", "resume"),

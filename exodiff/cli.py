@@ -283,6 +283,61 @@ def collect(
 
 
 @app.command()
+def fit(
+    config: Config,
+    out: Annotated[Path | None, typer.Option("--out", help="Directory; default runs/<config name>-fit.")] = None,
+    set_: Set = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the fit in the directory.")] = False,
+) -> None:
+    """Fit the parameters of [fit] to its data: estimates with intervals, fit.h5, fit.json and figures.
+
+    Example: exodiff fit configs/fit_plasma.toml --set fit.calibrate=1000
+
+    What the data cannot tell is said before any interval. Without data of your own: exodiff synthesise CONFIG.
+    """
+    from exodiff.config import load as config_load  # noqa: PLC0415
+
+    out = out or Path("runs") / f"{config.stem}-fit"
+    settings = config_load.load(config, _overrides(set_, None))
+    if (out / "fit.h5").exists() and not overwrite:
+        raise ConfigError(str(out), "holds a fit already; give another --out, or --overwrite")
+    from exodiff.build import build  # noqa: PLC0415
+    from exodiff.inference.command import fit_model  # noqa: PLC0415
+
+    _cache_compilations()
+    began = time.monotonic()
+
+    def tell(phase: str, told: str) -> None:
+        _err.print(f"[{duration(time.monotonic() - began)}] {phase}: {told}")
+
+    found, written = fit_model(build(settings), out, tell)
+    _out.print(found.summary())
+    for path in written:
+        _out.print(str(path))
+
+
+@app.command()
+def synthesise(
+    config: Config,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the simulation and the measurement errors.")] = 0,
+    set_: Set = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the data files.")] = False,
+) -> None:
+    """Make the data files of [fit] by a simulation with the parameters of the file.
+
+    Example: exodiff synthesise model.toml --seed 1 --set parameters.k_on="2e-4 um^3/s" --set run.replicates=5
+
+    Tables have a row every run.observe_every for each of run.replicates tissues.
+    """
+    from exodiff.build import load  # noqa: PLC0415
+    from exodiff.inference.synthesise import synthesise as make  # noqa: PLC0415
+
+    _cache_compilations()
+    for path in make(load(config, _overrides(set_, None)), seed, overwrite=overwrite):
+        _out.print(str(path))
+
+
+@app.command()
 def info() -> None:
     """Versions and devices."""
     from importlib import metadata  # noqa: PLC0415

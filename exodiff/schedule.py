@@ -55,8 +55,8 @@ class Schedule:
 
 def make_schedule(duration_s: float, observe_every_s: float, snapshot_every_s: float, problem: Problem) -> Schedule:
     """Cut a run at multiples of the two periods, at interventions, and at the end, where both are recorded."""
-    observed = _multiples(observe_every_s, duration_s)
-    pictured = _multiples(snapshot_every_s, duration_s)
+    observed = multiples(observe_every_s, duration_s)
+    pictured = multiples(snapshot_every_s, duration_s)
     intervened = [*problem.cuts_s, *(at for intervention in problem.scheduled for at in intervention.at_s)]
     times = merge_times([*observed, *pictured, *intervened], duration_s)
     moments = []
@@ -72,7 +72,8 @@ def make_schedule(duration_s: float, observe_every_s: float, snapshot_every_s: f
     return Schedule(tuple(moments), cut, tuple(int(n) for n in before))
 
 
-def _multiples(every_s: float, duration_s: float) -> list[float]:
+def multiples(every_s: float, duration_s: float) -> list[float]:
+    """Multiples of a period from 0, and the end."""
     count = int(np.floor(duration_s / every_s * (1.0 + 1e-9)))
     return [i * every_s for i in range(count + 1) if i * every_s <= duration_s] + [duration_s]
 

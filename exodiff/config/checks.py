@@ -10,6 +10,7 @@ import numpy as np
 from exodiff.config.compartment_checks import check_compartments, check_place_of_reaction
 from exodiff.config.concentration_checks import allowed_rates, check_concentrations
 from exodiff.config.exosome_checks import check_equation_of_bins, check_exosomes
+from exodiff.config.fit_checks import check_fit
 from exodiff.config.flow_checks import check_flow
 from exodiff.config.intervention_checks import check_interventions
 from exodiff.config.measurement_checks import check_measurements
@@ -60,6 +61,7 @@ def check(config: RunConfig) -> list[ConfigError]:
         check_interventions(config, names_of),
         checker.observables(),
         check_measurements(config, names_of),
+        check_fit(config, names_of),
     ):
         errors += found
     return errors

@@ -24,12 +24,12 @@ def dump(config: RunConfig) -> str:
 def config_hash(config: RunConfig) -> str:
     """Hash what sets the bits of a run, as hexadecimal text of 32 digits.
 
-    Left out: the title, `run.checkpoint_every`, and all observables, which only read the state; so a run may be
+    Left out: the title, `run.checkpoint_every`, `fit`, and all observables, which only read the state; so a run may be
     resumed after they change. Parameters count without prior, bounds, evidence and source. Files count by their
     content, so a moved folder keeps its hash and an edited file changes it.
     """
     resolved = _resolved(config)
-    for key in ("title", "observables"):
+    for key in ("title", "observables", "fit"):
         resolved.pop(key, None)
     resolved["run"].pop("checkpoint_every", None)
     for key in ("cargo", "tags", "exosomes", "compartments", "vessels"):

@@ -28,6 +28,7 @@ from exodiff.config.fields import (
     problem,
     shown,
 )
+from exodiff.config.fit import Fit
 from exodiff.config.flow import Flow
 from exodiff.config.geometry import Place, Region
 from exodiff.config.interventions import Intervention
@@ -199,7 +200,6 @@ def _schema(value: Any) -> int:
 class RunConfig(Table):
     """A whole model file."""
 
-    not_yet: ClassVar[frozenset[str]] = frozenset({"fit"})
     schema_: Annotated[int, BeforeValidator(_schema)] = Field(alias="schema")
     title: Text = ""
     run: RunSettings
@@ -218,6 +218,7 @@ class RunConfig(Table):
     regions: dict[Text, Region] = Field(default_factory=dict)
     interventions: tuple[Intervention, ...] = ()
     observables: dict[Text, Observable] = Field(default_factory=dict)
+    fit: Fit | None = None
 
     @model_validator(mode="before")
     @classmethod

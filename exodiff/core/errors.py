@@ -28,6 +28,10 @@ class SimulationError(ExodiffError):
     """The simulation cannot go on (overflow, NaN, a step that cannot be made small enough)."""
 
 
+class FitError(ExodiffError):
+    """The search for the best parameters did not converge."""
+
+
 class CheckpointError(ExodiffError):
     """A checkpoint is missing, damaged or belongs to another run."""
 

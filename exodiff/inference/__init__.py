@@ -1,1 +1,1 @@
-"""Inference: expectations and their derivatives, likelihoods, fits."""
+"""Inference: expectations and their derivatives, likelihoods, fits and their intervals."""

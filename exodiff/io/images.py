@@ -41,6 +41,21 @@ def read_labels(path: Path) -> np.ndarray:
     return labels.reshape(labels.shape + (1,) * (3 - labels.ndim))
 
 
+def read_measured_image(path: Path) -> np.ndarray:
+    """Reads measured numbers by voxel as (x, y, z) in float64; NaN in a ``.npy`` file is a missing one.
+
+    Raises:
+        ConfigError: naming the file and what is allowed.
+
+    """
+    if path.suffix.lower() != ".npy":
+        return read_labels(path).astype(np.float64)
+    values = _read_npy(path, "biuf").astype(np.float64)
+    if values.ndim not in {1, 2, 3}:
+        raise ConfigError(str(path), f"has shape {values.shape}; allowed are one to three axes")
+    return values.reshape(values.shape + (1,) * (3 - values.ndim))
+
+
 def read_field(path: Path, shape: Sequence[int], order: str = "x, y, z") -> np.ndarray:
     """Reads a ``.npy`` file of finite numbers and returns it with the given shape; trailing axes of one may be missing.
 

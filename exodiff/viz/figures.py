@@ -56,7 +56,7 @@ def make_figures(run_dir: Path, formats: Sequence[str] = ("png",)) -> list[Path]
     written: list[Path] = []
     with mpl.rc_context(RC):
         for stem, figure in _figures(table, profiles, reader, read_labels(run_dir)):
-            written += _save(figure, folder, stem, formats)
+            written += save_figure(figure, folder, stem, formats)
     _remove_old(folder, written, formats)
     return written
 
@@ -106,7 +106,7 @@ def _remove_old(folder: Path, written: Sequence[Path], formats: Sequence[str]) -
             path.unlink(missing_ok=True)
 
 
-def _save(figure: Figure, folder: Path, stem: str, formats: Sequence[str]) -> list[Path]:
+def save_figure(figure: Figure, folder: Path, stem: str, formats: Sequence[str]) -> list[Path]:
     """Writes ``<stem>.<format>`` for each format, atomically.
 
     Raises:

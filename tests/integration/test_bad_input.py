@@ -136,7 +136,7 @@ BAD = {
         {**changed(lattice={"shape": [8, 6]}, flow={"velocity": [0, 0, 1]}), "observables": {}},
         r"flow.velocity.z.*an axis that the lattice does not have.*x, y",
     ),
-    "block of a later version": ({**MODEL, "fit": {}}, r"fit.*not yet supported"),
+    "block of a later version": (changed(cells={"tumour": {"represents": 2}}), r"cells.tumour.*not yet supported"),
 }
 
 

@@ -451,9 +451,6 @@ BAD = [
     ("observables/a", {"assay": {}}, "observables.a.assay.of: ", "is missing"),
     ("observables/a", {"profile": {"of": "EV", "from": "x", "bin": 1}}, "observables.a.profile.from: ", "'x'"),
     ("observables/a", {"histogram": {"of": "EV", "over": "CAF", "bins": [2, 1]}}, "observables.a.histogram.bins", "bins"),
-] + [
-    (key, {}, f"{key}: ", "not yet supported")
-    for key in ("fit",)
 ]  # fmt: skip
 
 

@@ -1,0 +1,273 @@
+"""Fit parameters of a model to measurements."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from pydantic import ValidationError
+
+from exodiff.build import ConfiguredModel
+from exodiff.config.fields import nearest
+from exodiff.config.fit import Fit as FitSettings
+from exodiff.config.fit import Noise
+from exodiff.config.fit_checks import check_noise, noise_in_unit
+from exodiff.config.messages import from_pydantic
+from exodiff.config.names import Namespace
+from exodiff.config.parameters import Parameter
+from exodiff.config.schema import RunConfig
+from exodiff.core.errors import ConfigError, FitError
+from exodiff.core.expressions import names
+from exodiff.inference.calibration import Corrected, correct, synthetic
+from exodiff.inference.data import Data, Measured, checked
+from exodiff.inference.design import make_design
+from exodiff.inference.identifiability import Identifiability, identify
+from exodiff.inference.levenberg_marquardt import Optimum, maximise
+from exodiff.inference.likelihoods import CLASSES
+from exodiff.inference.objective import Evaluation, Objective
+from exodiff.inference.prediction import Predictor
+from exodiff.inference.priors import Prior, default_prior
+from exodiff.inference.profile import profiles
+from exodiff.inference.result import Fit, Fitted
+
+MOST_SHIFT = 1.0  # in standard errors: a larger correction is too large for one step
+MOST_SIMULATION_SHARE = 0.2  # of the variance
+
+Report = Callable[[str, str], None]  # of a phase, and what to say of it
+
+
+def fit(
+    model: ConfiguredModel,
+    data: Data | Sequence[Data],
+    parameters: Sequence[str],
+    *,
+    method: str = "closure",
+    calibrate: int | None = None,
+    uncertainty: str = "sandwich",
+    level: float = 0.9,
+    seed: int = 0,
+) -> Fit:
+    """Fit parameters to measurements.
+
+    The maximum of the posterior density by the mean-field closure, then, with ``calibrate`` simulations of the
+    stochastic model there, a correction of its bias and an honest covariance.
+
+    Args:
+        model: its values are where the search begins; priors and bounds are those of its ``[parameters]``. A positive
+            parameter without any gets a weak prior: log-normal about its value with sigma 2.
+        data: one or several data sets, fitted jointly.
+        parameters: names or key paths of ``model.parameters``.
+        method: ``closure``, or ``synthetic`` for a last step on a normal likelihood with simulated mean and covariance.
+        calibrate: simulations at the estimate; None takes 400, and none for ``fisher`` and ``profile``.
+        uncertainty: ``sandwich`` (from simulations), ``fisher`` (from the closure's likelihood), ``profile``.
+        level: of the intervals of profiles, and of those that are printed.
+        seed: of the simulations.
+
+    Raises:
+        ConfigError: for wrong data, parameters or settings.
+        FitError: when the search does not converge.
+
+    """
+    if not isinstance(model, ConfiguredModel):
+        raise ConfigError("model", f"a {type(model).__name__} is no model; give exodiff.load(FILE)")
+    given = {"method": method, "uncertainty": uncertainty, "calibrate": calibrate, "level": level, "seed": seed}
+    raw = {"parameters": list(parameters), **given}
+    try:
+        settings = FitSettings.model_validate(raw)
+    except ValidationError as error:
+        raise from_pydantic(error, raw, "") from None
+    return Fitter(model, [data] if isinstance(data, Data) else data, settings).fit()
+
+
+class Fitter:
+    """A model and a design of measurements; what it compiles serves all fits and simulations of them."""
+
+    def __init__(self, model: ConfiguredModel, data: Sequence[Data], settings: FitSettings) -> None:
+        self.model, self.settings = model, settings
+        self.parameters = settings.parameters
+        self.priors = [prior_of(model, name) for name in self.parameters]
+        self.start = np.array([_start(model, name, p) for name, p in zip(self.parameters, self.priors, strict=True)])
+        if not data:
+            raise ConfigError("fit.data", "there are no measurements; give at least one data set")
+        duration_s = model.config.run.duration_s
+        self.data = [checked(one, index, duration_s) for index, one in enumerate(data)]
+        design = make_design(model.problem, self.data)
+        self.data = [
+            replace(one, noise=in_unit(model.config, one.noise, one.observables[0], one.name)) for one in self.data
+        ]
+        if settings.method == "synthetic":
+            _refuse_for_synthetic(self.data, self.parameters)
+        self.predictor = Predictor(model, self.parameters, design, [one.noise.scale for one in self.data])
+
+    @property
+    def coordinates(self) -> list[str]:
+        """Names of the unconstrained coordinates."""
+        return [prior.coordinate + name for prior, name in zip(self.priors, self.parameters, strict=True)]
+
+    def fit(self, data: Sequence[Measured] | None = None, report: Report = lambda phase, told: None) -> Fit:
+        """Fit the data, or others of the same design.
+
+        Raises:
+            FitError: when the search does not converge.
+
+        """
+        objective = Objective(self.predictor, self.priors, self.data if data is None else data)
+        report("compiling", "the closure and its derivatives")
+        first = objective.evaluate(self.start)
+        if first is None:
+            raise FitError(
+                "fit", "the model has no finite prediction at the start; run `exodiff check`, or start elsewhere"
+            )
+        self._refuse_silent(first)
+        optimum = maximise(
+            objective.evaluate,
+            first,
+            report=lambda step, at: report("searching", f"step {step}, log posterior {at.log_posterior:.6g}"),
+        )
+        found = self._identify(objective, optimum.at)
+        if not optimum.converged:
+            raise FitError("fit", self._not_converged(optimum, found))
+        return self._with_uncertainty(objective, optimum, found, report)
+
+    def _identify(self, objective: Objective, at: Evaluation) -> Identifiability:
+        num_values = sum(one.num_values for one in objective.data)
+        return identify(at.information, at.prior_information, self.coordinates, num_values)
+
+    def _refuse_silent(self, at: Evaluation) -> None:
+        """Refuse a parameter that changes no prediction, at its start."""
+        silent = np.diag(at.information) == 0
+        if silent.any():
+            name = self.parameters[int(silent.argmax())]
+            raise ConfigError(
+                f"fit.parameters: {name}",
+                "no measured observable depends on it at its start; leave it out, or measure what it changes",
+            )
+
+    def _not_converged(self, optimum: Optimum, found: Identifiability) -> str:
+        values = ", ".join(
+            f"{name} {value:.3g}" for name, value in zip(self.parameters, self._values(optimum.at.u), strict=True)
+        )
+        worst = found.describe(len(found.eigenvalues) - 1)
+        return (
+            f"no convergence after {optimum.steps} steps (a further one promises {optimum.expected_gain:.2g} of log "
+            f"posterior); it was at {values}. Try a start nearer to the data, a narrower prior or bounds on {worst}, "
+            'or run.precision = "float64"'
+        )
+
+    def _values(self, u: np.ndarray) -> np.ndarray:
+        return np.array([float(p.from_coordinate(np.asarray(one))) for p, one in zip(self.priors, u, strict=True)])
+
+    def _with_uncertainty(self, objective: Objective, optimum: Optimum, found: Identifiability, report: Report) -> Fit:
+        at, settings = optimum.at, self.settings
+        corrected = Corrected(at.u, np.linalg.inv(at.curvature), np.zeros(len(at.u)), 0.0)
+        simulated = np.zeros((0, *at.prediction.means.shape))
+        if settings.num_simulations:
+            report("calibrating", f"{settings.num_simulations} simulations at the estimate")
+            simulated = self.predictor.simulate(self._values(at.u), settings.num_simulations, settings.seed)
+            generator = np.random.default_rng([settings.seed, 1])
+            step = synthetic if settings.method == "synthetic" else correct
+            corrected = step(objective, at, simulated, generator)
+        profiled = ()
+        if settings.uncertainty == "profile":
+            profiled = profiles(objective, at, settings.level, lambda name: report("profiling", name), self.parameters)
+        prediction = self.predictor.predict(self._values(corrected.u)) or at.prediction
+        return Fit(
+            model=self.model,
+            settings=settings,
+            priors=tuple(self.priors),
+            u=corrected.u,
+            covariance=corrected.covariance,
+            uncorrected=self._values(at.u),
+            identifiability=found,
+            profiles=profiled,
+            data=tuple(self._fitted(objective, prediction.means, simulated)),
+            log_posterior=at.log_posterior,
+            steps=optimum.steps,
+            warnings=(*found.warnings, *_warnings(corrected, self.parameters)),
+        )
+
+    def _fitted(self, objective: Objective, means: np.ndarray, simulated: np.ndarray) -> list[Fitted]:
+        found = []
+        for one in objective.data:
+            times, columns = self.predictor.design.place(one)
+            seen = simulated[:, times, columns]
+            band = np.quantile(seen, [0.05, 0.95], axis=0) if len(seen) else np.full((2, *one.values.shape), np.nan)
+            found.append(Fitted(one, means[times, columns], band[0], band[1]))
+        return found
+
+
+def prior_of(model: ConfiguredModel, name: str) -> Prior:
+    """The prior of a parameter as the file gives it, or the default one."""
+    if name not in model.parameters:
+        raise ConfigError("fit.parameters", f"there is no parameter {name!r}; {nearest(name, model.parameters)}")
+    value, declared = model.parameters[name], model.config.parameters
+    given = declared.get(name) or declared.get(name.partition(".")[0])
+    if given is None or (given.prior is None and given.bounds is None):
+        if value <= 0:
+            raise ConfigError(
+                f"fit.parameters: {name}", f"{value:g} is not positive and has no prior; give it a prior or bounds"
+            )
+        return default_prior(value)
+    return _declared_prior(given, f"parameters.{name}")
+
+
+def _declared_prior(given: Parameter, where: str) -> Prior:
+    bounds = None if given.bounds is None else (given.bounds[0].value, given.bounds[1].value)
+    if given.prior is None:
+        return Prior("flat", {}, bounds)
+    ((kind, arguments),) = given.prior.items()
+    prior = Prior(kind, {name: number.value for name, number in arguments.items()}, None)
+    if bounds is None:
+        return prior
+    low, high = max(bounds[0], prior.range[0]), min(bounds[1], prior.range[1])
+    if low >= high:
+        raise ConfigError(f"{where}.prior", f"{prior} has nothing within the bounds {bounds[0]:g} to {bounds[1]:g}")
+    return Prior(kind, prior.arguments, (low, high))
+
+
+def _start(model: ConfiguredModel, name: str, prior: Prior) -> float:
+    value = model.parameters[name]
+    low, high = prior.range
+    if not low < value < high:
+        raise ConfigError(
+            f"parameters.{name}",
+            f"the search cannot begin at {value:g}: the prior ({prior}) allows only values between {low:g} and "
+            f"{high:g}; change the value or the prior",
+        )
+    return prior.to_coordinate(value)
+
+
+def in_unit(config: RunConfig, noise: Noise, observable: str, where: str) -> Noise:
+    """Noise with its numbers checked and in the unit of the observable."""
+    names_of = Namespace(config)
+    for error in names_of.collect():
+        raise error
+    check_noise(names_of, noise, observable, where)
+    return noise_in_unit(names_of, noise, observable, where)
+
+
+def _refuse_for_synthetic(data: Sequence[Measured], parameters: Sequence[str]) -> None:
+    for one in data:
+        noise = one.noise
+        if noise.detection_limit is not None or noise.kind in CLASSES:
+            what = "a detection limit" if noise.detection_limit is not None else f"noise {noise.kind}"
+            raise ConfigError(
+                one.name, f"method synthetic is for values that are nearly normal, not {what}; take closure"
+            )
+        fitted = set(parameters) & names(noise.scale) if noise.scale is not None else set()
+        if fitted:
+            raise ConfigError(one.name, f"method synthetic cannot fit the noise ({min(fitted)}); take method closure")
+
+
+def _warnings(corrected: Corrected, parameters: Sequence[str]) -> list[str]:
+    found = [
+        f"the simulations moved {name} by {shift:+.1f} standard errors, which is much for one step; fit again from "
+        "this estimate, or raise calibrate"
+        for name, shift in zip(parameters, corrected.shift, strict=True)
+        if abs(shift) > MOST_SHIFT
+    ]
+    if corrected.simulation_share > MOST_SIMULATION_SHARE:
+        found.append(
+            f"{100 * corrected.simulation_share:.0f} % of a variance comes from the finite number of simulations; "
+            "raise calibrate"
+        )
+    return found

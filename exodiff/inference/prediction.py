@@ -1,0 +1,124 @@
+"""What the model predicts for the data: by the closure with derivatives, and by simulation with its scatter.
+
+Each is compiled once, as a function of the parameters (and the seed).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from exodiff.core.arrays import BITS_DTYPE
+from exodiff.core.errors import SimulationError
+from exodiff.core.expressions import Expression, Name, evaluate
+from exodiff.core.health import ADVICE, Health
+from exodiff.inference.design import Design
+from exodiff.problem import Model
+from exodiff.simulation import precision_context, simulate
+
+VOXELS_AT_ONCE = 2**18  # of all replicates that are simulated side by side
+
+
+class Prediction(NamedTuple):
+    """The closure at some values of the fitted parameters.
+
+    Attributes:
+        means: of each column at each time, (times, columns).
+        scales: of each data set's noise, (data,); NaN where it has none of its own.
+        jacobian: derivative of the means by the fitted parameters, (times, columns, parameters).
+        scale_jacobian: that of the scales, (data, parameters).
+
+    """
+
+    means: np.ndarray
+    scales: np.ndarray
+    jacobian: np.ndarray
+    scale_jacobian: np.ndarray
+
+
+class Predictor:
+    """The model as a function of the fitted parameters."""
+
+    def __init__(
+        self, model: Model, parameters: Sequence[str], design: Design, scales: Sequence[Expression | None]
+    ) -> None:
+        self.model, self.parameters, self.design = model, tuple(parameters), design
+        self._scales = tuple(scales)
+        self._with_derivatives = jax.jit(jax.jacfwd(self._closure, has_aux=True))
+        self._simulated = jax.jit(self._simulation, static_argnames="replicates")
+
+    def _values(self, fitted: Array) -> dict[str, Array]:
+        return dict(zip(self.parameters, fitted, strict=True))
+
+    def _columns(self, observables: Mapping[str, Array]) -> Array:
+        """(replicates, times, columns)."""
+        read = [jnp.asarray(observables[name]) for name, _, _ in self.design.columns]
+        return jnp.concatenate([a.reshape(*a.shape[:2], -1) for a in read], axis=-1)
+
+    def _closure(self, fitted: Array) -> tuple[tuple[Array, Array], tuple[Array, Array, Array]]:
+        values = self._values(fitted)
+        found = simulate(self.model, self.design.times_s, parameters=values, engine="mean_field")
+        means = self._columns(found.observables)[0]
+        scales = self._evaluate_scales(values, means.dtype)
+        return (means, scales), (means, scales, found.health)
+
+    def _evaluate_scales(self, values: Mapping[str, Array], dtype: jnp.dtype) -> Array:
+        everything = {**self.model.parameters, **values}
+
+        def value(expression: Expression | None) -> Array:
+            if expression is None:
+                return jnp.asarray(np.nan, dtype)
+            found = evaluate(expression, lambda node: jnp.asarray(everything[_name(node)], dtype), jnp)
+            return jnp.asarray(found, dtype)
+
+        return jnp.stack([value(expression) for expression in self._scales])
+
+    def _simulation(self, fitted: Array, seed: Array, replicates: int) -> tuple[Array, Array]:
+        engine = "leap" if self.model.problem.engine == "mean_field" else self.model.problem.engine
+        found = simulate(
+            self.model, self.design.times_s, self._values(fitted), seed, engine=engine, replicates=replicates
+        )
+        return self._columns(found.observables), found.health
+
+    def predict(self, fitted: np.ndarray) -> Prediction | None:
+        """The closure; None where it has no finite result.
+
+        Args:
+            fitted: values of the fitted parameters, internal units.
+
+        """
+        with precision_context(self.model.problem.precision):
+            given = jnp.asarray(fitted, self.model.problem.precision)
+            (jacobian, of_scales), (means, scales, health) = self._with_derivatives(given)
+            found = Prediction(*(np.asarray(a, np.float64) for a in (means, scales, jacobian, of_scales)))
+        if np.any(np.asarray(health) != Health.GOOD) or not np.all(
+            np.isfinite(found.jacobian[np.isfinite(found.means)])
+        ):
+            return None
+        return found
+
+    def simulate(self, fitted: np.ndarray, number: int, seed: int) -> np.ndarray:
+        """Independent realisations of the stochastic model, (number, times, columns).
+
+        Raises:
+            SimulationError: when one cannot go on.
+
+        """
+        batch = int(np.clip(VOXELS_AT_ONCE // np.prod(self.model.problem.grid.shape), 1, number))
+        seeds = np.random.SeedSequence(seed).generate_state(-(-number // batch), np.uint32)
+        with precision_context(self.model.problem.precision):
+            given = jnp.asarray(fitted, self.model.problem.precision)
+            results = [self._simulated(given, jnp.asarray(one, BITS_DTYPE), replicates=batch) for one in seeds]
+        health = np.concatenate([np.asarray(one) for _, one in results])
+        if np.any(health != Health.GOOD):
+            code = Health(int(health[health != Health.GOOD][0]))
+            raise SimulationError("fit.calibrate", f"a simulation at the estimate stopped; {ADVICE[code]}")
+        return np.concatenate([np.asarray(columns, np.float64) for columns, _ in results])[:number]
+
+
+def _name(node: object) -> str:
+    assert isinstance(node, Name)
+    return node.name

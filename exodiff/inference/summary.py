@@ -1,0 +1,50 @@
+"""A fit as text for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from exodiff.inference.result import Fit, Fitted
+
+
+def summary(fit: Fit) -> str:
+    """Data, spectrum and warnings first, then estimates with intervals."""
+    how = fit.settings.uncertainty
+    if fit.settings.num_simulations:
+        how += f" from {fit.settings.num_simulations} simulations"
+    lines = [
+        f"Fit of {len(fit.parameters)} parameters by {fit.settings.method}, {fit.steps} steps; uncertainty: {how}",
+        *map(_data_line, fit.data),
+        fit.identifiability.table(),
+        *(f"warning: {warning}" for warning in fit.warnings),
+        *_table(fit),
+    ]
+    return "\n".join(lines)
+
+
+def _data_line(one: Fitted) -> str:
+    data = one.data
+    missing = f", {data.num_missing} missing" if data.num_missing else ""
+    tissues = len(set(data.replicates.tolist()))
+    return (
+        f"  {data.name}: {data.num_values} values{missing} of {', '.join(data.observables)} in {tissues} "
+        f"replicate{'s' if tissues > 1 else ''}, noise {data.noise.kind}"
+    )
+
+
+def _table(fit: Fit) -> list[str]:
+    level = f"{100 * fit.settings.level:g} % interval"
+    width = max(9, *(len(name) for name in fit.parameters))
+    lines = [f"{'parameter':<{width}}  {'estimate':<10} {level:<24} {'unit':<12} prior"]
+    interval, units = fit.interval(), _units(fit)
+    for name, prior in zip(fit.parameters, fit.priors, strict=True):
+        low, high = interval[name]
+        found = f"{low:.4g} to {high:.4g}"
+        lines.append(f"{name:<{width}}  {fit.estimate[name]:<10.4g} {found:<24} {units[name]:<12} {prior}")
+    return lines
+
+
+def _units(fit: Fit) -> dict[str, str]:
+    declared = fit.model.config.parameters
+    return {n: str(declared[n].dimension) if n in declared else "internal" for n in fit.parameters}

@@ -1,0 +1,178 @@
+"""Figures of a fit, from its file alone: data and prediction, pairs of parameters, profiles, spectrum."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from exodiff.core.errors import ConfigError
+from exodiff.viz.figures import FOLDER, save_figure
+from exodiff.viz.panels import add_note, new_figure, short_name, small_multiples
+from exodiff.viz.scales import set_time_axis, time_unit
+from exodiff.viz.style import FAINT, MAIN_COLOUR, ONE_COLUMN_MM, PALETTE, PANELS_A_PAGE, RC, TWO_COLUMNS_MM
+
+PANEL_HEIGHT_MM = 48.0
+_RADIUS = 2.146  # in standard deviations: holds 90 % of a normal law in the plane
+_MEASURED = PALETTE[0]
+
+
+def make_fit_figures(directory: Path) -> list[Path]:
+    """Draw what ``fit.h5`` of a directory holds into its ``figures/``; gives the files written."""
+    path = directory / "fit.h5"
+    if not path.exists():
+        raise ConfigError(str(path), "there is no such file; run `exodiff fit CONFIG` first")
+    written = []
+    with h5py.File(path) as file, mpl.rc_context(RC):
+        for stem, figure in _figures(file):
+            written += save_figure(figure, directory / FOLDER, stem, ("png",))
+    return written
+
+
+def _figures(file: Any) -> Iterator[tuple[str, Figure]]:
+    panels = [panel for number in sorted(file["data"], key=int) for panel in _panels(file["data"][number])]
+    for page, start in enumerate(range(0, len(panels), PANELS_A_PAGE), start=1):
+        yield f"data_{page}" if page > 1 else "data", _data_figure(panels[start : start + PANELS_A_PAGE])
+    if len(file.attrs["parameters"]) > 1:
+        yield "parameters", _pairs_figure(file)
+    if "profiles" in file:
+        yield "profiles", _profiles_figure(file)
+    yield "spectrum", _spectrum_figure(file)
+
+
+def _panels(group: Any) -> list[tuple[str, Any, int]]:
+    """(title, group, column) of each panel; columns of regions or classes that have no time of their own share one."""
+    observables = [str(name) for name in group.attrs["observables"]]
+    columns = group["values"].shape[1]
+    names = observables if len(observables) == columns else [f"{observables[0]}, bin {i}" for i in range(columns)]
+    if len(np.unique(group["times_s"])) == 1 and columns > 1:
+        return [(str(group.attrs["name"]), group, -1)]
+    return [(name, group, column) for column, name in enumerate(names)]
+
+
+def _data_figure(panels: list[tuple[str, Any, int]]) -> Figure:
+    figure, axes = small_multiples(
+        [title for title, _, _ in panels], [f"noise {g.attrs['noise']}" for _, g, _ in panels], PANEL_HEIGHT_MM, ""
+    )
+    for axis, (_, group, column) in zip(axes, panels, strict=True):
+        if column < 0:
+            _draw_columns(axis, group)
+        else:
+            _draw_times(axis, group, column)
+    add_note(
+        figure,
+        "Dots: measured. Line: the closure at the estimate. Band: 90 % of simulations, without measurement error.",
+    )
+    return figure
+
+
+def _draw_times(axes: Axes, group: Any, column: int) -> None:
+    times_s, first = np.unique(group["times_s"][:], return_index=True)
+    unit = time_unit(float(times_s[-1]))
+    low, middle, high = (group[name][:][first, column] for name in ("low", "prediction", "high"))
+    axes.fill_between(times_s / unit.seconds, low, high, color=MAIN_COLOUR, alpha=0.2, linewidth=0)
+    axes.plot(times_s / unit.seconds, middle, color=MAIN_COLOUR)
+    values = group["values"][:, column]
+    axes.plot(group["times_s"][:] / unit.seconds, values, ".", color=_MEASURED, markersize=4, clip_on=False)
+    if group.attrs["noise"] == "lognormal":
+        axes.set_yscale("log")
+    set_time_axis(axes, unit, times_s)
+
+
+def _draw_columns(axes: Axes, group: Any) -> None:
+    values, first = group["values"][:], 0
+    place = np.arange(values.shape[1])
+    low, middle, high = (group[name][:][first] for name in ("low", "prediction", "high"))
+    if group.attrs["noise"].endswith("multinomial"):
+        low, high, middle = (one / middle.sum() * np.nanmean(values.sum(axis=1)) for one in (low, high, middle))
+    axes.fill_between(place, low, high, color=MAIN_COLOUR, alpha=0.2, linewidth=0)
+    axes.plot(place, middle, color=MAIN_COLOUR)
+    for row in values:
+        axes.plot(place, row, ".", color=_MEASURED, markersize=4, clip_on=False)
+    names = [str(name) for name in group.attrs["observables"]]
+    if len(names) == len(place) <= 8:
+        axes.set_xticks(place, [short_name(name, 12) for name in names], rotation=30, ha="right")
+    else:
+        axes.set_xlabel("bin")
+
+
+def _pairs_figure(file: Any) -> Figure:
+    names, samples = [str(name) for name in file.attrs["parameters"]], file["samples"][:]
+    number = len(names)
+    side_mm = min(TWO_COLUMNS_MM, 45.0 * number)
+    figure = new_figure(side_mm, side_mm, "")
+    is_log = [str(c).startswith(("log ", "logit log ")) for c in file.attrs["coordinates"]]
+    for row in range(number):
+        for column in range(row + 1):
+            axes = figure.add_subplot(number, number, row * number + column + 1)
+            if is_log[column]:
+                axes.set_xscale("log")
+            if row == column:
+                _draw_one(axes, samples[row], file["interval"][row], is_log=is_log[row])
+            else:
+                axes.plot(samples[column], samples[row], ",", color=FAINT, alpha=0.5, rasterized=True)
+                if is_log[row]:
+                    axes.set_yscale("log")
+                _draw_ellipse(axes, file, column, row)
+                axes.set_ylabel(short_name(names[row], 18) if column == 0 else "")
+            axes.tick_params(which="both", labelsize=5.5)
+            axes.set_xlabel(short_name(names[column], 18) if row == number - 1 else "")
+    level = f"{100 * float(file.attrs['level']):g}"
+    add_note(
+        figure, f"Samples of the normal law of the estimate; ellipses hold 90 % of it. Shaded: the {level} % interval."
+    )
+    return figure
+
+
+def _draw_one(axes: Axes, samples: np.ndarray, interval: np.ndarray, *, is_log: bool) -> None:
+    space = np.geomspace if is_log else np.linspace
+    bins = space(samples.min(), samples.max(), 40)
+    axes.hist(samples, bins=list(map(float, bins)), color=MAIN_COLOUR, alpha=0.8)
+    if np.all(np.isfinite(interval)):
+        axes.axvspan(float(interval[0]), float(interval[1]), color=MAIN_COLOUR, alpha=0.15, linewidth=0)
+    axes.set_yticks([])
+
+
+def _draw_ellipse(axes: Axes, file: Any, column: int, row: int) -> None:
+    """The 90 % region of two coordinates, drawn in values."""
+    covariance = file["covariance"][:][np.ix_([column, row], [column, row])]
+    angle = np.linspace(0, 2 * np.pi, 200)
+    circle = _RADIUS * np.stack((np.cos(angle), np.sin(angle)))
+    off = np.linalg.cholesky(covariance) @ circle
+    places, values = file["map/coordinate"][:], file["map/value"][:]
+    line = [np.interp(file["u"][i] + one, places[i], values[i]) for i, one in zip((column, row), off, strict=True)]
+    axes.plot(line[0], line[1], color=MAIN_COLOUR)
+
+
+def _profiles_figure(file: Any) -> Figure:
+    names = [str(name) for name in file.attrs["parameters"]]
+    figure, panels = small_multiples(names, ["" for _ in names], PANEL_HEIGHT_MM, "")
+    for axes, name, interval in zip(panels, names, file["interval"], strict=True):
+        profile = file[f"profiles/{name}"]
+        axes.plot(profile["value"][:], -profile["drop"][:], ".-", color=MAIN_COLOUR, markersize=3)
+        for end in interval[np.isfinite(interval)]:
+            axes.axvline(float(end), color=FAINT, linewidth=0.6, linestyle="--")
+        axes.set_ylabel("log posterior, from its maximum")
+    level = f"{100 * float(file.attrs['level']):g}"
+    add_note(figure, f"The best that the other parameters can do at each value. Dashed: the {level} % interval.")
+    return figure
+
+
+def _spectrum_figure(file: Any) -> Figure:
+    values, share = file["spectrum/eigenvalues"][:], file["spectrum/share_of_data"][:]
+    figure = new_figure(ONE_COLUMN_MM, 55.0, "")
+    axes = figure.add_subplot()
+    place = np.arange(1, len(values) + 1)
+    floor = max(float(values.max()) * 1e-12, 1e-300)
+    colours = [MAIN_COLOUR if one >= 0.5 else FAINT for one in share]
+    axes.bar(place, np.maximum(values, floor), color=colours, width=0.6)
+    axes.set_yscale("log")
+    axes.set_xticks(place)
+    axes.set_xlabel("direction, best determined first")
+    axes.set_ylabel("Fisher information of the data")
+    add_note(figure, "Blue: determined by the data. Grey: by the prior.")
+    return figure

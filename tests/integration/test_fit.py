@@ -1,0 +1,263 @@
+"""Fits of small models: they find the truth, say what they cannot know, and refuse what is wrong."""
+
+import csv
+import json
+import re
+import tomllib
+
+import h5py
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import exodiff as ex
+from exodiff import cli
+from exodiff.config.fit import Fit
+from exodiff.config.load import config_hash, dump, from_mapping
+from exodiff.inference.fit import Fitter
+
+BIRTH_DEATH = {
+    "schema": 1,
+    "run": {"duration": "100 s", "observe_every": "20 s", "replicates": 3},
+    "lattice": {"shape": [1], "spacing": 1.0},
+    "parameters": {
+        "k": "5 /s",
+        "g": {"value": "0.1 /s", "prior": {"lognormal": {"median": "0.1 /s", "sigma": 1.0}}},
+        "unused": "1 /s",
+    },
+    "species": {"A": {}},
+    "reactions": [{"equation": "-> A", "rate": "k"}, {"equation": "A ->", "rate": "g"}],
+    "observables": {"n": {"value": "total(A)"}, "dose": {"value": "total(A) / 5"}},
+}
+TIMES = np.array([2.0, 5.0, 10.0, 20.0, 40.0, 80.0])
+TRUE_K, TRUE_G, TISSUES = 10.0, 0.2, 40
+MEAN = TRUE_K / TRUE_G * (1 - np.exp(-TRUE_G * TIMES))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return ex.Model.from_dict(BIRTH_DEATH)
+
+
+@pytest.fixture(scope="module")
+def counts():
+    """One count a tissue and time from the exact Poisson law, each tissue measured once."""
+    values = np.random.default_rng(0).poisson(np.tile(MEAN, TISSUES))
+    return ex.Data("n", np.tile(TIMES, TISSUES), values, replicates=np.arange(len(values)))
+
+
+LATE = 81.0 + 0.5 * np.arange(21)
+
+
+@pytest.fixture(scope="module")
+def fitter(counts):
+    """Compiled once for the times of the counts, and for late ones close together."""
+    fitted = {**BIRTH_DEATH, "fit": {"parameters": ["k", "g"], "uncertainty": "fisher"}}
+    model = ex.Model.from_dict(fitted)
+    late = ex.Data("n", LATE, np.full(len(LATE), 50.0), name="late")
+    assert model.config.fit is not None
+    return Fitter(model, [counts, late], model.config.fit)
+
+
+def fitted_with(fitter, data, **settings):
+    fitter.settings = Fit(parameters=("k", "g"), **settings)
+    return fitter.fit(data)
+
+
+def information_of_the_closed_form():
+    """Fisher information about (log k, log g) of the Poisson counts."""
+    by_k = MEAN
+    by_g = -MEAN + TRUE_K * TIMES * np.exp(-TRUE_G * TIMES)
+    jacobian = np.stack([by_k, by_g], axis=1)
+    return TISSUES * (jacobian / MEAN[:, None]).T @ jacobian
+
+
+def test_a_fit_of_poisson_counts_finds_the_truth_with_the_error_of_the_closed_form(model, counts):
+    fit = ex.fit(model, counts, ["k", "g"], uncertainty="fisher")
+    # the prior of g (sigma 1) and the default one of k (sigma 2) add to the information
+    expected = np.linalg.inv(information_of_the_closed_form() + np.diag([0.25, 1.0]))
+    # the information is taken at the estimate, a few per cent from the truth; the step of the closure is first a 1e-3
+    np.testing.assert_allclose(np.sqrt(np.diag(fit.covariance)), np.sqrt(np.diag(expected)), rtol=0.1)
+    off = np.log([fit.estimate["k"] / TRUE_K, fit.estimate["g"] / TRUE_G])
+    # chi square of two degrees of freedom: above 18.4 once in 10,000
+    assert off @ np.linalg.inv(expected) @ off < 18.4
+    low, high = fit.interval(0.9)["k"]
+    assert low < fit.estimate["k"] < high
+    assert np.isclose(np.log(high / low), 2 * 1.6449 * fit.standard_error["k"], rtol=1e-3)
+    spread = np.log(fit.samples["k"]).std()
+    assert np.isclose(spread, fit.standard_error["k"], rtol=5 / np.sqrt(2 * 4000))
+
+
+def test_simulations_at_the_estimate_agree_where_the_closure_is_right(fitter):
+    """The closure is exact here, so the sandwich must be the Fisher covariance, to the error of 400 simulations.
+
+    A variance from 400 draws has a relative error of sqrt(2 / 400) = 7 %: 30 % is allowed. That the simulations are
+    few adds 40 tissues a time / 400 = 10 %, and as much again because their times share a history.
+    """
+    data = [fitter.data[0], fitter.data[1].rows(LATE < 0)]
+    plain = fitted_with(fitter, data, uncertainty="fisher")
+    fit = fitted_with(fitter, data, calibrate=400)
+    ratio = np.diag(fit.covariance) / np.diag(plain.covariance)
+    assert np.all((ratio > 0.8) & (ratio < 1.55))
+    moved = np.log([fit.estimate[name] / plain.estimate[name] for name in ("k", "g")])
+    assert np.all(np.abs(moved) < 4 * np.sqrt(np.diag(fit.covariance)))
+    assert np.all(moved != 0)
+    few = fitted_with(fitter, data, calibrate=40)
+    assert any("finite number of simulations; raise calibrate" in warning for warning in few.warnings)
+    assert np.all(np.diag(few.covariance) > 1.2 * np.diag(plain.covariance))
+
+
+def test_one_tissue_measured_many_times_is_not_many_tissues(fitter):
+    """Late counts of one tissue 0.5 s apart are nearly the same count: only the sandwich knows it.
+
+    Of k / g, the error is that of a mean of numbers that correlate by exp(-g times their distance), with the prior as
+    it is. The other direction is the prior's.
+    """
+    data = [fitter.data[0].rows(np.zeros(len(fitter.data[0].times_s), bool)), fitter.data[1]]
+    plain = fitted_with(fitter, data, uncertainty="fisher")
+    fit = fitted_with(fitter, data, calibrate=400)
+    correlation = np.exp(-plain.estimate["g"] * np.abs(LATE[:, None] - LATE[None, :]))
+    direction = np.array([1.0, -1.0])
+    found = direction @ fit.covariance @ direction / (direction @ plain.covariance @ direction)
+    assert np.isclose(found, correlation.sum() / len(LATE), rtol=0.3)
+    assert found > 10
+
+
+def test_a_correction_too_large_for_one_step_is_told(fitter, monkeypatch):
+    monkeypatch.setattr("exodiff.inference.fit.MOST_SHIFT", 0.0)
+    data = [fitter.data[0], fitter.data[1].rows(LATE < 0)]
+    fit = fitted_with(fitter, data, calibrate=400)
+    assert sum("standard errors, which is much for one step" in warning for warning in fit.warnings) == 2
+
+
+@pytest.mark.parametrize("noise", [{"gaussian": {"sd": 2.0}}, {"gaussian": {"sd": "spread"}}, "gaussian"])
+def test_gaussian_noise_with_its_sd_given_fitted_or_in_the_data(noise):
+    model = ex.Model.from_dict(
+        {**BIRTH_DEATH, "parameters": {**BIRTH_DEATH["parameters"], "spread": 1.0}, "run": {"duration": "100 s"}}
+    )
+    generator = np.random.default_rng(4)
+    values = np.tile(MEAN, TISSUES) + 2.0 * generator.standard_normal(6 * TISSUES)
+    values[7] = np.nan
+    sd = np.full(values.shape, 2.0) if noise == "gaussian" else None
+    data = ex.Data("n", np.tile(TIMES, TISSUES), values, noise, sd=sd)
+    wanted = ["k", "g", *(["spread"] if noise == {"gaussian": {"sd": "spread"}} else [])]
+    fit = ex.fit(model, data, wanted, uncertainty="fisher")
+    truth = {"k": TRUE_K, "g": TRUE_G, "spread": 2.0}
+    for name in wanted:
+        assert abs(np.log(fit.estimate[name] / truth[name])) < 4 * fit.standard_error[name]
+        assert fit.standard_error[name] < 0.1
+    assert fit.data[0].data.num_missing == 1
+    assert "239 values, 1 missing" in fit.summary()
+
+
+def test_a_profile_of_a_nearly_quadratic_posterior_is_the_interval_of_the_fisher_information(fitter):
+    data = [fitter.data[0], fitter.data[1].rows(LATE < 0)]
+    plain = fitted_with(fitter, data, uncertainty="fisher")
+    fit = fitted_with(fitter, data, uncertainty="profile")
+    for name in ("k", "g"):
+        np.testing.assert_allclose(np.log(fit.interval()[name]), np.log(plain.interval(0.9)[name]), atol=0.005)
+    with pytest.raises(ex.ConfigError, match=r"level: the profiles were made for 0\.9"):
+        fit.interval(0.5)
+
+
+def test_what_the_data_cannot_tell_is_named(model):
+    """At the fixed point only k / g is known."""
+    data = ex.Data("n", np.full(100, 90.0), np.random.default_rng(2).poisson(50.0, 100), replicates=np.arange(100))
+    fit = ex.fit(model, data, ["k", "g"], uncertainty="fisher")
+    assert list(fit.identifiability.prior_dominated) == [False, True]
+    (warning,) = [w for w in fit.warnings if "determined by the prior" in w]
+    assert re.match(r"0\.7\d log [gk] \+ 0\.7\d log [gk] is determined by the prior", warning)
+    text = fit.summary()
+    assert text.index("Fisher information") < text.index("warning: ") < text.index("90 % interval")
+    one = ex.fit(model, ex.Data("n", [90.0], [50.0]), ["k", "g"], uncertainty="fisher")
+    assert any(w.startswith("1 values for 2 parameters") for w in one.warnings)
+
+
+WRONG = {
+    "a parameter that nothing shows": ({"parameters": ["k", "unused"]}, {}, "unused: no measured observable depends"),
+    "an unknown parameter": ({"parameters": ["kk"]}, {}, "there is no parameter 'kk'"),
+    "a parameter twice": ({"parameters": ["k", "k"]}, {}, "name one twice"),
+    "an unknown observable": ({}, {"observable": "m"}, "'m' is no observable"),
+    "a time after the end": ({}, {"times": [200.0]}, "outside the simulated time, 0 to 100 s"),
+    "a negative count": ({}, {"values": [-1.0]}, "row 1: -1 is not possible with noise poisson"),
+    "nothing but gaps": ({}, {"values": [np.nan]}, "every one is missing"),
+    "an unknown noise": ({}, {"noise": "poison"}, "did you mean 'poisson'"),
+    "counts of what is no number": ({}, {"noise": {"gaussian": {"sd": "1 nM"}}}, "has dimension"),
+    "no sd": ({}, {"noise": "gaussian"}, "needs either a column sd"),
+    "one class": ({}, {"noise": "multinomial"}, "two or more observables"),
+    "nuts": ({"uncertainty": "nuts"}, {}, "'nuts' is not yet supported"),
+    "too few simulations": ({"calibrate": 5}, {}, "at least 12 simulations"),
+    "simulations without use": ({"calibrate": 50, "uncertainty": "fisher"}, {}, "uses no simulations"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_refused_with_a_line(name, model):
+    call, data, says = WRONG[name]
+    given = {"observable": "n", "times": [10.0], "values": [40.0], **data}
+    with pytest.raises(ex.ConfigError) as refusal:
+        ex.fit(model, ex.Data(**given), **{"parameters": ["k"], **call})
+    assert says in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_prior_that_excludes_the_start_is_refused():
+    prior = {"value": "0.1 /s", "prior": {"uniform": {"low": "0.2 /s", "high": "1 /s"}}}
+    model = ex.Model.from_dict({**BIRTH_DEATH, "parameters": {**BIRTH_DEATH["parameters"], "g": prior}})
+    with pytest.raises(ex.ConfigError, match=r"parameters\.g: the search cannot begin at 0\.1"):
+        ex.fit(model, ex.Data("n", [10.0], [40.0]), ["g"])
+
+
+def test_synthetic_data_are_read_back_and_fitted_from_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = ["schema = 1", "[run]", 'duration = "100 s"', 'observe_every = "4 s"', "replicates = 6", "[lattice]"]
+    lines += ["shape = [1]", "spacing = 1.0", "[parameters]", 'k = "5 /s"', 'g = "0.1 /s"', "[species.A]"]
+    lines += ["[[reactions]]", 'equation = "-> A"', 'rate = "k"', "[[reactions]]", 'equation = "A ->"', 'rate = "g"']
+    lines += ["[observables.n]", 'value = "total(A)"', "[fit]", 'parameters = ["k", "g"]', 'uncertainty = "fisher"']
+    lines += ["[[fit.data]]", 'file = "counts.csv"', 'observable = "n"', 'noise = "poisson"']
+    (tmp_path / "model.toml").write_text("\n".join(lines))
+    run = CliRunner().invoke
+    missing = run(cli.app, ["fit", "model.toml"])
+    assert isinstance(missing.exception, ex.ConfigError)
+    assert "exodiff synthesise" in str(missing.exception)
+    true = ["--set", "parameters.k=10 /s", "--set", "parameters.g=0.2 /s"]
+    made = run(cli.app, ["synthesise", "model.toml", "--seed", "3", *true])
+    assert made.exit_code == 0, made.output
+    with (tmp_path / "counts.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 25 * 6
+    assert set(rows[0]) == {"time_s", "replicate", "n"}
+    done = run(cli.app, ["fit", "model.toml"])
+    assert done.exit_code == 0, (done.output, done.exception)
+    out = tmp_path / "runs" / "model-fit"
+    told = json.loads((out / "fit.json").read_text())
+    for name, truth in (("k", 10.0), ("g", 0.2)):
+        found = told["parameters"][name]
+        assert abs(np.log(found["estimate"] / truth)) < 4 * found["standard_error"]
+    with h5py.File(out / "fit.h5") as file:
+        assert file["samples"].shape == (2, 4000)
+        assert list(file.attrs["parameters"]) == ["k", "g"]
+    assert {path.name for path in (out / "figures").iterdir()} == {"data.png", "parameters.png", "spectrum.png"}
+    again = run(cli.app, ["fit", "model.toml"])
+    assert "holds a fit already" in str(again.exception)
+
+
+def test_no_convergence_ends_with_code_3_and_says_what_to_try(fitter, monkeypatch):
+    monkeypatch.setattr("exodiff.inference.levenberg_marquardt.MOST_STEPS", 1)
+    with pytest.raises(ex.FitError, match=r"no convergence after 1 steps.*Try a start nearer") as failure:
+        fitted_with(fitter, None, uncertainty="fisher")
+    assert failure.value.exit_code == 3
+
+
+def test_the_model_is_compiled_once_for_many_fits_and_simulations(fitter):
+    for more in (0.0, 1.0):
+        fitted_with(fitter, [one.with_values(one.values + more) for one in fitter.data], calibrate=400)
+    assert fitter.predictor._with_derivatives._cache_size() == 1
+    assert fitter.predictor._simulated._cache_size() <= 2  # for 400 and for 40 simulations
+
+
+def test_the_bits_of_a_run_do_not_depend_on_the_fit_table():
+    data = [{"file": "counts.csv", "observable": ["n"], "noise": {"negative_binomial": {"dispersion": "g * 3 / k"}}}]
+    fitted = from_mapping({**BIRTH_DEATH, "fit": {"parameters": ["k", "g"], "calibrate": 100, "data": data}})
+    assert config_hash(from_mapping(BIRTH_DEATH)) == config_hash(fitted)
+    assert from_mapping(tomllib.loads(dump(fitted))) == fitted
