@@ -50,7 +50,7 @@ def on_one_device():
     return _hashes(1)
 
 
-@pytest.mark.parametrize("devices", [2, 4])
+@pytest.mark.parametrize("devices", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_replicates_have_the_same_bits_on_any_number_of_devices(on_one_device, devices):
     assert len(set(on_one_device)) == 3
     assert _hashes(devices) == on_one_device

@@ -17,7 +17,12 @@ from tests.physics.checks.leap_error import error_table, leap, orders
 from tests.physics.checks.leap_models import LeapModel
 
 
-@pytest.mark.parametrize("check", [pytest.param(c, id=c.name) for c in flow.CHECKS])
+SLOW = ("drift, leap", "Boltzmann, leap", "flow, vortex, leap", "flow, drain, leap")
+
+
+@pytest.mark.parametrize(
+    "check", [pytest.param(c, id=c.name, marks=[pytest.mark.slow] if c.name in SLOW else []) for c in flow.CHECKS]
+)
 def test_flow_agrees_with_its_truth(check):
     value = check.measure()
     assert check.passes(value), f"{check.claim}: {check.statistic} {value:.3g}, gate {check.gate:.3g}"
