@@ -3,7 +3,7 @@
 from jax import Array
 
 from exodiff.core.errors import ConfigError
-from exodiff.inference.question import Parameters, Question, Samples, derivatives, raise_if_failed
+from exodiff.inference.question import Parameters, Question, Samples, derivatives, raise_if_failed, refuse_contents
 from exodiff.simulation import simulate_scored
 
 
@@ -18,6 +18,7 @@ def score(question: Question, parameters: Parameters, names: tuple[str, ...]) ->
     an observable, a concentration). Unbiased for first-order, zero-order and hop draws; a chain of events has the law
     of a linear propensity, of second order in the step. The spread grows with the number of events.
     """
+    refuse_contents(question, names, "score")
     if question.n < 2:
         raise ConfigError(
             "n", f"{question.n} is too few: the baseline of a replicate is the mean of the others; give more"

@@ -73,7 +73,7 @@ def _mean(traj):
 
 
 def _loss(level):
-    return lambda traj: (traj["X"][:, -1, 0].astype(float) - 0.5 * level) ** 2
+    return lambda traj: (traj["X"][:, -1, 0].astype(float) - level) ** 2
 
 
 def _threshold(level):
@@ -116,6 +116,43 @@ def test_estimators_for_anything_agree_with_the_truth(name, observed, estimator)
     found, truth = (_gradient(name, observed, one) for one in (estimator, "fsp"))
     for parameter, value in truth.value.items():
         assert abs(found.value[parameter] - value) < 4 * found.standard_error[parameter], parameter
+
+
+@functools.cache
+def phenotype():
+    return make_model(
+        [1],
+        parameters={"k": "0.5 /s", "K": 4.0},
+        cells={"resting": {}, "active": {}},
+        place=[{"cells": "resting", "everywhere": True}],
+        species={"U": {"in": "cell", "initial": {"resting": 6}}},
+        reactions=[
+            {"equation": "U ->", "rate": "0.4 /s"},
+            {"equation": "resting -> active", "rate": "k * hill(U, K, 2)"},
+        ],
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("estimator", ["score", "cfd"])
+def test_the_share_of_a_phenotype_has_a_derivative(estimator):
+    values = {"k": 0.5, "K": 4.0}
+
+    def ask(estimator):
+        def share(traj):
+            return traj["active"][:, -1, 0].astype(float)
+
+        return ex.grad(share, phenotype(), values, 3, 4 * N, estimator, [2.0], 0.1)
+
+    found, truth = ask(estimator), ask("fsp")
+    for name, value in truth.value.items():
+        assert abs(found.value[name] - value) < 4 * found.standard_error[name], name
+
+
+@pytest.mark.parametrize("estimator", ["score", "cfd", "fsp"])
+def test_a_whole_number_of_molecules_is_no_parameter_to_differentiate_by(estimator):
+    with pytest.raises(ex.ConfigError, match="whole number of molecules"):
+        ex.grad(_mean, phenotype(), {"species.U.initial.resting": 6.0}, 3, 4, estimator, [2.0], 0.1)
 
 
 def _tissue():
