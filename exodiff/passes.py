@@ -30,7 +30,7 @@ from exodiff.kernels.diffusion import (
     transition,
 )
 from exodiff.kernels.faces import fluid_velocity
-from exodiff.kernels.policies import Policy
+from exodiff.kernels.policies import Policy, taken
 from exodiff.kernels.pools import with_pools
 from exodiff.kernels.random import Stream, fold, site_id
 from exodiff.kernels.rates import Voxels, with_concentrations
@@ -56,7 +56,8 @@ Place = Array | int | np.integer
 class Amounts(NamedTuple):
     """What a pass changes: counts (species, x, y, z), event counters (counters, 2), concentrations and pools.
 
-    The latter are None without any; ``is_solved`` says whether the concentrations could be found.
+    The latter are None without any; ``is_solved`` says whether the concentrations could be found, ``log_p`` is the
+    log-probability of the draws where the policy notes it.
     """
 
     counts: Array
@@ -64,6 +65,7 @@ class Amounts(NamedTuple):
     concentrations: Array | None = None
     pools: Array | None = None
     is_solved: Mask | None = None
+    log_p: Array | None = None
 
 
 class Step(NamedTuple):
@@ -191,8 +193,8 @@ def _repeat(times: Place, change: Callable[[Any, Array], Array], array: Array) -
     return array
 
 
-def _only_at(wanted: int, place: Place, change: Callable[[Array], Array], array: Array) -> Array:
-    """An array changed if the place is the wanted one."""
+def _only_at(wanted: int, place: Place, change: Callable[[Any], Any], array: Any) -> Any:
+    """An array (or several) changed if the place is the wanted one."""
     if isinstance(place, Array):
         return lax.cond(place == wanted, change, lambda same: same, array)
     return change(array) if place == wanted else array
@@ -204,7 +206,8 @@ def _visit(step: Step, tables: _Tables, place: Place, amounts: Amounts) -> Amoun
     stream = fold(step.stream, tables.site[place])
     inputs = _choose(place, [lambda now, op=op: inputs_of(step, now, op) for op in listed], amounts)
     row = tables.law[place], tables.mass_action[place]
-    events = _choose(tables.branch[place], _draws(step), stream, inputs, amounts, *row)
+    events, log_p = _choose(tables.branch[place], _draws(step), stream, inputs, amounts, *row)
+    log_p = _sum(amounts.log_p, log_p)
     place_of = {op.channel.name: j for j, op in enumerate(listed) if op.channel is not None}
     counters = count_events(step, amounts.events, events, place_of, place)
     counts = _wipe_cells(step, amounts, events, tables.kills[place])
@@ -212,13 +215,16 @@ def _visit(step: Step, tables: _Tables, place: Place, amounts: Amounts) -> Amoun
         for i, product in enumerate(op.channel.bursts if op.channel is not None else ()):
 
             def burst(
-                counts: Array, channel: Channel | None = op.channel, i: int = i, to: int = product.species
-            ) -> Array:
+                found: tuple[Array, Array | None],
+                channel: Channel | None = op.channel,
+                i: int = i,
+                to: int = product.species,
+            ) -> tuple[Array, Array | None]:
                 assert channel is not None
                 made = burst_size(step.policy, stream, step.places, step.voxels(amounts), channel, i, events)
-                return counts.at[to].add(made)
+                return found[0].at[to].add(made), _sum(found[1], taken(step.policy))
 
-            counts = _only_at(j, place, burst, counts)
+            counts, log_p = _only_at(j, place, burst, (counts, log_p))
 
     def change(c: Place, counts: Array) -> Array:
         species, amount = tables.changes[place, c, 0], tables.changes[place, c, 1]
@@ -237,7 +243,11 @@ def _visit(step: Step, tables: _Tables, place: Place, amounts: Amounts) -> Amoun
             assert pools is not None
             pools = _only_at(j, place, release, pools)
     counts = _repeat(tables.num_changes[place], change, counts)
-    return amounts._replace(counts=counts, events=counters, concentrations=concentrations, pools=pools)
+    return amounts._replace(counts=counts, events=counters, concentrations=concentrations, pools=pools, log_p=log_p)
+
+
+def _sum(log_p: Array | None, more: Array | None) -> Array | None:
+    return log_p if log_p is None or more is None else log_p + more
 
 
 def inputs_of(step: Step, amounts: Amounts, operation: Operation) -> DrawInputs:
@@ -270,8 +280,8 @@ def _diffusivity(step: Step, amounts: Amounts, species: int) -> Real:
     return step.voxels(amounts).evaluate(expression) if field is None else field
 
 
-def _draws(step: Step) -> list[Callable[..., Number]]:
-    """One function a kind of draw that occurs, then one a modulated channel."""
+def _draws(step: Step) -> list[Callable[..., tuple[Number, Array | None]]]:
+    """One function a kind of draw that occurs, then one a modulated channel: events, and what the policy noted."""
     policy, places = step.policy, step.places
     kinds, own = _kinds(step.problem)
     shared: dict[str, Callable[..., Number]] = {
@@ -298,7 +308,10 @@ def _draws(step: Step) -> list[Callable[..., Number]]:
 
         return events
 
-    return [shared[kind] for kind in kinds] + [modulated(op) for op in own]
+    def noting(draw: Callable[..., Number]) -> Callable[..., tuple[Number, Array | None]]:
+        return lambda *operands: (draw(*operands), taken(policy))
+
+    return [noting(draw) for draw in (*(shared[kind] for kind in kinds), *map(modulated, own))]
 
 
 def hop_gain(step: Step, stream: Stream, inputs: DrawInputs, law: Place, *, even: bool) -> Number:

@@ -23,13 +23,13 @@ from exodiff.exact.clock import UNLIMITED, Time, split_time
 from exodiff.failure import raise_if_stopped
 from exodiff.interventions import intervene, scheduled_now, states_after_each
 from exodiff.kernels.cell_events import initial_contents
-from exodiff.kernels.policies import policy_of
+from exodiff.kernels.policies import policy_of, taken
 from exodiff.kernels.pools import initial_pools, with_pools
 from exodiff.kernels.random import Stream, fold, make_stream, site_id, voxel_index
 from exodiff.kernels.rates import Voxels
 from exodiff.observe import current_inputs, measure, scalars
 from exodiff.problem import Inputs, Model, Parameters, Problem
-from exodiff.smoothness import is_smooth, refuse_jumps
+from exodiff.smoothness import is_smooth, refuse_jumps, refuse_unscored
 from exodiff.state import State
 from exodiff.step import advance_pair
 from exodiff.stepsize import Interval, Moments, intervals, merge_times, with_step
@@ -103,6 +103,32 @@ def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:  # 
         "engine",
         'whole molecules have no derivative; differentiate with engine = "mean_field" or estimator = "leap_st"',
     )
+
+
+def simulate_scored(
+    model: Model,
+    times: Sequence[float],
+    parameters: Mapping[str, Any],
+    seed: int | Bits,
+    n: int,
+    time_step: float | None,
+) -> tuple[Trajectory, Array]:
+    """Trajectories of ``leap``, and the log-probability of the draws of each, (replicates,).
+
+    It is up to a constant, and its derivative with respect to the parameters is the score; arguments as of
+    :func:`simulate`. Forward mode only.
+    """
+    _check_call(model, seed, n, time_step)
+    problem = _problem(model, "leap", time_step)
+    refuse_unscored(problem)
+    problem = replace(problem, engine="score")
+    plan = _plan(times, problem)
+    with precision_context(problem.precision):
+        inputs, start = make_inputs(model, parameters, problem.precision), start_array(model, problem)
+        given = (inputs, start, jnp.asarray(seed, BITS_DTYPE))
+        record, last = _trajectories(problem, plan, *given, replicates=n, devices=1)
+    assert last.log_p is not None
+    return Trajectory(np.asarray(times, float), *record, health=last.health, problem=problem), last.log_p
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
@@ -214,12 +240,16 @@ def initial_state(problem: Problem, inputs: Inputs, start: Array, seed: Bits, re
         contents = initial_contents(voxels, place)
         inside = contents[:, None, None, None] * start[place]
         counts = counts.at[network.num_free : network.first_type].add(inside)
+    policy = policy_of(problem.engine)
+    log_p = jnp.zeros((), problem.precision) if problem.engine == "score" else None
     for species, mean in problem.random_start:
         stream = fold(make_stream(seed, replicate), site_id(f"initial:{network.species[species]}"))
         means = jnp.broadcast_to(voxels.evaluate(mean), problem.grid.shape)
         if species >= network.num_free:
             means = means * voxels.occupancy()
-        counts = counts.at[species].add(policy_of(problem.engine).poisson(stream, index, 0, means).astype(counts.dtype))
+        counts = counts.at[species].add(policy.poisson(stream, index, 0, means).astype(counts.dtype))
+        noted = taken(policy)
+        log_p = noted if log_p is None or noted is None else log_p + noted
     events_dtype = problem.precision if counts.dtype != COUNT_DTYPE else BITS_DTYPE
     settings = [inputs.parameters[name] for name in problem.settings]
     state = State(
@@ -230,6 +260,7 @@ def initial_state(problem: Problem, inputs: Inputs, start: Array, seed: Bits, re
         was_true=jnp.zeros((len(problem.triggered),), bool),
         health=jnp.zeros((), COUNT_DTYPE),
         pools=initial_pools(problem),
+        log_p=log_p,
     )
     if network.fields:
         found, is_solved = _first_concentrations(problem, with_pools(problem, inputs, state.pools), counts)

@@ -1,4 +1,4 @@
-"""What of a model the straight-through estimator can differentiate, and what it must refuse."""
+"""What of a model the estimators of derivatives can see, and what they must refuse."""
 
 from collections.abc import Iterator
 
@@ -36,6 +36,23 @@ def refuse_jumps(problem: Problem) -> None:
         raise ConfigError("compartments", f"leap_st with compartments is not yet supported; {REMEDY}")
     if problem.interventions:
         raise ConfigError("interventions", f"leap_st with interventions is not yet supported; {REMEDY}")
+
+
+def refuse_unscored(problem: Problem) -> None:
+    """Refuse a model with draws whose log-probability is not noted.
+
+    Raises:
+        ConfigError: naming the reaction or block.
+
+    """
+    network = problem.network
+    for channel in network.channels:
+        if channel.new_cell is not NewCell.NONE:
+            raise ConfigError(f"reactions.{channel.name}", f"score with new cells is not yet supported; {REMEDY}")
+    if any(motility is not None for motility in network.motility):
+        raise ConfigError("cells", f"score with cells that move is not yet supported; {REMEDY}")
+    if problem.pools.names or problem.interventions:
+        raise ConfigError("estimator", f"score with compartments or interventions is not yet supported; {REMEDY}")
 
 
 def _rates(problem: Problem) -> Iterator[tuple[str, Expression]]:

@@ -34,6 +34,7 @@ class State(eqx.Module):
         clock: of the engine ``exact``, which has no steps.
         concentrations: of the continuous species, (continuous, x, y, z), in internal units; None without any.
         pools: amounts outside the lattice in the order of ``Problem.pools``, as ``events`` are; None without any.
+        log_p: log-probability of all draws so far, up to what no parameter changes; None unless the policy notes it.
 
     """
 
@@ -46,3 +47,4 @@ class State(eqx.Module):
     clock: Clock | None = None
     concentrations: Float[Array, "*replicates continuous x y z"] | None = None
     pools: UInt32[Array, "*replicates pools 2"] | Float[Array, "*replicates pools 2"] | None = None
+    log_p: Float[Array, "*replicates"] | None = None

@@ -137,7 +137,7 @@ def _advance_once(
     The address is the stream of the pair, the substep and the number of halvings.
     """
     root, substep, halvings = address
-    amounts = Amounts(state.counts, state.events, state.concentrations, state.pools)
+    amounts = Amounts(state.counts, state.events, state.concentrations, state.pools, log_p=state.log_p)
     current = current_inputs(problem, inputs, state)
     amounts = step_pair(problem, current, fold(root, substep, halvings), amounts, time_s, dt_s)
     kept = {name: part for name, part in amounts._asdict().items() if name != "is_solved"}

@@ -13,6 +13,7 @@ from exodiff.core.errors import ConfigError
 from exodiff.inference.finite_difference import finite_difference
 from exodiff.inference.fsp import exact_expectation
 from exodiff.inference.question import Observe, Parameters, Question, Samples, times_of
+from exodiff.inference.score import score
 from exodiff.inference.straight_through import closure, straight_through
 from exodiff.problem import Model
 from exodiff.simulation import precision_context
@@ -21,6 +22,7 @@ Estimator = Callable[[Question, Parameters, tuple[str, ...]], Samples]
 
 ESTIMATORS: dict[str, Estimator] = {
     "leap_st": straight_through,
+    "score": score,
     "cfd": finite_difference,
     "closure": closure,
     "fsp": exact_expectation,
@@ -57,8 +59,9 @@ def expect(
         seed: of all draws.
         n: replicates (``closure`` and ``fsp`` need none).
         estimator: ``leap_st``: trajectories of ``leap`` with a straight-through derivative, for smooth functions of
-            counts. ``cfd``: central differences with common random numbers, for anything. ``closure``: the mean field.
-            ``fsp``: exact, for one voxel with few states, at one time.
+            counts. ``score``: the likelihood ratio, for anything with few events. ``cfd``: central differences with
+            common random numbers, for anything. ``closure``: the mean field. ``fsp``: exact, for one voxel with few
+            states, at one time.
         times: seconds, as of ``simulate``; None takes the times at which a run records its observables.
         time_step: longest step in seconds; None takes the model's.
 

@@ -111,6 +111,18 @@ def point_of(model: Model, parameters: Mapping[str, Any] | None) -> Parameters:
     return dict(parameters)
 
 
+def refuse_contents(question: Question, names: tuple[str, ...], estimator: str) -> None:
+    """Refuse parameters that are whole numbers of molecules in new cells, by which only reals have a derivative."""
+    network = question.model.problem.network
+    contents = {f"species.{name}.initial.{cell}" for name in network.in_cell for cell in network.cell_types}
+    for name in names:
+        if name in contents:
+            raise ConfigError(
+                f"parameters[{name!r}]",
+                f"{estimator} has no derivative by a whole number of molecules, and gives 0; choose leap_st or closure",
+            )
+
+
 def derivatives(
     function: Callable[[Parameters], tuple[Any, Any]], at: Parameters, jacobian: Callable[..., Any] = jax.jacfwd
 ) -> tuple[Any, Any]:

@@ -1,17 +1,17 @@
 """Draw policies: where a kernel asks how many events there are, this file answers.
 
-The engines ``leap`` and ``mean_field`` and the estimator ``leap_st`` are the same kernels with another policy. Every
-policy has the methods of :class:`Discrete`.
+The engines ``leap`` and ``mean_field`` and the estimators ``leap_st`` and ``score`` are the same kernels with another
+policy. Every policy has the methods of :class:`Discrete`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jax.numpy as jnp
 from jax import lax
 
 from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, TINY_OCCUPANCY, Bits, Count, Mask, Number, Real
-from exodiff.kernels import clocks, draws, halving
+from exodiff.kernels import clocks, draws, halving, likelihood
 from exodiff.kernels.random import Stream
 from exodiff.kernels.straight_through import chain_moments, matched
 
@@ -119,9 +119,7 @@ class StraightThrough:
 
     def modulated(self, stream: Stream, index: Bits, propensity: Propensity, capacity: Real) -> Real:
         """As drawn by ``Discrete``."""
-        drawn = Discrete().modulated(
-            stream, index, lambda events: lax.stop_gradient(propensity(events)), lax.stop_gradient(capacity)
-        )
+        drawn = _modulated(stream, index, propensity, capacity)
         first = propensity(jnp.zeros(index.shape, COUNT_DTYPE))
         return matched(drawn.astype(first.dtype), *chain_moments(first, _slope(propensity, index, capacity)))
 
@@ -141,6 +139,13 @@ def _whole(n: Real) -> Count:
     return n.astype(COUNT_DTYPE)
 
 
+def _modulated(stream: Stream, index: Bits, propensity: Propensity, capacity: Real) -> Count:
+    """As drawn by ``Discrete``, without a derivative."""
+    return Discrete().modulated(
+        stream, index, lambda events: lax.stop_gradient(propensity(events)), lax.stop_gradient(capacity)
+    )
+
+
 def _slope(propensity: Propensity, index: Bits, capacity: Real) -> Real:
     """Change of a propensity by one event: of the chord to two thirds of the expected events, at least to the first."""
     none = jnp.zeros(index.shape, COUNT_DTYPE)
@@ -149,6 +154,70 @@ def _slope(propensity: Propensity, index: Bits, capacity: Real) -> Real:
     most = jnp.maximum(capacity.astype(first.dtype), 1.0)
     reach = lax.stop_gradient(jnp.clip(expected * (2.0 / 3.0), 1.0, most))
     return (propensity(reach) - first) / reach
+
+
+@dataclass(frozen=True)
+class Score:
+    """The numbers of :class:`Discrete`; what was drawn is noted with its log-probability, up to a constant.
+
+    Its derivative, at the numbers drawn, is the score of the trajectory (:mod:`exodiff.kernels.likelihood`). A caller
+    takes what was noted within the same traced function.
+    """
+
+    noted: list[Real] = field(default_factory=list)
+
+    def binomial(self, stream: Stream, index: Bits, number: int, n: Count, p: Real) -> Count:
+        """As drawn by ``Discrete``."""
+        drawn = draws.binomial(stream, index, number, n, lax.stop_gradient(p))
+        self.noted.append(jnp.sum(likelihood.binomial(drawn, n, p)))
+        return drawn
+
+    def half(self, stream: Stream, index: Bits, number: int, n: Count) -> Count:
+        """As drawn by ``Discrete``; no parameter changes its law."""
+        return halving.half(stream, index, number, n)
+
+    def poisson(self, stream: Stream, index: Bits, number: int, mean: Real) -> Count:
+        """As drawn by ``Discrete``."""
+        drawn = draws.poisson(stream, index, number, lax.stop_gradient(mean))
+        self.noted.append(jnp.sum(likelihood.poisson(drawn, mean)))
+        return drawn
+
+    def mass_action(self, stream: Stream, index: Bits, law: clocks.MassAction) -> Count:
+        """As drawn by ``Discrete``."""
+        drawn = clocks.mass_action_events(stream, index, law._replace(factor=lax.stop_gradient(law.factor)))
+        slope = _slope(law.propensity, index, law.capacity())
+        first = law.propensity(jnp.zeros(index.shape, COUNT_DTYPE))
+        # all propensities of the chain have the factor
+        self.noted.append(jnp.sum(likelihood.chain(drawn, law.factor, first, slope)))
+        return drawn
+
+    def modulated(self, stream: Stream, index: Bits, propensity: Propensity, capacity: Real) -> Count:
+        """As drawn by ``Discrete``."""
+        drawn = _modulated(stream, index, propensity, capacity)
+        first = propensity(jnp.zeros(index.shape, COUNT_DTYPE))
+        # the geometric mean of the propensities before each event is about that in their middle
+        middle = propensity(0.5 * jnp.maximum(drawn.astype(first.dtype) - 1.0, 0.0))
+        self.noted.append(jnp.sum(likelihood.chain(drawn, middle, first, _slope(propensity, index, capacity))))
+        return drawn
+
+    def waiting_time(self, stream: Stream, index: Bits, events: Count) -> Real:
+        """As drawn by ``Discrete``; no parameter changes its law."""
+        return draws.gamma(stream, index, 0, events)
+
+    def share(self, content: Count, cells: Count, occupancy: Number) -> Count:
+        """As of ``Discrete``."""
+        return Discrete().share(content, cells, occupancy)
+
+    def taken(self) -> Real:
+        """The log-probability of what was drawn since the last call."""
+        total = sum(self.noted[1:], self.noted[0])
+        self.noted.clear()
+        return total
+
+
+def taken(policy: "Policy") -> Real | None:
+    """The log-probability that a policy noted since the last call; None of all but :class:`Score`."""
+    return policy.taken() if isinstance(policy, Score) else None
 
 
 @dataclass(frozen=True)
@@ -194,15 +263,15 @@ def _midpoint(propensity: Propensity, index: Bits) -> Real:
     return propensity(0.5 * propensity(jnp.zeros(index.shape, jnp.float32)))
 
 
-Policy = Discrete | StraightThrough | Mean
+Policy = Discrete | StraightThrough | Score | Mean
 
 
 def policy_of(engine: str) -> Policy:
     """The policy of an engine, or of ``leap`` with an estimator."""
-    policies = {"leap": Discrete(), "exact": Discrete(), "leap_st": StraightThrough(), "mean_field": Mean()}
-    return policies[engine]
+    policies = {"leap_st": StraightThrough, "score": Score, "mean_field": Mean}
+    return policies.get(engine, Discrete)()
 
 
 def is_discrete(policy: Policy) -> bool:
     """Whether amounts are whole molecules."""
-    return isinstance(policy, Discrete | StraightThrough)
+    return not isinstance(policy, Mean)

@@ -55,10 +55,10 @@ def repressed():
     )
 
 
-# model, time, target of the squared loss, parameters
+# model, time, level of the loss, parameters
 CASES = {
-    "birth_death": (birth_death, 2.0, 4.0, {"k": 10.0, "g": 1.0}),
-    "uptake": (uptake, 4.0, 9.0, {"k": 0.02, "off": 0.1}),
+    "birth_death": (birth_death, 2.0, 8.0, {"k": 10.0, "g": 1.0}),
+    "uptake": (uptake, 4.0, 12.0, {"k": 0.02, "off": 0.1}),
     "repressed": (repressed, 2.0, 6.0, {"k": 20.0, "K": 8.0, "d": 0.02}),
 }
 
@@ -72,18 +72,18 @@ def _mean(traj):
     return traj.total("X")[:, -1]
 
 
-def _loss(target):
-    return lambda traj: (traj["X"][:, -1, 0].astype(float) - target) ** 2
+def _loss(level):
+    return lambda traj: (traj["X"][:, -1, 0].astype(float) - level) ** 2
 
 
-def _threshold(traj):
-    return (traj["X"][:, -1, 0] >= 6).astype(float)
+def _threshold(level):
+    return lambda traj: (traj["X"][:, -1, 0] >= level).astype(float)
 
 
 @functools.cache
 def _gradient(name, observed, estimator, n=N):
-    _, time, target, values = CASES[name]
-    observe = {"mean": _mean, "square": _loss(target), "threshold": _threshold}[observed]
+    _, time, level, values = CASES[name]
+    observe = {"mean": _mean, "square": _loss(level), "threshold": _threshold(level)}[observed]
     return ex.grad(observe, _model(name), values, seed=3, n=n, estimator=estimator, times=[time], time_step=0.1)
 
 
@@ -109,11 +109,50 @@ def test_straight_through_is_close_to_the_truth(name, observed, share):
         assert abs(found.value[parameter] - value) < allowed, parameter
 
 
+@pytest.mark.parametrize("name", ["uptake", *SLOW])
 @pytest.mark.parametrize("observed", ["mean", "square", "threshold"])
-def test_finite_differences_agree_with_the_truth(observed):
-    found, truth = (_gradient("uptake", observed, estimator) for estimator in ("cfd", "fsp"))
+@pytest.mark.parametrize("estimator", ["score", pytest.param("cfd", marks=pytest.mark.slow)])
+def test_estimators_for_anything_agree_with_the_truth(name, observed, estimator):
+    found, truth = (_gradient(name, observed, one) for one in (estimator, "fsp"))
     for parameter, value in truth.value.items():
         assert abs(found.value[parameter] - value) < 4 * found.standard_error[parameter], parameter
+
+
+@functools.cache
+def phenotype():
+    return make_model(
+        [1],
+        parameters={"k": "0.5 /s", "K": 4.0},
+        cells={"resting": {}, "active": {}},
+        place=[{"cells": "resting", "everywhere": True}],
+        species={"U": {"in": "cell", "initial": {"resting": 6}}},
+        reactions=[
+            {"equation": "U ->", "rate": "0.4 /s"},
+            {"equation": "resting -> active", "rate": "k * hill(U, K, 2)"},
+        ],
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("estimator", ["score", "cfd"])
+def test_the_share_of_a_phenotype_has_a_derivative(estimator):
+    values = {"k": 0.5, "K": 4.0}
+
+    def ask(estimator):
+        def share(traj):
+            return traj["active"][:, -1, 0].astype(float)
+
+        return ex.grad(share, phenotype(), values, 3, 4 * N, estimator, [2.0], 0.1)
+
+    found, truth = ask(estimator), ask("fsp")
+    for name, value in truth.value.items():
+        assert abs(found.value[name] - value) < 4 * found.standard_error[name], name
+
+
+@pytest.mark.parametrize("estimator", ["score", "cfd", "fsp"])
+def test_a_whole_number_of_molecules_is_no_parameter_to_differentiate_by(estimator):
+    with pytest.raises(ex.ConfigError, match="whole number of molecules"):
+        ex.grad(_mean, phenotype(), {"species.U.initial.resting": 6.0}, 3, 4, estimator, [2.0], 0.1)
 
 
 def _tissue():
@@ -191,7 +230,7 @@ def _ask(observe):
 
 def test_a_threshold_raises_where_straight_through_would_give_zero():
     with pytest.raises(ex.SimulationError, match=r'derivative 0 .* "cfd"'):
-        _ask(_threshold)
+        _ask(_threshold(12))
 
 
 def test_a_detached_draw_raises():
@@ -212,14 +251,14 @@ def test_a_mean_over_replicates_is_no_observation():
 def test_jit_cannot_raise_and_gives_no_number():
     def expected(values):
         return ex.expect(
-            _model("birth_death"), _threshold, values, n=2, estimator="closure", times=[0.1], time_step=0.1
+            _model("birth_death"), _threshold(1), values, n=2, estimator="closure", times=[0.1], time_step=0.1
         )
 
     assert np.isnan(jax.jit(jax.grad(expected))({"k": 10.0})["k"])
 
 
 @pytest.mark.parametrize(
-    "estimator", ["leap_st", *(pytest.param(e, marks=pytest.mark.slow) for e in ("cfd", "fsp", "closure"))]
+    "estimator", ["leap_st", *(pytest.param(e, marks=pytest.mark.slow) for e in ("score", "cfd", "fsp", "closure"))]
 )
 def test_expect_is_differentiable_by_the_named_estimator(estimator):
     _, time, _, values = CASES["uptake"]
