@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     )
     from exodiff.inference.data import Data
     from exodiff.inference.fit import fit
+    from exodiff.inference.sbc import sbc
     from exodiff.runner.driver import resume, run
     from exodiff.simulation import simulate
     from exodiff.trajectory import Trajectory
@@ -36,6 +37,7 @@ __all__ = [
     "load",
     "resume",
     "run",
+    "sbc",
     "simulate",
 ]
 
@@ -54,6 +56,7 @@ _HOMES = {
     "load": ("exodiff.build", "load"),
     "resume": ("exodiff.runner.driver", "resume"),
     "run": ("exodiff.runner.driver", "run"),
+    "sbc": ("exodiff.inference.sbc", "sbc"),
     "simulate": ("exodiff.simulation", "simulate"),
 }
 
