@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from exodiff.inference.estimators import expect
     from exodiff.inference.fit import fit
     from exodiff.inference.gradient import check_grad, grad
+    from exodiff.inference.sbc import sbc
     from exodiff.runner.driver import resume, run
     from exodiff.simulation import simulate
     from exodiff.trajectory import Trajectory
@@ -41,6 +42,7 @@ __all__ = [
     "load",
     "resume",
     "run",
+    "sbc",
     "simulate",
 ]
 
@@ -62,6 +64,7 @@ _HOMES = {
     "load": ("exodiff.build", "load"),
     "resume": ("exodiff.runner.driver", "resume"),
     "run": ("exodiff.runner.driver", "run"),
+    "sbc": ("exodiff.inference.sbc", "sbc"),
     "simulate": ("exodiff.simulation", "simulate"),
 }
 

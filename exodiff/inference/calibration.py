@@ -53,7 +53,9 @@ class Pattern(NamedTuple):
         found = []
         for part in self.parts:
             times, columns = objective.predictor.design.place(part.data)
-            seen = LIKELIHOODS[part.data.noise.kind].draw(generator, simulated[:, times, columns], part.scale)
+            seen = LIKELIHOODS[part.data.noise.kind].draw(
+                generator, simulated[:, times, columns], part.scale, part.data.values
+            )
             found.append(np.where(np.isfinite(part.data.values), seen, np.nan))
         return found
 

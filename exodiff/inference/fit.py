@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -22,7 +23,7 @@ from exodiff.inference.data import Data, Measured, checked
 from exodiff.inference.design import make_design
 from exodiff.inference.identifiability import Identifiability, identify
 from exodiff.inference.levenberg_marquardt import Optimum, maximise
-from exodiff.inference.likelihoods import CLASSES
+from exodiff.inference.likelihoods import CLASSES, LIKELIHOODS
 from exodiff.inference.objective import Evaluation, Objective
 from exodiff.inference.prediction import Predictor
 from exodiff.inference.priors import Prior, default_prior
@@ -67,21 +68,27 @@ def fit(
         FitError: when the search does not converge.
 
     """
-    if not isinstance(model, ConfiguredModel):
-        raise ConfigError("model", f"a {type(model).__name__} is no model; give exodiff.load(FILE)")
-    given = {"method": method, "uncertainty": uncertainty, "calibrate": calibrate, "level": level, "seed": seed}
+    settings = make_settings(
+        parameters, method=method, calibrate=calibrate, uncertainty=uncertainty, level=level, seed=seed
+    )
+    return Fitter(model, [data] if isinstance(data, Data) else data, settings).fit()
+
+
+def make_settings(parameters: Sequence[str], **given: Any) -> FitSettings:
+    """The settings of a call, checked as those of [fit]."""
     raw = {"parameters": list(parameters), **given}
     try:
-        settings = FitSettings.model_validate(raw)
+        return FitSettings.model_validate(raw)
     except ValidationError as error:
         raise from_pydantic(error, raw, "") from None
-    return Fitter(model, [data] if isinstance(data, Data) else data, settings).fit()
 
 
 class Fitter:
     """A model and a design of measurements; what it compiles serves all fits and simulations of them."""
 
     def __init__(self, model: ConfiguredModel, data: Sequence[Data], settings: FitSettings) -> None:
+        if not isinstance(model, ConfiguredModel):
+            raise ConfigError("model", f"a {type(model).__name__} is no model; give exodiff.load(FILE)")
         self.model, self.settings = model, settings
         self.parameters = settings.parameters
         self.priors = [prior_of(model, name) for name in self.parameters]
@@ -103,8 +110,35 @@ class Fitter:
         """Names of the unconstrained coordinates."""
         return [prior.coordinate + name for prior, name in zip(self.priors, self.parameters, strict=True)]
 
-    def fit(self, data: Sequence[Measured] | None = None, report: Report = lambda phase, told: None) -> Fit:
+    def simulate_data(self, values: np.ndarray, seed: int) -> list[Measured]:
+        """What would be measured if the parameters had some values: other results of the same design."""
+        labels = sorted({label for one in self.data for label in one.replicates.tolist()})
+        simulated = self.predictor.simulate(values, len(labels), seed)
+        prediction = self.predictor.predict(values)
+        scales = np.full(len(self.data), np.nan) if prediction is None else prediction.scales
+        generator = np.random.default_rng([seed, 5])
+        found = []
+        for one, own in zip(self.data, scales, strict=True):
+            times, columns = self.predictor.design.place(one)
+            tissues = np.searchsorted(labels, one.replicates)
+            seen = simulated[tissues[:, None], times, columns]
+            scale = np.asarray(np.nan_to_num(own, nan=1.0)) if one.sd is None else one.sd
+            drawn = LIKELIHOODS[one.noise.kind].draw(generator, seen[None], scale, one.values)[0]
+            found.append(one.with_values(np.where(np.isfinite(one.values), drawn, np.nan)))
+        return found
+
+    def fit(
+        self,
+        data: Sequence[Measured] | None = None,
+        report: Report = lambda phase, told: None,
+        seed: int | None = None,
+    ) -> Fit:
         """Fit the data, or others of the same design.
+
+        Args:
+            data: None for those that were given.
+            report: is told how far the fit is.
+            seed: of the simulations; None for that of the settings.
 
         Raises:
             FitError: when the search does not converge.
@@ -126,7 +160,7 @@ class Fitter:
         found = self._identify(objective, optimum.at)
         if not optimum.converged:
             raise FitError("fit", self._not_converged(optimum, found))
-        return self._with_uncertainty(objective, optimum, found, report)
+        return self._with_uncertainty(objective, optimum, found, report, self.settings.seed if seed is None else seed)
 
     def _identify(self, objective: Objective, at: Evaluation) -> Identifiability:
         num_values = sum(one.num_values for one in objective.data)
@@ -156,20 +190,21 @@ class Fitter:
     def _values(self, u: np.ndarray) -> np.ndarray:
         return np.array([float(p.from_coordinate(np.asarray(one))) for p, one in zip(self.priors, u, strict=True)])
 
-    def _with_uncertainty(self, objective: Objective, optimum: Optimum, found: Identifiability, report: Report) -> Fit:
+    def _with_uncertainty(
+        self, objective: Objective, optimum: Optimum, found: Identifiability, report: Report, seed: int
+    ) -> Fit:
         at, settings = optimum.at, self.settings
         corrected = Corrected(at.u, np.linalg.inv(at.curvature), np.zeros(len(at.u)), 0.0)
         simulated = np.zeros((0, *at.prediction.means.shape))
         if settings.num_simulations:
             report("calibrating", f"{settings.num_simulations} simulations at the estimate")
-            simulated = self.predictor.simulate(self._values(at.u), settings.num_simulations, settings.seed)
-            generator = np.random.default_rng([settings.seed, 1])
+            simulated = self.predictor.simulate(self._values(at.u), settings.num_simulations, seed)
+            generator = np.random.default_rng([seed, 1])
             step = synthetic if settings.method == "synthetic" else correct
             corrected = step(objective, at, simulated, generator)
         profiled = ()
         if settings.uncertainty == "profile":
             profiled = profiles(objective, at, settings.level, lambda name: report("profiling", name), self.parameters)
-        prediction = self.predictor.predict(self._values(corrected.u)) or at.prediction
         return Fit(
             model=self.model,
             settings=settings,
@@ -179,20 +214,28 @@ class Fitter:
             uncorrected=self._values(at.u),
             identifiability=found,
             profiles=profiled,
-            data=tuple(self._fitted(objective, prediction.means, simulated)),
+            data=self._fitted(objective, at, corrected, simulated),
             log_posterior=at.log_posterior,
             steps=optimum.steps,
             warnings=(*found.warnings, *_warnings(corrected, self.parameters)),
         )
 
-    def _fitted(self, objective: Objective, means: np.ndarray, simulated: np.ndarray) -> list[Fitted]:
+    def _fitted(
+        self, objective: Objective, at: Evaluation, corrected: Corrected, simulated: np.ndarray
+    ) -> tuple[Fitted, ...]:
+        """Data beside the closure at the corrected estimate and the quantiles of simulated measurements."""
+        generator = np.random.default_rng([self.settings.seed, 2])
+        prediction = self.predictor.predict(self._values(corrected.u)) or at.prediction
         found = []
-        for one in objective.data:
-            times, columns = self.predictor.design.place(one)
-            seen = simulated[:, times, columns]
-            band = np.quantile(seen, [0.05, 0.95], axis=0) if len(seen) else np.full((2, *one.values.shape), np.nan)
-            found.append(Fitted(one, means[times, columns], band[0], band[1]))
-        return found
+        for part in objective.parts(at.u, at.prediction, objective.data):
+            one, (times, columns) = part.data, self.predictor.design.place(part.data)
+            band = np.full((2, *one.values.shape), np.nan)
+            if len(simulated):
+                draw = LIKELIHOODS[one.noise.kind].draw
+                seen = draw(generator, simulated[:, times, columns], part.scale, one.values)
+                band = np.quantile(seen, [0.05, 0.95], axis=0)
+            found.append(Fitted(one, prediction.means[times, columns], band[0], band[1]))
+        return tuple(found)
 
 
 def prior_of(model: ConfiguredModel, name: str) -> Prior:

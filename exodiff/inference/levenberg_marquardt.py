@@ -14,7 +14,7 @@ MOST_STEPS = 100
 LONGEST_STEP = 2.0  # in log x: a factor of 7.4
 # The expected gain of log posterior by a further step: at 1e-6 the estimate is within 0.0014 standard errors.
 CONVERGED = 1e-6
-# Where no step gains any more, because predictions are rounded: within 0.14 standard errors.
+# Where three steps in a row gain nothing, because predictions are rounded: within 0.14 standard errors.
 ROUNDED = 1e-2
 
 
@@ -51,15 +51,15 @@ def maximise(
 
     """
     chosen = np.flatnonzero(np.ones(len(start.u), bool) if free is None else free)
-    at, damping, gain = start, 1e-3, np.inf
+    at, damping, gain, refused = start, 1e-3, np.inf, 0
     for step in range(1, MOST_STEPS + 1):
         gradient = at.gradient[chosen]
         curvature = at.curvature[np.ix_(chosen, chosen)]
         gain = 0.5 * float(gradient @ np.linalg.pinv(curvature, hermitian=True) @ gradient)
-        if gain < CONVERGED:
+        if gain < CONVERGED or (gain < ROUNDED and refused == 3):
             return Optimum(at, True, step, gain)
         if damping > 1e8:
-            return Optimum(at, gain < ROUNDED, step, gain)
+            return Optimum(at, False, step, gain)
         damped = curvature + damping * np.diag(np.diag(curvature) + 1e-12)
         move = np.linalg.solve(damped, gradient)
         move *= min(1.0, LONGEST_STEP / max(float(np.abs(move).max()), 1e-300))
@@ -67,8 +67,8 @@ def maximise(
         u[chosen] += move
         found = evaluate(u)
         if found is not None and found.log_posterior > at.log_posterior:
-            at, damping = found, max(damping / 10, 1e-12)
+            at, damping, refused = found, max(damping / 10, 1e-12), 0
             report(step, at)
         else:
-            damping *= 10
+            damping, refused = damping * 10, refused + 1
     return Optimum(at, False, MOST_STEPS, gain)

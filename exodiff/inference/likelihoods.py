@@ -36,14 +36,15 @@ class Likelihood(NamedTuple):
         terms: of values, prediction, scale and detection limit.
         weigh: rows R with R^T R the Fisher information about parameters, (rows columns, parameters), from the
             derivatives of the prediction by the parameters, (rows, columns, parameters); same other arguments.
-        draw: measured values from what a simulation gave; from (generator, simulated, scale).
+        draw: values such as those measured, from what simulations gave; from (generator, simulated (number, rows,
+            columns), scale, measured values).
         counts: whether the values are numbers of things: whole, and 0 or more.
 
     """
 
     terms: Callable[..., Terms]
     weigh: Callable[..., np.ndarray]
-    draw: Callable[[np.random.Generator, np.ndarray, np.ndarray], np.ndarray]
+    draw: Callable[[np.random.Generator, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
     counts: bool
 
 
@@ -206,17 +207,41 @@ def _weigh_dirichlet_multinomial(
     return _weigh_shares(jacobian, shares, total, number * (1 + precision) / (np.maximum(number, 1) + precision))
 
 
-def _as_simulated(generator: np.random.Generator, simulated: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def _as_simulated(
+    generator: np.random.Generator, simulated: np.ndarray, scale: np.ndarray, values: np.ndarray
+) -> np.ndarray:
     """Counts scatter in the simulation itself."""
-    del generator, scale
+    del generator, scale, values
     return simulated
 
 
-def _with_error(generator: np.random.Generator, simulated: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def _classed(
+    generator: np.random.Generator, simulated: np.ndarray, scale: np.ndarray, values: np.ndarray
+) -> np.ndarray:
+    """As many as were counted in each row, taken from the simulated ones: without putting back where these suffice."""
+    del scale
+    number = np.where(np.isfinite(values).all(axis=-1), values.sum(axis=-1), 0)
+    result = np.zeros(simulated.shape)
+    for place in np.ndindex(simulated.shape[:-1]):
+        there, wanted = simulated[place], int(number[place[-1]])
+        if there.sum() >= wanted:
+            result[place] = generator.multivariate_hypergeometric(there.astype(np.int64), wanted, method="marginals")
+        elif there.sum() > 0:
+            result[place] = generator.multinomial(wanted, there / there.sum())
+    return result
+
+
+def _with_error(
+    generator: np.random.Generator, simulated: np.ndarray, scale: np.ndarray, values: np.ndarray
+) -> np.ndarray:
+    del values
     return simulated + scale * generator.standard_normal(simulated.shape)
 
 
-def _with_factor(generator: np.random.Generator, simulated: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def _with_factor(
+    generator: np.random.Generator, simulated: np.ndarray, scale: np.ndarray, values: np.ndarray
+) -> np.ndarray:
+    del values
     return simulated * np.exp(scale * generator.standard_normal(simulated.shape))
 
 
@@ -225,9 +250,7 @@ LIKELIHOODS = {
     "negative_binomial": Likelihood(_negative_binomial, _weigh_negative_binomial, _as_simulated, counts=True),
     "gaussian": Likelihood(_gaussian, _weigh_gaussian, _with_error, counts=False),
     "lognormal": Likelihood(_lognormal, _weigh_lognormal, _with_factor, counts=False),
-    "multinomial": Likelihood(_multinomial, _weigh_multinomial, _as_simulated, counts=True),
-    "dirichlet_multinomial": Likelihood(
-        _dirichlet_multinomial, _weigh_dirichlet_multinomial, _as_simulated, counts=True
-    ),
+    "multinomial": Likelihood(_multinomial, _weigh_multinomial, _classed, counts=True),
+    "dirichlet_multinomial": Likelihood(_dirichlet_multinomial, _weigh_dirichlet_multinomial, _classed, counts=True),
 }
 CLASSES = ("multinomial", "dirichlet_multinomial")

@@ -30,7 +30,7 @@ class Fitted:
     Attributes:
         data: what was measured.
         prediction: the closure, (rows, columns).
-        low: 5 % quantile of the simulated observable; NaN without simulations.
+        low: 5 % quantile of simulated measurements; NaN without simulations.
         high: 95 % quantile.
 
     """
@@ -114,7 +114,7 @@ class Fit:
     @cached_property
     def samples(self) -> dict[str, np.ndarray]:
         """Draws from the normal law in unconstrained coordinates, 4000 of each parameter."""
-        generator = np.random.default_rng([self.settings.seed, 2])
+        generator = np.random.default_rng([self.settings.seed, 3])
         drawn = generator.multivariate_normal(self.u, self.covariance, NUM_SAMPLES)
         columns = zip(self.parameters, self.priors, drawn.T, strict=True)
         return {name: prior.from_coordinate(column) for name, prior, column in columns}

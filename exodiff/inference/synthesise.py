@@ -83,7 +83,7 @@ def _measured(
     scale = np.asarray(1.0)
     if noise.scale is not None:
         scale = np.asarray(evaluate(noise.scale, lambda node: np.float64(_value(model, node)), np))
-    values = LIKELIHOODS[noise.kind].draw(generator, seen, scale).ravel()
+    values = LIKELIHOODS[noise.kind].draw(generator, seen, scale, seen).ravel()
     return [f"<{noise.limit:.6g}" if value < noise.limit else f"{value:.9g}" for value in values]
 
 

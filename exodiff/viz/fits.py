@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from exodiff.core.errors import ConfigError
 from exodiff.viz.figures import FOLDER, save_figure
@@ -65,7 +66,7 @@ def _data_figure(panels: list[tuple[str, Any, int]]) -> Figure:
             _draw_times(axis, group, column)
     add_note(
         figure,
-        "Dots: measured. Line: the closure at the estimate. Band: 90 % of simulations, without measurement error.",
+        "Dots: measured. Line: the closure at the estimate. Band: 90 % of simulated measurements.",
     )
     return figure
 
@@ -88,7 +89,7 @@ def _draw_columns(axes: Axes, group: Any) -> None:
     place = np.arange(values.shape[1])
     low, middle, high = (group[name][:][first] for name in ("low", "prediction", "high"))
     if group.attrs["noise"].endswith("multinomial"):
-        low, high, middle = (one / middle.sum() * np.nanmean(values.sum(axis=1)) for one in (low, high, middle))
+        middle = middle / middle.sum() * np.nanmean(values.sum(axis=1))
     axes.fill_between(place, low, high, color=MAIN_COLOUR, alpha=0.2, linewidth=0)
     axes.plot(place, middle, color=MAIN_COLOUR)
     for row in values:
@@ -105,7 +106,8 @@ def _pairs_figure(file: Any) -> Figure:
     number = len(names)
     side_mm = min(TWO_COLUMNS_MM, 45.0 * number)
     figure = new_figure(side_mm, side_mm, "")
-    is_log = [str(c).startswith(("log ", "logit log ")) for c in file.attrs["coordinates"]]
+    # on a narrow one the labels of a logarithmic axis would not fit
+    is_log = [one.min() > 0 and one.max() > 10 * one.min() for one in samples]
     for row in range(number):
         for column in range(row + 1):
             axes = figure.add_subplot(number, number, row * number + column + 1)
@@ -120,6 +122,9 @@ def _pairs_figure(file: Any) -> Figure:
                 _draw_ellipse(axes, file, column, row)
                 axes.set_ylabel(short_name(names[row], 18) if column == 0 else "")
             axes.tick_params(which="both", labelsize=5.5)
+            for axis, index in ((axes.xaxis, column), (axes.yaxis, row)):
+                if not is_log[index]:
+                    axis.set_major_locator(MaxNLocator(3))
             axes.set_xlabel(short_name(names[column], 18) if row == number - 1 else "")
     level = f"{100 * float(file.attrs['level']):g}"
     add_note(

@@ -16,7 +16,6 @@ from tests.physics.checks import flow
 from tests.physics.checks.leap_error import error_table, leap, orders
 from tests.physics.checks.leap_models import LeapModel
 
-
 SLOW = ("drift, leap", "Boltzmann, leap", "flow, vortex, leap", "flow, drain, leap")
 
 

@@ -123,8 +123,21 @@ def test_the_score_has_mean_zero_and_the_information_as_covariance(kind):
 
 def test_measurement_error_is_drawn_and_counts_are_left_as_they_are():
     generator, seen = np.random.default_rng(1), np.full((4, 50_000), 3.0)
-    assert np.all(LIKELIHOODS["poisson"].draw(generator, seen, np.asarray(1.0)) == 3.0)
-    error = LIKELIHOODS["gaussian"].draw(generator, seen, np.asarray(0.5)) - 3.0
+    assert np.all(LIKELIHOODS["poisson"].draw(generator, seen, np.asarray(1.0), seen) == 3.0)
+    error = LIKELIHOODS["gaussian"].draw(generator, seen, np.asarray(0.5), seen) - 3.0
     assert abs(error.std() - 0.5) < 5 * 0.5 / np.sqrt(2 * error.size)
-    factor = np.log(LIKELIHOODS["lognormal"].draw(generator, seen, np.asarray(0.2)) / 3.0)
+    factor = np.log(LIKELIHOODS["lognormal"].draw(generator, seen, np.asarray(0.2), seen) / 3.0)
     assert abs(factor.std() - 0.2) < 5 * 0.2 / np.sqrt(2 * factor.size)
+
+
+def test_as_many_are_classed_as_were_counted():
+    """All of them if all were counted, a hypergeometric sample of some, and a multinomial one of too few."""
+    generator, draw = np.random.default_rng(1), LIKELIHOODS["multinomial"].draw
+    simulated = np.broadcast_to([30.0, 50.0, 20.0], (4000, 1, 3))
+    np.testing.assert_array_equal(draw(generator, simulated, np.asarray(1.0), np.array([[50.0, 50.0, 0.0]])), simulated)
+    shares = np.array([0.3, 0.5, 0.2])
+    for number, variance in ((40, 40 * shares * (1 - shares) * 60 / 99), (300, 300 * shares * (1 - shares))):
+        seen = draw(generator, simulated, np.asarray(1.0), np.array([[number, 0.0, 0.0]]))[:, 0]
+        assert np.all(seen.sum(axis=1) == number)
+        assert np.all(np.abs(seen.mean(axis=0) - number * shares) < 4 * np.sqrt(variance / 4000))
+        assert np.all(np.abs(seen.var(axis=0) / variance - 1) < 5 * np.sqrt(2 / 4000))

@@ -1,0 +1,115 @@
+"""Simulation-based calibration: does the whole procedure know how wrong it is?
+
+Parameters are drawn from the prior, data simulated with them, and fitted; where the truth lies in its own posterior
+must then be uniform (S. Talts et al., arXiv:1804.06788, 2018).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import chi2, norm
+
+from exodiff.build import ConfiguredModel
+from exodiff.core.errors import FitError
+from exodiff.inference.data import Data
+from exodiff.inference.fit import Fitter, make_settings
+
+NUM_BINS = 20
+MOST_FAILURES = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Fits of simulated data whose truth is known.
+
+    Attributes:
+        parameters: names.
+        truths: coordinates that the data were simulated with, (fits, parameters).
+        estimates: coordinates found.
+        standard_errors: of them.
+        failures: searches that did not converge, which are left out.
+
+    """
+
+    parameters: tuple[str, ...]
+    truths: np.ndarray
+    estimates: np.ndarray
+    standard_errors: np.ndarray
+    failures: int
+
+    @property
+    def ranks(self) -> np.ndarray:
+        """Posterior probability below the truth, (fits, parameters); uniform if the procedure is right."""
+        return norm.cdf((self.truths - self.estimates) / self.standard_errors)
+
+    def coverage(self, level: float) -> dict[str, float]:
+        """Share of the intervals of a level that hold the truth."""
+        inside = np.abs(self.ranks - 0.5) < level / 2
+        return dict(zip(self.parameters, map(float, inside.mean(axis=0)), strict=True))
+
+    def p_values(self) -> dict[str, float]:
+        """Of Pearson's test that the ranks are uniform, in 20 bins."""
+        expected = len(self.truths) / NUM_BINS
+        found = []
+        for ranks in self.ranks.T:
+            counts = np.histogram(ranks, NUM_BINS, (0.0, 1.0))[0]
+            found.append(float(chi2.sf(((counts - expected) ** 2 / expected).sum(), NUM_BINS - 1)))
+        return dict(zip(self.parameters, found, strict=True))
+
+    def summary(self) -> str:
+        """Coverage and uniformity of each parameter."""
+        coverage, p_values = self.coverage(0.9), self.p_values()
+        width = max(9, *map(len, self.parameters))
+        lines = [f"{len(self.truths)} fits of simulated data, {self.failures} did not converge"]
+        lines += [f"{'parameter':<{width}}  coverage of 90 %  p of uniform ranks"]
+        lines += [f"{name:<{width}}  {coverage[name]:<16.3f}  {p_values[name]:.3g}" for name in self.parameters]
+        return "\n".join(lines)
+
+
+def sbc(
+    model: ConfiguredModel,
+    design: Data | Sequence[Data],
+    parameters: Sequence[str],
+    n: int = 200,
+    *,
+    method: str = "closure",
+    calibrate: int | None = None,
+    uncertainty: str = "sandwich",
+    seed: int = 0,
+) -> Calibration:
+    """Simulation-based calibration of a fit.
+
+    Args:
+        model: its priors are those that truths are drawn from.
+        design: data sets whose times, tissues and gaps are taken, and whose values are not.
+        parameters: what is fitted.
+        n: number of fits.
+        method: as of :func:`exodiff.fit`, as the others.
+        calibrate: likewise.
+        uncertainty: ``sandwich`` or ``fisher``.
+        seed: of truths, data and calibrations.
+
+    Raises:
+        ConfigError: for a wrong design or wrong settings.
+        FitError: when more than a twentieth of the searches does not converge.
+
+    """
+    settings = make_settings(parameters, method=method, calibrate=calibrate, uncertainty=uncertainty, seed=seed)
+    fitter = Fitter(model, [design] if isinstance(design, Data) else design, settings)
+    generator = np.random.default_rng([seed, 4])
+    drawn = np.stack([prior.draw(generator, n) for prior in fitter.priors], axis=1)
+    rows, failures = [], 0
+    for number, values in enumerate(drawn):
+        data = fitter.simulate_data(values, seed=int(generator.integers(2**32)))
+        try:
+            fit = fitter.fit(data, seed=number)
+        except FitError as error:
+            failures += 1
+            if failures > MOST_FAILURES * n:
+                raise FitError("sbc", f"{failures} of {number + 1} fits failed, the last with: {error}") from None
+            continue
+        truth = [prior.to_coordinate(float(one)) for prior, one in zip(fitter.priors, values, strict=True)]
+        rows.append((truth, fit.u, np.sqrt(np.diag(fit.covariance))))
+    truths, estimates, errors = (np.array(column) for column in zip(*rows, strict=True))
+    return Calibration(fitter.parameters, truths, estimates, errors, failures)
