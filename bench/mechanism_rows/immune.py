@@ -56,7 +56,7 @@ def _dendritic(runs: Runs) -> list[Finding]:
     return [
         differs("T cells licensed, no vesicles - vesicles", control, base),
         differs("with the other sign, vesicles - none", other, control),
-        differs("twice the HSP70: licensed, base - twice", base, value(runs["twice"], "licensed")),
+        differs("T cells licensed, a hundredth of the HSP70 - vesicles", value(runs["hundredth"], "licensed"), base),
     ]
 
 
@@ -133,7 +133,7 @@ ROWS = (
             "base": {},
             "control": NO_RELEASE,
             "other sign": {"k_tolerise": 0.0, "k_mature": 0.2 / 3600},
-            "twice": {"exosomes.tEV.cargo.HSP70.mean": 20.0},
+            "hundredth": {"exosomes.tEV.cargo.HSP70.mean": 0.1},
         },
         (24,),
         check=_dendritic,

@@ -106,29 +106,23 @@ def _in_blood(runs: Runs) -> list[Finding]:
 
 
 def _policy(runs: Runs) -> list[Finding]:
-    """Treat nobody, all, or those with enough positive vesicles in plasma, in a cohort of rich and poor tumours."""
-    cut = 10_000
-    nobody, everybody, by_signature = [], [], []
-    treated = []
+    """Treat nobody, all, or those with enough positive vesicles in plasma; a cohort is a rich and a poor tumour."""
+    treated, nobody, everybody, chosen = [], [], [], []
     for kind in ("rich", "poor"):
-        untreated, blocked = runs[kind], runs[f"{kind}, treated"]
-        signature = value(untreated, "signature", 0) > cut
-        without, with_it = value(untreated, "killed"), value(blocked, "killed")
+        signature = value(runs[kind], "signature", 0) > 10_000
+        without, with_it = (value(runs[name], "killed") for name in (kind, f"{kind}, treated"))
+        treated.append(signature)
         nobody.append(without)
         everybody.append(with_it)
-        by_signature.append(np.where(signature, with_it, without))
-        treated.append(signature)
-    none, everyone, chosen = (np.concatenate(values) for values in (nobody, everybody, by_signature))
-    share, error = mean_and_error(np.concatenate(treated).astype(float))
+        chosen.append(np.where(signature, with_it, without))
+    share, none, everyone, by_signature = (np.mean(kinds, axis=0) for kinds in (treated, nobody, everybody, chosen))
     return [
-        differs("tumour cells killed, by signature - nobody treated", chosen, none),
-        Finding("share of patients treated by signature", share, 0.0, 1.0, "<"),
-        Finding("share treated", share, error, 0.5),
-        Finding(
-            "killed: by signature - everybody treated",
-            *mean_and_error(chosen - everyone),
+        equals("share of patients treated by signature", share, 0.5),
+        differs("tumour cells killed, by signature - nobody treated", by_signature, none),
+        equals(
+            "tumour cells killed, by signature - everybody treated",
+            by_signature - everyone,
             0.0,
-            "=",
             0.05 * float(everyone.mean()),
         ),
     ]

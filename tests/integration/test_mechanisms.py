@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bench import mechanisms
+from bench.mechanism_rows.matrix import apart
 from bench.mechanism_rows.row import CONFIGS, Finding, equals, measure
 from exodiff.config import load as config_load
 
@@ -40,6 +41,15 @@ def test_findings_fail_where_they_should():
     assert Finding("", 1.0, 0.1, 0.5, ">").passes
     assert not Finding("", 1.0, 0.1, 0.7, ">").passes
     assert not Finding("", 1.0, 0.1, 0.5, "<").passes
+
+
+def test_vessels_that_float_free_are_seen():
+    vessels = np.zeros((2, 2, 4, 4), bool)
+    vessels[:, :, 0] = True
+    vessels[0, 1, 1:3, 1] = True
+    vessels[1, 1, 2, 2] = True  # touches nothing
+    vessels[1, 1, 1, 0] = True
+    assert apart(vessels).tolist() == [0, 1]
 
 
 def test_the_page_and_its_figures_are_those_of_the_results():
