@@ -110,14 +110,12 @@ def _distant_matrix(runs: Runs) -> list[Finding]:
 def _glucose(runs: Runs) -> list[Finding]:
     base, more, none = (runs[name] for name in ("base", "three times the load", "anti-miR"))
     glucose = [value(run, "glucose_lung", 0) for run in (none, base, more)]
-    tumour = [value(run, "tumour_lung") for run in (none, base, more)]
+    bare = value(runs["no vesicles"], "glucose_lung", 0)
     return [
         differs("glucose of the lung after 2 days (mM), base - anti-miR", glucose[1], glucose[0]),
         differs("three times the load - base", glucose[2], glucose[1]),
         differs("glucose, lung - liver", glucose[1], value(base, "glucose_liver", 0)),
-        differs("tumour cells in the lung after 4 days, base - anti-miR", tumour[1], tumour[0]),
-        differs("tumour cells, lung - liver", tumour[1], value(base, "tumour_liver")),
-        equals("tumour cells with anti-miR, lung / liver", tumour[0] / np.mean(value(none, "tumour_liver")), 1.0),
+        equals("glucose with anti-miR / without vesicles", glucose[0] / np.mean(bare), 1.0),
     ]
 
 
@@ -263,10 +261,17 @@ ROWS = (
         "Glucose in the tissue rises with the load of miR-122, and colonies grow.",
         "mir122_glucose.toml",
         "`parameters.copies=0`",
-        {"base": {}, "three times the load": {"copies": 60.0}, "anti-miR": {"copies": 0.0}},
+        {
+            "base": {},
+            "three times the load": {"copies": 60.0},
+            "anti-miR": {"copies": 0.0},
+            "no vesicles": {"dose_EV": 0.0},
+        },
         (48, 96),
+        replicates=16,
         check=_glucose,
         contested="the uptake that miR-122 leaves (0.2) and its dose are assumed.",
+        waits="a larger colony: of 15 cells 1.9 ± 1.4 more are there after 4 days than with an anti-miR, within noise",
     ),
     Row(
         "M34",
