@@ -331,7 +331,7 @@ def lattices(sizes: list[int], rounds: int) -> None:
     from bench.rows import print_row  # noqa: PLC0415
     from exodiff.exact import lattice  # noqa: PLC0415
     from exodiff.exact.clock import split_time  # noqa: PLC0415
-    from exodiff.simulation import initial_state, make_inputs, start_array  # noqa: PLC0415
+    from exodiff.start import initial_state, make_inputs, start_array  # noqa: PLC0415
 
     for size in sizes:
         tables = _tables("box")

@@ -15,7 +15,7 @@ from exodiff.kernels.diffusion import hop_rates
 from exodiff.kernels.rates import Voxels, propensity
 from exodiff.model.network import Product
 from exodiff.problem import Inputs
-from exodiff.simulation import precision_context
+from exodiff.start import precision_context
 from tests.physics.checks.states import Space, burst_pmf
 
 

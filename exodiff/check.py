@@ -21,7 +21,8 @@ from exodiff.model.network import NewCell
 from exodiff.observe import current_inputs, expressions_in
 from exodiff.problem import Inputs, Intervention, Problem
 from exodiff.schedule import make_schedule
-from exodiff.simulation import begin, make_inputs, moments, precision_context, start_array
+from exodiff.simulation import moments
+from exodiff.start import begin, make_inputs, precision_context, start_array
 from exodiff.stepsize import (
     MAX_EXIT_PROBABILITY,
     Bound,

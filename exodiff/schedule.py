@@ -1,12 +1,16 @@
-"""The times of a run at which something is written, and the steps between them."""
+"""The times at which something is recorded or done, and the steps between them: of a run, and of ``simulate``."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
+from exodiff.core.errors import ConfigError
 from exodiff.interventions import scheduled_now
 from exodiff.problem import Problem
 from exodiff.stepsize import Interval, intervals, merge_times
+from exodiff.trajectory import is_traced
 
 
 @dataclass(frozen=True)
@@ -82,3 +86,50 @@ def _is_in(time_s: float, times: list[float], duration_s: float) -> bool:
     place = int(np.searchsorted(times, time_s))
     near = times[max(place - 1, 0) : place + 1]
     return any(abs(other - time_s) <= 1e-9 * duration_s for other in near)
+
+
+class Plan(NamedTuple):
+    """When what happens.
+
+    Attributes:
+        intervals: stretches up to each requested time or intervention.
+        ends_s: when the stretches end.
+        fires: for each stretch, which of the scheduled interventions act at its end.
+        rows: the requested times among the start (0) and the ends of the stretches.
+
+    """
+
+    intervals: tuple[Interval, ...]
+    ends_s: tuple[float, ...]
+    fires: tuple[tuple[bool, ...], ...]
+    rows: tuple[int, ...]
+
+    def time_s(self, pairs_done: int) -> float:
+        """Simulated time after some pairs."""
+        end_s = 0.0
+        for start_s, dt_s, num_pairs in self.intervals:
+            if pairs_done < num_pairs:
+                return start_s + 2 * pairs_done * dt_s
+            pairs_done -= num_pairs
+            end_s = start_s + 2 * num_pairs * dt_s
+        return end_s
+
+
+def make_plan(times: Sequence[float], problem: Problem) -> Plan:
+    """Intervals up to each of the times and interventions."""
+    if any(map(is_traced, times)):
+        raise ConfigError("times", "are static: they have no derivative, and jit and vmap cannot change them")
+    try:
+        given = np.asarray(times, float)
+    except (TypeError, ValueError):
+        raise ConfigError("times", f"{times!r} are no numbers; give seconds, e.g. [0.0, 3600.0]") from None
+    if given.ndim != 1 or given.size == 0 or not np.all(np.isfinite(given)):
+        raise ConfigError("times", "a non-empty list of finite numbers (seconds) is needed")
+    if given[0] < 0 or np.any(np.diff(given) <= 0):
+        raise ConfigError("times", "must rise, from 0 or later")
+    last = float(given[-1])
+    at = (*problem.cuts_s, *(at for intervention in problem.scheduled for at in intervention.at_s))
+    cuts = merge_times((0.0, *map(float, given), *at), last)
+    fires = tuple(scheduled_now(problem, cut, 1e-9 * last) for cut in cuts[1:])
+    rows = tuple(int(np.abs(np.asarray(cuts) - time).argmin()) for time in given)
+    return Plan(intervals(tuple(cuts), problem.step_bound_s), tuple(map(float, cuts[1:])), fires, rows)

@@ -18,7 +18,18 @@ if os.environ.get("EXODIFF_CHECK_TYPES") == "1":
 
     ON_ARRAYS = (
         *("exact", "failure", "growth", "interventions", "kernels", "lattice", "model", "observe", "operations"),
-        *("passes", "problem", "schedule", "simulation", "state", "step", "stepsize", "trajectory"),
+        *(
+            "passes",
+            "problem",
+            "schedule",
+            "simulation",
+            "start",
+            "state",
+            "step",
+            "stepsize",
+            "trajectories",
+            "trajectory",
+        ),
     )
     install_import_hook([f"exodiff.{name}" for name in ON_ARRAYS], "beartype.beartype")
 

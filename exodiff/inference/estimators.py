@@ -16,7 +16,7 @@ from exodiff.inference.question import Observe, Parameters, Question, Samples, t
 from exodiff.inference.score import score
 from exodiff.inference.straight_through import closure, straight_through
 from exodiff.problem import Model
-from exodiff.simulation import precision_context
+from exodiff.start import precision_context
 
 Estimator = Callable[[Question, Parameters, tuple[str, ...]], Samples]
 

@@ -23,8 +23,9 @@ from exodiff.kernels.rates import Voxels, propensity
 from exodiff.model.network import NewCell
 from exodiff.observe import event_counters, scalar_expressions
 from exodiff.problem import Inputs, Problem
-from exodiff.simulation import begin, make_inputs, precision_context, read_record, start_array
+from exodiff.start import begin, make_inputs, precision_context, start_array
 from exodiff.state import State
+from exodiff.trajectories import read_record
 from exodiff.trajectory import Record, Trajectory, is_traced
 
 MOST_STATES = 50_000

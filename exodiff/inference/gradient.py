@@ -14,7 +14,7 @@ from exodiff.inference.estimators import estimator_of
 from exodiff.inference.question import Observe, Question, Samples, point_of, times_of
 from exodiff.kernels.random import fold, make_stream, site_id
 from exodiff.problem import Model
-from exodiff.simulation import precision_context
+from exodiff.start import precision_context
 
 
 @dataclass(frozen=True)

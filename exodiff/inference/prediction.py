@@ -17,7 +17,8 @@ from exodiff.core.expressions import Expression, Name, evaluate
 from exodiff.core.health import ADVICE, Health
 from exodiff.inference.design import Design
 from exodiff.problem import Model
-from exodiff.simulation import precision_context, simulate
+from exodiff.simulation import simulate
+from exodiff.start import precision_context
 
 VOXELS_AT_ONCE = 2**18  # of all replicates that are simulated side by side
 

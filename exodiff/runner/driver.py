@@ -28,8 +28,9 @@ from exodiff.runner.directory import RunDirectory
 from exodiff.runner.recorder import Recorder, discard_after
 from exodiff.runner.signals import StopRequest
 from exodiff.schedule import Schedule, make_schedule
-from exodiff.simulation import advance, begin, intervene_at, make_inputs, precision_context, start_array
+from exodiff.start import begin, intervene_at, make_inputs, precision_context, start_array
 from exodiff.state import State
+from exodiff.trajectories import advance
 from exodiff.viz.figures import make_figures
 
 _CHUNK_S = 0.5  # wall-clock time of one call of the device, so that signals and progress are not kept waiting

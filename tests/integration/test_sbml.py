@@ -9,7 +9,7 @@ import pytest
 
 import exodiff as ex
 from exodiff.kernels.rates import Voxels, propensity
-from exodiff.simulation import make_inputs
+from exodiff.start import make_inputs
 from tests.integration.sbml_files import from_case, write_sbml
 from tests.integration.test_bad_input import run_cli
 from tests.physics.checks import dsmts

@@ -6,7 +6,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 
-from exodiff import operations, passes, simulation
+from exodiff import operations, passes, trajectories
 from exodiff import step as stepping
 from exodiff.core import evaluation
 from exodiff.kernels import cell_events, clocks, diffusion, draws, policies
@@ -64,14 +64,14 @@ def bits_shared_by_voxels(patch):
 
 def _readdress(patch, change: Callable[..., tuple]) -> None:
     """Let each pair draw at the (replicate, pair) that ``change`` gives."""
-    right = simulation.advance_pair
+    right = trajectories.advance_pair
 
     def wrong(problem, inputs, seed, replicate, state, time_s, dt_s):
         replicate, used = change(replicate, state.pair)
         advanced = right(problem, inputs, seed, replicate, replace(state, pair=used), time_s, dt_s)
         return replace(advanced, pair=state.pair + jnp.uint32(1))
 
-    patch.setattr(simulation, "advance_pair", wrong)
+    patch.setattr(trajectories, "advance_pair", wrong)
 
 
 def bits_shared_by_steps(patch):
@@ -91,8 +91,8 @@ def bits_shared_by_reactions(patch):
 
 def output_one_pair_early(patch):
     """Each stretch ends a pair of steps too soon."""
-    right = simulation.advance
-    patch.setattr(simulation, "advance", lambda *a: right(*a[:-1], a[-1] - 1))
+    right = trajectories.advance
+    patch.setattr(trajectories, "advance", lambda *a: right(*a[:-1], a[-1] - 1))
 
 
 def clipped_poisson(patch):

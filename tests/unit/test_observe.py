@@ -8,7 +8,7 @@ import pytest
 from exodiff.kernels.random import make_stream
 from exodiff.lattice.grid import Grid
 from exodiff.observe import current_inputs, measure, num_profile_bins, scalars, squared_distance_um2
-from exodiff.simulation import initial_state, make_inputs, start_array
+from exodiff.start import initial_state, make_inputs, start_array
 from tests.physics.models import make_model
 
 SHAPE = (5, 4, 3)

@@ -8,7 +8,7 @@ from exodiff.kernels.policies import policy_of
 from exodiff.kernels.random import make_stream, voxel_index
 from exodiff.operations import EVEN_HOP, HOP, backward_order, is_even, operations
 from exodiff.passes import Amounts, Step, looped_pass, unrolled_pass
-from exodiff.simulation import make_inputs
+from exodiff.start import make_inputs
 from tests.physics.models import make_model
 
 

@@ -6,7 +6,8 @@ import pytest
 
 import exodiff as ex
 from exodiff.core.health import Health
-from exodiff.simulation import make_inputs, moments
+from exodiff.simulation import moments
+from exodiff.start import make_inputs
 from exodiff.stepsize import exit_and_hop_rates, step_bounds
 from tests.physics.models import make_model
 

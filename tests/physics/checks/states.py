@@ -21,7 +21,7 @@ from exodiff.kernels.faces import fluid_velocity
 from exodiff.kernels.rates import Voxels, propensity
 from exodiff.model.network import Product
 from exodiff.problem import Inputs, Model, Problem
-from exodiff.simulation import make_inputs, precision_context
+from exodiff.start import make_inputs, precision_context
 
 MOST_STATES = 20_000
 

@@ -27,7 +27,7 @@ from exodiff.model.network import DrawKind
 from exodiff.operations import EVEN_HOP, Operation, backward_order, hop_law, hop_laws, operations
 from exodiff.passes import Amounts, Step, hop_gain, inputs_of
 from exodiff.problem import Inputs
-from exodiff.simulation import precision_context
+from exodiff.start import precision_context
 from exodiff.stepsize import exit_and_hop_rates
 from tests.physics.checks.states import Space, burst_pmf
 
