@@ -206,7 +206,9 @@ def test_a_foreign_checkpoint_is_refused(model, whole, tmp_path, monkeypatch):
         ex.resume(out)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGINT, signal.SIGUSR1))]
+)
 def test_a_signal_writes_a_checkpoint_and_exits_75(tmp_path, number):
     config, out = tmp_path / "model.toml", tmp_path / "run"
     config.write_text(tomli_w.dumps(MODEL))

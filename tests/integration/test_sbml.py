@@ -75,7 +75,7 @@ SIMULATED = (
 )
 
 
-@pytest.mark.parametrize("name", SIMULATED)
+@pytest.mark.parametrize("name", [SIMULATED[0], *(pytest.param(n, marks=pytest.mark.slow) for n in SIMULATED[1:])])
 def test_an_imported_case_simulates_the_numbers_of_the_case(tmp_path, name):
     """The same draws as of the case written by hand."""
     case = dsmts.CASES[name]

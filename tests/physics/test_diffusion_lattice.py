@@ -11,7 +11,12 @@ import exodiff as ex
 from tests.physics.checks import walkers
 
 
-@pytest.mark.parametrize("check", [pytest.param(c, id=c.name) for c in walkers.CHECKS])
+SLOW = ("walkers, hom_periodic, leap", "walkers, hom_reflect, leap", "walkers, aniso_reflect, exact")
+
+
+@pytest.mark.parametrize(
+    "check", [pytest.param(c, id=c.name, marks=[pytest.mark.slow] if c.name in SLOW else []) for c in walkers.CHECKS]
+)
 def test_walkers_follow_the_generator(check):
     value = check.measure()
     assert check.passes(value), (check.claim, value)

@@ -16,7 +16,11 @@ from tests.physics.checks import flow
 from tests.physics.checks.leap_error import error_table, leap, orders
 from tests.physics.checks.leap_models import LeapModel
 
-SLOW = ("drift, leap", "Boltzmann, leap", "flow, vortex, leap", "flow, drain, leap")
+SLOW = (
+    *("drift, leap", "Boltzmann, leap", "flow between baths, leap"),
+    *(f"flow, {name}, leap" for name in ("vortex", "drain", "channel", "ring")),
+)
+SLOW_LAWS = ("strait", "box", "channel")
 
 
 @pytest.mark.parametrize(
@@ -27,7 +31,9 @@ def test_flow_agrees_with_its_truth(check):
     assert check.passes(value), f"{check.claim}: {check.statistic} {value:.3g}, gate {check.gate:.3g}"
 
 
-@pytest.mark.parametrize("case", flow.CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, id=c.name, marks=[pytest.mark.slow] if c.name in SLOW_LAWS else []) for c in flow.CASES]
+)
 def test_the_law_of_a_walker_is_second_order_in_the_step(case):
     exact = case.law(flow.END_S)
     coarse, fine = (0.5 * np.abs(flow.mean_field(case, flow.END_S / n) - exact).sum() for n in (30, 60))
