@@ -10,7 +10,6 @@ from scipy import stats
 import exodiff as ex
 from tests.physics.checks import walkers
 
-
 SLOW = ("walkers, hom_periodic, leap", "walkers, hom_reflect, leap", "walkers, aniso_reflect, exact")
 
 
