@@ -1,8 +1,7 @@
 """From a config to a model: the only bridge from the file's language to arrays."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import numpy as np
 
 from exodiff.config import load as config_load
 from exodiff.config.flow import VelocityFile
-from exodiff.config.geometry import Place, Region, Shaped
 from exodiff.config.names import Namespace
 from exodiff.config.schema import Reaction, RunConfig
 from exodiff.config.species import Density, FromFile, PoissonCount, VoxelCount
@@ -26,20 +24,16 @@ from exodiff.expand.interventions import interventions_of
 from exodiff.expand.measurements import assay_of, size_histogram_of
 from exodiff.expand.pools import comes_in, infusion_times, is_outside, on_lattice, pool_names, pools_of, releases
 from exodiff.expand.reactions import all_reactions
-from exodiff.io.images import read_field, read_labels
-from exodiff.io.tables import read_cells_csv
+from exodiff.io.images import read_field
 from exodiff.kernels.faces import MAX_DIVERGENCE, divergence
-from exodiff.kernels.random import fold, make_stream, site_id, to_unit_interval, voxel_index, words
-from exodiff.lattice import shapes
-from exodiff.lattice.grid import Grid, Part, Wall
-from exodiff.lattice.placement import EMPTY, CellMap, fill, place_points
+from exodiff.lattice.grid import Grid
+from exodiff.lattice.placement import CellMap
+from exodiff.layout import make_grid, regions_and_cells
 from exodiff.model.channels import SpeciesTable
 from exodiff.model.network import Channel, Chemotaxis, Continuous, Network, NewCell, Solve
-from exodiff.observe import event_counters, num_profile_bins, scalar_expressions, squared_distance_um2
+from exodiff.observe import event_counters, num_profile_bins, scalar_expressions
 from exodiff.problem import FixedWall, Histogram, Model, Observable, Problem, Profile
 from exodiff.simulation import bounded
-
-DISTANCE_SLACK = 1e-4  # of a voxel: distances are float32, and the limits often whole voxels
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +114,8 @@ class _Builder:
         """The model, which keeps the config as it was given."""
         config = self.config
         self._named_parameters()
-        masks, cells = self._regions_and_cells()
+        masks, cells, warnings = regions_and_cells(config, self.grid)
+        self.warnings += warnings
         self.fields |= {f"region.{name}": mask.astype(np.float32) for name, mask in masks.items()}
         network = self._network()
         observables = tuple(self._observable(name, given) for name in config.observables) or self._totals()
@@ -356,33 +351,6 @@ class _Builder:
                 result.append((at, Binary("*", density, Number(self.grid.fluid_volume_um3))))
         return tuple(result)
 
-    def _regions_and_cells(self) -> tuple[dict[str, np.ndarray], CellMap]:
-        """The masks of all regions, in their order, and the placed cells that some are measured from."""
-        config, grid, types = self.config, self.grid, list(self.config.cells)
-        lattices = {part.name: laid(shapes.everywhere, grid, part.name) for part in grid.parts}
-
-        def inside(mask: np.ndarray, region: Region) -> np.ndarray:
-            return mask if region.region is None else mask & lattices[region.region]
-
-        shaped = lattices | {
-            name: inside(region_mask(region, grid, region.region, f"regions.{name}"), region)
-            for name, region in config.regions.items()
-            if region.of is None
-        }
-        cells, placed = place_cells(config, grid, shaped)
-        self.warnings += [
-            f"place[{number}]: no cell was placed; its shape holds the centre of no empty voxel (positions are in um)"
-            for number, found in enumerate(placed)
-            if not found
-        ]
-        masks = {
-            name: shaped[name]
-            if region.of is None
-            else inside(distance_mask(region, cells == types.index(region.of), grid), region)
-            for name, region in config.regions.items()
-        }
-        return lattices | masks, cells
-
     def _start(self, cells: CellMap) -> np.ndarray:
         """Placed cells and fixed first counts, (species, x, y, z)."""
         table, grid = self.table, self.grid
@@ -441,21 +409,6 @@ class _Builder:
         return Observable(name, Histogram(in_unit(names_of, given.histogram.of), given.histogram.over, edges))
 
 
-def make_grid(config: RunConfig) -> Grid:
-    """The lattice of a config."""
-    lattice = config.lattice
-    faces = lattice.boundary.faces
-    walls: tuple[tuple[Wall, Wall], ...] = tuple(
-        (faces[f"{axis}_low"].kind, faces[f"{axis}_high"].kind) for axis in AXES
-    )
-    lengths = [part.shape[0] for part in lattice.parts.values()]
-    parts = tuple(
-        Part(name, sum(lengths[:place]), length)
-        for place, (name, length) in enumerate(zip(lattice.parts, lengths, strict=True))
-    )
-    return Grid(lattice.grid_shape, lattice.spacing_um, lattice.fluid_fraction, walls, len(lattice.shape), parts)
-
-
 def check_divergence(velocities_um_per_s: np.ndarray, grid: Grid, where: str) -> None:
     """Refuse a flow that makes or loses fluid: molecules would gather or thin out where nothing holds them.
 
@@ -471,128 +424,3 @@ def check_divergence(velocities_um_per_s: np.ndarray, grid: Grid, where: str) ->
             f"its fluid a second, the limit is {limit:.3g} ({100 * MAX_DIVERGENCE:g} % of the largest |v| / h); "
             "give a flow without divergence, and none through reflecting walls",
         )
-
-
-def laid(draw: Callable[[Grid], np.ndarray], grid: Grid, lattice: str | None) -> np.ndarray:
-    """What is drawn on a lattice: of several on the one with a name, or on each for itself."""
-    chosen = [part.name for part in grid.parts] if lattice is None else [lattice]
-    if not chosen:
-        return draw(grid)
-    drawn = {name: draw(grid.alone(name)) for name in chosen}
-    found = np.zeros(grid.shape, drawn[chosen[0]].dtype)
-    for name, values in drawn.items():
-        found[grid.part(name).places] = values
-    return found
-
-
-def region_mask(shape: Shaped, grid: Grid, lattice: str | None, where: str) -> np.ndarray:
-    """The voxels of a shape or of the labels of an image, in the one of several lattices with a name or in each."""
-    if shape.labels is not None:
-        labels = _labels(shape.labels, grid, lattice, f"{where}.labels")
-        wanted = shape.label if isinstance(shape, Region) else None
-        return labels > 0 if wanted is None else labels == wanted
-    return laid(partial(_shape_mask, shape), grid, lattice)
-
-
-def _shape_mask(shape: Shaped, grid: Grid) -> np.ndarray:
-    if shape.sphere is not None:
-        return shapes.sphere(grid, shape.sphere.radius_um, shape.sphere.centre_um)
-    if shape.box is not None:
-        return shapes.box(grid, shape.box.low_um, shape.box.high_um)
-    if shape.layer is not None:
-        return shapes.layer(grid, shape.layer.axis, shape.layer.from_um, shape.layer.to_um)
-    if shape.cylinder is not None:
-        return shapes.cylinder(grid, shape.cylinder.axis, shape.cylinder.radius_um, shape.cylinder.centre_um)
-    if shape.lines is not None:
-        return shapes.lines(grid, shape.lines.axis, shape.lines.every_um, shape.lines.offset_um)
-    return shapes.everywhere(grid)
-
-
-def distance_mask(region: Region, cells: np.ndarray, grid: Grid) -> np.ndarray:
-    """The voxels whose centres lie at some distances from the nearest cell's; without a cell all are beyond."""
-    distance_um = np.sqrt(np.asarray(squared_distance_um2(jnp.asarray(cells), grid)))
-    slack_um = DISTANCE_SLACK * max(grid.spacing_um)
-    within_um = np.inf if region.within_um is None else region.within_um + slack_um
-    beyond_um = -np.inf if region.beyond_um is None else region.beyond_um + slack_um
-    return (beyond_um < distance_um) & (distance_um <= within_um)
-
-
-def _labels(path: Path, grid: Grid, lattice: str | None, where: str) -> np.ndarray:
-    """The labels of an image of the whole grid, or of the lattice with a name."""
-    labels = read_labels(path)
-
-    def draw(grid: Grid) -> np.ndarray:
-        if labels.shape not in (grid.user_shape, grid.shape):
-            raise ConfigError(
-                where, f"{path} has the shape {labels.shape}, the lattice {grid.user_shape}; make them equal"
-            )
-        return labels.reshape(grid.shape)
-
-    return draw(grid) if lattice is None else laid(draw, grid, lattice)
-
-
-def place_cells(config: RunConfig, grid: Grid, masks: Mapping[str, np.ndarray]) -> tuple[CellMap, list[int]]:
-    """Place all cells: the index of the cell type in each voxel, and how many voxels each step of ``place`` changed.
-
-    Random choices are addressed by ``run.seed``.
-    """
-    cells = np.full(grid.shape, EMPTY)
-    placed = []
-    for number in range(len(config.place)):
-        before = cells
-        cells = _placed(cells, config, grid, masks, number)
-        placed.append(int(np.count_nonzero(cells != before)))
-    return cells, placed
-
-
-def _placed(cells: CellMap, config: RunConfig, grid: Grid, masks: Mapping[str, np.ndarray], number: int) -> CellMap:
-    """The cells after one more step of ``place``."""
-    place, where, types = config.place[number], f"place[{number}]", list(config.cells)
-    lattice = config.lattice_of(place.region)
-    mask = region_mask(place, grid, lattice, where)
-    if place.region is not None:
-        mask = mask & masks[place.region]
-    if place.csv is not None:
-        return _place_table(cells, place, mask, grid, lattice, types, where)
-    uniform = _uniform(config.run.seed, number, grid)
-    chosen = {None: place.cells} if isinstance(place.cells, str) else place.cells or {}
-    for label, cell in chosen.items():
-        assert isinstance(cell, str)
-        where_label = (
-            mask if label is None else mask & (_labels(_path(place), grid, lattice, f"{where}.labels") == label)
-        )
-        cells = fill(cells, where_label, types.index(cell), uniform, place.fill, replace=place.replace)
-    return cells
-
-
-def _path(place: Place) -> Path:
-    assert place.labels is not None
-    return place.labels
-
-
-def _place_table(
-    cells: CellMap, place: Place, mask: np.ndarray, grid: Grid, lattice: str | None, types: Sequence[str], where: str
-) -> CellMap:
-    assert place.csv is not None
-    table = read_cells_csv(place.csv)
-    unknown = set(table.cell_type) - set(types)
-    if unknown:
-        raise ConfigError(
-            f"{where}.csv",
-            f"{place.csv} has cells of type {min(unknown)!r}, which is not declared; add [cells.{min(unknown)}], or "
-            f"rename them to one of: {', '.join(types)}",
-        )
-    points = np.stack((table.x_um, table.y_um, table.z_um), axis=-1)
-    indices = [types.index(cell) for cell in table.cell_type]
-    inside, own = (slice(None), grid) if lattice is None else (grid.part(lattice).places, grid.alone(lattice))
-    found = cells.copy()
-    found[inside] = place_points(
-        cells[inside], points, indices, mask[inside], own, f"{where}.csv", replace=place.replace
-    )
-    return found
-
-
-def _uniform(seed: int, number: int, grid: Grid) -> np.ndarray:
-    """A random number in (0, 1] for each voxel, by address."""
-    stream = fold(make_stream(seed, 0), site_id("placement"), number)
-    return np.asarray(to_unit_interval(words(stream, voxel_index(grid.shape), 0)))

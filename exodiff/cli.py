@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from exodiff.core.errors import ConfigError, ExodiffError, SimulationError
+from exodiff.progress import ProgressBar, duration
 
 STOPPED = 75
 
@@ -378,7 +378,7 @@ def _cache_compilations() -> None:
 def _finish(start: Callable[[Callable[[Any], None]], Any]) -> None:
     """Run with a progress bar, say what was written, and leave with the right exit code."""
     began = time.monotonic()
-    with _Bar() as bar:
+    with ProgressBar(_err) as bar:
         result = start(bar.show)
     for warning in result.warnings:
         _err.print(f"warning: {warning}")
@@ -392,65 +392,6 @@ def _finish(start: Callable[[Callable[[Any], None]], Any]) -> None:
     for path in result.figures:
         _out.print(str(path))
     _out.print(f"{result.path}/observables.csv  {result.path}/results.vtkhdf (open in ParaView)")
-
-
-class _Bar:
-    """A progress bar on a terminal, a line now and then elsewhere."""
-
-    def __init__(self) -> None:
-        self._bar: Progress | None = None
-        self._task: Any = None
-        self._told = -1e9
-        self._began = time.monotonic()
-
-    def __enter__(self) -> "_Bar":
-        if _err.is_terminal:
-            columns = (
-                SpinnerColumn(),
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.fields[told]}"),
-            )
-            self._bar = Progress(*columns, console=_err, transient=True)
-            self._bar.start()
-            self._task = self._bar.add_task("starting", total=1.0, told="")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def show(self, progress: Any) -> None:
-        told = _status(progress)
-        if self._bar is not None:
-            share = progress.time_s / progress.duration_s
-            self._bar.update(self._task, completed=share, description=progress.phase, told=told)
-        elif (
-            progress.phase != "running"
-            or time.monotonic() - self._told > 10.0
-            or progress.time_s == progress.duration_s
-        ):
-            if progress.phase == "running":
-                self._told = time.monotonic()
-            _err.print(f"[{duration(time.monotonic() - self._began)}] {progress.phase} {told}".rstrip())
-
-
-def _status(progress: Any) -> str:
-    if progress.phase != "running":
-        return ""
-    text = f"{duration(progress.time_s)} of {duration(progress.duration_s)} simulated"
-    if progress.speed > 0:
-        left = (progress.duration_s - progress.time_s) / progress.speed
-        text += f", {duration(progress.speed)} a second, {duration(left)} left"
-    return text
-
-
-def duration(seconds: float) -> str:
-    """A time in the unit that reads best."""
-    for unit, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.3g} {unit}"
-    return f"{seconds:.3g} s"
 
 
 def in_options(message: str) -> str:

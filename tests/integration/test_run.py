@@ -17,6 +17,7 @@ import exodiff as ex
 from exodiff import cli
 from exodiff.io import checkpoint, records
 from exodiff.io.results import SnapshotReader
+from exodiff.progress import duration
 from exodiff.runner import driver
 from tests.integration.small_models import MODEL
 
@@ -224,5 +225,5 @@ def test_a_signal_writes_a_checkpoint_and_exits_75(tmp_path, number):
     assert process.returncode == 75, told
     time_s = checkpoint.read_latest(out / "checkpoints").meta["time_s"]
     assert time_s > 0  # the checkpoint of the signal, for that of the start is at 0
-    assert f"stopped by {number.name} at {cli.duration(time_s)} of simulated time" in told
+    assert f"stopped by {number.name} at {duration(time_s)} of simulated time" in told
     assert f"exodiff resume {out}" in told
