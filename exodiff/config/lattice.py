@@ -119,6 +119,12 @@ def _spacing(value: Any, info: ValidationInfo) -> tuple[float, ...]:
     return lengths
 
 
+def on_three_axes(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """A shape with missing axes one voxel thick."""
+    x, y, z = (*shape, 1, 1)[:3]
+    return x, y, z
+
+
 class LatticeSettings(Table):
     """The [lattice] table, lengths in um."""
 
@@ -145,8 +151,7 @@ class LatticeSettings(Table):
     @property
     def grid_shape(self) -> tuple[int, int, int]:
         """The shape with missing axes one voxel thick."""
-        x, y, z = (*self.shape, 1, 1)[:3]
-        return x, y, z
+        return on_three_axes(self.shape)
 
     @property
     def axes(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from exodiff.config.fields import Text, problem
-from exodiff.config.lattice import Boundary, LatticeSettings
+from exodiff.config.lattice import Boundary, LatticeSettings, on_three_axes
 
 
 class Organs(RootModel[dict[Text, LatticeSettings]]):
@@ -39,8 +39,7 @@ class Organs(RootModel[dict[Text, LatticeSettings]]):
     @property
     def grid_shape(self) -> tuple[int, int, int]:
         """The shape with missing axes one voxel thick."""
-        x, y, z = (*self.shape, 1, 1)[:3]
-        return x, y, z
+        return on_three_axes(self.shape)
 
     @property
     def axes(self) -> tuple[str, ...]:

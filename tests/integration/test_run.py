@@ -143,6 +143,42 @@ def test_a_run_killed_after_a_checkpoint_resumes_from_it_without_doubling_a_row(
     assert_same_run(whole, out)
 
 
+def test_a_run_killed_before_it_was_marked_as_one_can_begin_again(model, tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def kill(path: Path, content: str) -> None:
+        if path.name == "resolved.toml":
+            (path.parent / ".tmp-1-resolved.toml").write_text(content[:10])
+            raise Killed
+        path.write_text(content)
+
+    monkeypatch.setattr("exodiff.runner.directory.write_text", kill)
+    with pytest.raises(Killed):
+        ex.run(model, tmp_path / "run")
+    monkeypatch.undo()
+    monkeypatch.setattr(driver, "StopRequest", StopAfter(0))
+    assert ex.run(model, tmp_path / "run", resume="auto").time_s > 0
+    assert not list((tmp_path / "run").glob(".tmp-*"))
+
+
+def test_a_checkpoint_that_cannot_be_written_in_the_background_stops_the_run(model, tmp_path, monkeypatch):
+    right, written = checkpoint.write_checkpoint, []
+
+    def full_disk(folder, arrays, meta, step, keep):
+        written.append(step)
+        if len(written) > 1:
+            raise ex.CheckpointError(str(folder), "could not be written (no space left)")
+        return right(folder, arrays, meta, step, keep)
+
+    monkeypatch.setattr(checkpoint, "write_checkpoint", full_disk)
+    with pytest.raises(ex.CheckpointError, match="no space left"):
+        ex.run(model, tmp_path / "run")
+    monkeypatch.undo()
+    assert checkpoint.read_latest(tmp_path / "run" / "checkpoints").step == 0
+    assert ex.resume(tmp_path / "run").finished
+
+
 def test_replicates_are_independent_and_the_first_is_the_single_run(whole, tmp_path):
     many = ex.Model.from_dict(MODEL, ["run.replicates=3"])
     out = tmp_path / "run"
