@@ -5,13 +5,17 @@ python -m bench.hops [--size 128] [--molecules 10]
 
 import argparse
 import time
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from bench.rows import print_row
-from exodiff.kernels.diffusion import even_hop_flows, net_gain
+from exodiff.core.arrays import Number
+from exodiff.kernels.diffusion import even_hop_gain, net_gain
+from exodiff.kernels.hopping import Flows, Place
 from exodiff.kernels.policies import Discrete
 from exodiff.kernels.random import fold, make_stream, voxel_index, words
 from exodiff.lattice.grid import Grid
@@ -29,10 +33,12 @@ def main() -> None:
     start = jnp.asarray(np.random.default_rng(0).poisson(options.molecules, grid.shape), jnp.int32)
     stream = make_stream(1, 0)
 
+    def collect(flows: Flows, axis: Place) -> Number:
+        return lax.switch(axis, [partial(net_gain, grid=grid, axis=a) for a in range(3)], flows)
+
     def sweep(n: jax.Array, step: jax.Array, hops: jax.Array) -> jax.Array:
         for axis in range(3):
-            flows = even_hop_flows(Discrete(), fold(stream, step, axis), index, n, hops)
-            n = n + net_gain(flows, grid, axis)
+            n = n + even_hop_gain(Discrete(), fold(stream, step, axis), index, n, hops, axis, collect)
         return n
 
     def bits(n: jax.Array, step: jax.Array, hops: jax.Array) -> jax.Array:

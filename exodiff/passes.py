@@ -22,7 +22,7 @@ from exodiff.kernels.crossings import released
 from exodiff.kernels.diffusion import (
     Transition,
     entry_rate,
-    even_hop_flows,
+    even_hop_gain,
     hop_flows,
     hop_rates,
     injection,
@@ -30,6 +30,7 @@ from exodiff.kernels.diffusion import (
     transition,
 )
 from exodiff.kernels.faces import fluid_velocity
+from exodiff.kernels.hopping import Collect, Flows, Place
 from exodiff.kernels.policies import Policy, taken
 from exodiff.kernels.pools import with_pools
 from exodiff.kernels.random import Stream, fold, site_id
@@ -48,9 +49,6 @@ from exodiff.lattice.grid import Grid
 from exodiff.model.network import Channel, DrawKind, NewCell
 from exodiff.operations import EVEN_HOP, HOP, MODULATED, Operation, backward_order, hop_law, hop_laws, operations
 from exodiff.problem import Inputs, Problem
-
-Place = Array | int | np.integer
-"""Where in the list: known when compiled, or only when it runs."""
 
 
 class Amounts(NamedTuple):
@@ -317,14 +315,23 @@ def _draws(step: Step) -> list[Callable[..., tuple[Number, Array | None]]]:
 def hop_gain(step: Step, stream: Stream, inputs: DrawInputs, law: Place, *, even: bool) -> Number:
     """Net gain of each voxel by the hops of a law in ``hop_laws``; all laws share one set of compiled draws."""
     laws = hop_laws(step.problem)
+    collect = _collect(laws)
     if even:
         per_area = jnp.asarray([grid.spacing_um[axis] ** -2 for axis, grid in laws], inputs.real.dtype)
         hops = inputs.real.reshape(-1)[0] * step.dt_s * per_area[law]
-        flows = even_hop_flows(step.policy, stream, step.places, inputs.first, hops)
-    else:
-        choices = [lambda d, one=one: _transition(step, d, *one) for one in laws]
-        flows = hop_flows(step.policy, stream, step.places, inputs.first, _choose(law, choices, inputs.real))
-    return _choose(law, [lambda f, axis=axis, grid=grid: net_gain(f, grid, axis) for axis, grid in laws], flows)
+        return even_hop_gain(step.policy, stream, step.places, inputs.first, hops, law, collect)
+    choices = [lambda d, one=one: _transition(step, d, *one) for one in laws]
+    return collect(hop_flows(step.policy, stream, step.places, inputs.first, _choose(law, choices, inputs.real)), law)
+
+
+@lru_cache(maxsize=64)
+def _collect(laws: tuple[tuple[int, Grid], ...]) -> Collect:
+    """Net gain by the flows of one of the laws."""
+
+    def collect(flows: Flows, law: Place) -> Number:
+        return _choose(law, [lambda f, axis=axis, grid=grid: net_gain(f, grid, axis) for axis, grid in laws], flows)
+
+    return collect
 
 
 def _transition(step: Step, diffusivity: Real, axis: int, grid: Grid) -> Transition:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, Bits, Count, Mask, Number, Real
-from exodiff.kernels.draws import finish, wait
+from exodiff.kernels.draws import draw, wait
 from exodiff.kernels.lanes import elementwise, finish_blocks, first_true
 from exodiff.kernels.laws import TINY, Law
 from exodiff.kernels.random import Stream, retry_words, to_unit_interval, word_pair
@@ -86,7 +86,9 @@ def _mass_action(key0: Bits, key1: Bits, index: Bits, number: Bits, *arrays: jax
         events = events + (time <= 1.0).astype(jnp.float32)
     crowd = law.propensity(jnp.zeros((), COUNT_DTYPE)) > CLOCKS_AT_MOST
     state = lax.optimization_barrier(jnp.where(crowd, -1.0, jnp.where(events < _CLOCKS, events, -time)))
-    return finish_blocks(state, _finish_mass_action, (key0, key1, index, number, *arrays)).astype(COUNT_DTYPE)
+    return finish_blocks(state, state < 0, _finish_mass_action, (key0, key1, index, number, *arrays)).astype(
+        COUNT_DTYPE
+    )
 
 
 def _unpack(arrays: tuple[jax.Array, ...]) -> MassAction:
@@ -118,7 +120,7 @@ def _finish_mass_action(
     size, p = midpoint_binomial(law.propensity, law.capacity(), expected)
     flip = p > 0.5
     rare = Law(size, jnp.clip(jnp.where(flip, 1.0 - p, p), 0.0, 0.5))
-    many = finish(active & crowd, jnp.zeros(active.shape, bool), stream, index, number, rare).astype(jnp.float32)
+    many = draw(active & crowd, stream, index, number, rare).astype(jnp.float32)
     return jnp.where(crowd, jnp.where(flip, size - many, many), few)
 
 

@@ -21,8 +21,9 @@ from jax import lax
 
 from exodiff.core.arrays import Bits, Number, Real
 from exodiff.kernels.faces import at_wall, crossing_speed, face_diffusivity, face_velocity
+from exodiff.kernels.hopping import FAR, FAR_UP, MOVES, UP, Collect, EvenHop, Flows, Place, drawn_gain
 from exodiff.kernels.neighbours import seen_from, shift
-from exodiff.kernels.policies import Policy
+from exodiff.kernels.policies import Discrete, Policy
 from exodiff.kernels.random import Stream
 from exodiff.lattice.grid import Grid
 
@@ -124,7 +125,7 @@ def _share(part: Real, whole: Real) -> Real:
     return jnp.clip(part / jnp.where(whole > 0, whole, 1.0), 0.0, 1.0)
 
 
-def hop_flows(policy: Policy, stream: Stream, index: Bits, n: Number, law: Transition) -> tuple[Number, ...]:
+def hop_flows(policy: Policy, stream: Stream, index: Bits, n: Number, law: Transition) -> Flows:
     """Numbers that move by -2, -1, +1, +2 voxels: one multinomial draw as four binomials."""
     movers = policy.binomial(stream, index, 0, n, law.moves)
     up = policy.binomial(stream, index, 1, movers, law.goes_up)
@@ -134,22 +135,31 @@ def hop_flows(policy: Policy, stream: Stream, index: Bits, n: Number, law: Trans
     return far_down, down - far_down, up - far_up, far_up
 
 
-def even_hop_flows(policy: Policy, stream: Stream, index: Bits, n: Number, hops_per_step: Real) -> tuple[Number, ...]:
-    """As :func:`hop_flows`, for one diffusivity and no open wall: the same law in every voxel, both ways alike.
+def even_hop_gain(
+    policy: Policy, stream: Stream, index: Bits, n: Number, hops_per_step: Real, place: Place, collect: Collect
+) -> Number:
+    """Net gain of each voxel by hops with one diffusivity and no open wall: one law everywhere, both ways alike.
 
-    The law is that of the infinite lattice; :func:`net_gain` folds what crosses a reflecting wall back by mirror
-    images, which is exact. Two binomials and two fair halves.
+    The law is that of the infinite lattice; :func:`net_gain`, which ``collect`` does for the axis at the place, folds
+    what crosses a reflecting wall back by mirror images, which is exact.
     """
     one, two = hops_per_step - 2.0 * hops_per_step**2, 0.5 * hops_per_step**2
-    moves = jnp.clip(2.0 * (one + two), 0.0, 1.0)
-    movers = policy.binomial(stream, index, 0, n, jnp.broadcast_to(moves, n.shape))
-    far = policy.binomial(stream, index, 1, movers, jnp.broadcast_to(_share(two, one + two), n.shape))
+    law = EvenHop(jnp.clip(2.0 * (one + two), 0.0, 1.0), _share(two, one + two))
+    if isinstance(policy, Discrete):
+        return drawn_gain(stream, index, n, law, jnp.asarray(place), collect)
+    return collect(even_hop_flows(policy, stream, index, n, law), place)
+
+
+def even_hop_flows(policy: Policy, stream: Stream, index: Bits, n: Number, law: EvenHop) -> Flows:
+    """As :func:`hop_flows` for one law everywhere: two binomials and two fair halves."""
+    movers = policy.binomial(stream, index, MOVES, n, jnp.broadcast_to(law.moves, n.shape))
+    far = policy.binomial(stream, index, FAR, movers, jnp.broadcast_to(law.far, n.shape))
     near = movers - far
-    up, far_up = policy.half(stream, index, 2, near), policy.half(stream, index, 4, far)
+    up, far_up = policy.half(stream, index, UP, near), policy.half(stream, index, FAR_UP, far)
     return far - far_up, near - up, up, far_up
 
 
-def net_gain(flows: tuple[Number, ...], grid: Grid, axis: int) -> Number:
+def net_gain(flows: Flows, grid: Grid, axis: int) -> Number:
     """Arrivals less departures in each voxel.
 
     At a periodic wall flows go round, at a reflecting one they are mirrored, and what leaves through an open wall is

@@ -3,9 +3,10 @@
 A draw turns one addressed random number v, uniform with 64 bits, into a count by inversion of the upper tail:
 X = #{k >= 1: v < P(X >= k)}. The tails P(X >= k) are summed from the far end, so each has full relative precision
 however small it is, and so has v: an event of probability 1e-9 fires 1e-9 of the time although all arithmetic is
-float32. The common case (mean at most 5, at most 16 events) is unrolled and branch free. The few other lanes are found,
-and finished block by block: counts above 16 go on up the tail, means up to 25 are sums of parts of mean 5, larger ones
-come from transformed rejection.
+float32. How many are summed depends on the lane's own law alone: 8 terms up to mean 5/4 and for
+few trials, 24 up to mean 8. These inversions are unrolled and branch free, and done for all lanes at once, the longer
+one only where it pays. The few other lanes are found, and finished block by block: counts beyond the terms go on up the
+tail, means up to 24 are sums of parts of mean 8, larger ones come from transformed rejection.
 
 All functions are elementwise; under ``vmap`` the batch becomes one more array axis of the same computation.
 """
@@ -16,16 +17,17 @@ import jax.numpy as jnp
 from jax import lax
 
 from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, Bits, Count, Mask, Real
+from exodiff.kernels.inversion import LONG, SHORT, invert, is_long, is_short
 from exodiff.kernels.lanes import elementwise, finish_blocks, first_true
-from exodiff.kernels.laws import MEAN_PART, Law, binomial_law, poisson_law
-from exodiff.kernels.random import Stream, retry_words, to_unit_interval, word_pair, words
+from exodiff.kernels.laws import Law, binomial_law, poisson_law
+from exodiff.kernels.random import Stream, retry_number, retry_words, to_unit_interval, word_pair, words
 from exodiff.kernels.rejection import draw_by_rejection
 
-_TERMS = 16  # unrolled terms of the inversion
-_MEAN_PARTS = 25.0  # largest mean drawn as a sum of such parts; above it transformed rejection
+_MEAN_PARTS = 24.0  # largest mean drawn as a sum of inversions; above it transformed rejection
+_CROWDED_SHARE = 1.0 / 8192  # of lanes beyond the short inversion, above which all lanes do the longer one too
 
 
-def binomial(stream: Stream, index: Bits, number: int, n: Count, p: Real) -> Count:
+def binomial(stream: Stream, index: Bits, number: Bits | Count | int, n: Count, p: Real) -> Count:
     """Draw Binomial(n, p) for each index, from draw ``number`` of the stream.
 
     Args:
@@ -63,7 +65,7 @@ def exponential(stream: Stream, index: Bits, number: Bits) -> Real:
 @elementwise
 def _binomial(key0: Bits, key1: Bits, index: Bits, number: Bits, n: Count, p: Real) -> Count:
     events = _common_case(Stream(key0, key1), index, number, binomial_law(n, p))
-    events = finish_blocks(events, _finish_binomial, (key0, key1, index, number, n, p))
+    events = finish_blocks(events, events < 0, _finish_binomial, (key0, key1, index, number, n, p))
     n = jnp.maximum(n, 0)
     events = jnp.minimum(events, n)
     return jnp.where(p > 0.5, n - events, events)
@@ -72,79 +74,93 @@ def _binomial(key0: Bits, key1: Bits, index: Bits, number: Bits, n: Count, p: Re
 @elementwise
 def _poisson(key0: Bits, key1: Bits, index: Bits, number: Bits, mean: Real) -> Count:
     events = _common_case(Stream(key0, key1), index, number, poisson_law(mean))
-    return finish_blocks(events, _finish_poisson, (key0, key1, index, number, mean))
+    return finish_blocks(events, events < 0, _finish_poisson, (key0, key1, index, number, mean))
 
 
 def _common_case(stream: Stream, index: Bits, number: Bits, law: Law) -> Count:
-    """Counts by inversion with the unrolled terms, or -1 - count in the lanes where these do not suffice."""
-    events = _invert(to_unit_interval(*word_pair(stream, index, number)), law)
-    enough = (events <= _TERMS) & (law.mean() <= MEAN_PART)
-    return lax.optimization_barrier(jnp.where(enough, events, -1 - events))
+    """Counts by inversion, or -1 in the lanes where that does not suffice."""
+    return lax.cond(
+        is_crowded(law),
+        lambda: inverted_long(stream, index, number, law),
+        lambda: inverted_short(stream, index, number, law),
+    )
 
 
-def _invert(v: Real, law: Law) -> Count:
-    """min(X, 17), X = #{k >= 1: v < P(X >= k)}: terms upwards by their ratio, tails downwards from the remainder."""
-    terms = [law.zero()]
-    for k in range(1, _TERMS + 2):
-        terms.append(terms[-1] * law.ratio(k))
-    tail = jnp.float32(1.29)  # what follows term 21, over that term, at the largest mean
-    for k in range(_TERMS + 5, _TERMS + 1, -1):
-        tail = 1.0 + tail * law.ratio(k)
-    tail = terms[-1] * tail
-    events = (v < tail).astype(COUNT_DTYPE)
-    for k in range(_TERMS, 0, -1):
-        tail = tail + terms[k]
-        events = events + (v < tail).astype(COUNT_DTYPE)
-    return events
+def is_crowded(law: Law) -> Mask:
+    """Whether so many lanes are beyond the short inversion that all had better do the longer one too."""
+    return jnp.mean(~is_short(law), dtype=jnp.float32) > _CROWDED_SHARE
+
+
+def inverted_short(stream: Stream, index: Bits, number: Bits | int, law: Law) -> Count:
+    """Counts up to 8, or -1 where the law or the count is beyond."""
+    events = invert(to_unit_interval(*word_pair(stream, index, number)), law, SHORT)
+    return jnp.where((events <= SHORT.terms) & is_short(law), events, -1)
+
+
+def inverted_long(stream: Stream, index: Bits, number: Bits | int, law: Law) -> Count:
+    """Counts up to 24, or -1 where the law or the count is beyond; those of the short inversion where it suits."""
+    events, limit = _cut(to_unit_interval(*word_pair(stream, index, number)), law, law)
+    return jnp.where((events < limit) & is_long(law), events, -1)
+
+
+def _cut(v: Real, law: Law, part: Law) -> tuple[Count, Count]:
+    """Counts of a part of a law, cut at a limit that depends on the law, and that limit."""
+    few = is_short(law)
+    limit = jnp.where(few, SHORT.terms + 1, LONG.terms + 1).astype(COUNT_DTYPE)
+    return jnp.where(few, invert(v, part, SHORT), invert(v, part, LONG)), limit
 
 
 def _finish_binomial(
     active: Mask, events: Count, key0: Bits, key1: Bits, index: Bits, number: Bits, n: Count, p: Real
 ) -> Count:
-    return finish(active, events < -1 - _TERMS, Stream(key0, key1), index, number, binomial_law(n, p))
+    del events
+    return draw(active, Stream(key0, key1), index, number, binomial_law(n, p))
 
 
 def _finish_poisson(
     active: Mask, events: Count, key0: Bits, key1: Bits, index: Bits, number: Bits, mean: Real
 ) -> Count:
-    return finish(active, events < -1 - _TERMS, Stream(key0, key1), index, number, poisson_law(mean))
+    del events
+    return draw(active, Stream(key0, key1), index, number, poisson_law(mean))
 
 
-def finish(active: Mask, overflowed: Mask, stream: Stream, index: Bits, number: Bits, law: Law) -> Count:
-    """Draw the active lanes anew, or only their counts above 16 where a first draw of mean at most 5 overflowed."""
-    mean = jnp.broadcast_to(law.mean(), active.shape)
-    few = active & (mean <= _MEAN_PARTS)
-    by_parts = _draw_by_parts(few, overflowed & (mean <= MEAN_PART), stream, index, number, law)
-    by_rejection = draw_by_rejection(active & (mean > _MEAN_PARTS), stream, index, number, law)
+def draw(active: Mask, stream: Stream, index: Bits, number: Bits, law: Law) -> Count:
+    """Counts of the active lanes, of any mean."""
+    few = law.mean() <= _MEAN_PARTS
+    by_parts = _draw_by_parts(active & few, stream, index, number, law)
+    by_rejection = draw_by_rejection(active & ~few, stream, index, number, law)
     return jnp.where(few, by_parts, by_rejection)
 
 
-def _draw_by_parts(active: Mask, overflowed: Mask, stream: Stream, index: Bits, number: Bits, law: Law) -> Count:
-    """The sum of inversions of mean at most 5.
+def _draw_by_parts(active: Mask, stream: Stream, index: Bits, number: Bits, law: Law) -> Count:
+    """One inversion, or above mean 8 the sum of several of at most that mean each.
 
-    A count that overflows 16 climbs in the next rounds from height 17: up by one with the ratio r(height + 1) of the
-    terms, back to 17 with r(18) - r(height + 1), else it stops. As ratios fall, that is a geometric proposal with
-    r(18), accepted in exact proportion to the terms. A running lane is one word, so that a round is one loop for the
-    compiler: its height (or 0), the parts done, the events so far; a finished lane is the complement of its events.
+    A count that an inversion cuts at its limit climbs in the next rounds from there: up by one with the ratio
+    r(height + 1) of the terms, back to the limit with r(limit + 1) - r(height + 1), else it stops. As ratios fall, that
+    is a geometric proposal with r(limit + 1), accepted in exact proportion to the terms. A running lane is one word, so
+    that a round is one loop for the compiler: its height (or 0), the parts done, the events so far; a finished lane is
+    the complement of its events.
     """
+    state = jnp.where(active & (law.size > 0), 0, -1).astype(COUNT_DTYPE)
 
     def attempt(carry: tuple[Count, Bits]) -> tuple[Count, Bits]:
         state, count = carry
+        address = jnp.where(count == 0, number, retry_number(number, count))
         # the barrier keeps the compiler from hoisting the terms of the law as thirty arrays
-        bits, whole = lax.optimization_barrier((retry_words(stream, index, number, count), law))
+        words, whole = lax.optimization_barrier((word_pair(stream, index, address), law))
         height, parts, events = state >> 20, (state >> 16) & 15, state & 0xFFFF
-        v, left = to_unit_interval(*bits), whole.size - parts.astype(jnp.float32) * whole.whole_part()
-        part = whole._replace(size=jnp.minimum(left, whole.whole_part()))
-        fresh = _invert(v, part)
+        v, most = to_unit_interval(*words), whole.whole_part(LONG.mean)
+        left = whole.size - parts.astype(jnp.float32) * most
+        part = whole._replace(size=jnp.minimum(left, most))
+        fresh, limit = _cut(v, whole, part)
         climbs = v < part.ratio(height.astype(jnp.float32) + 1.0)
-        climbed = jnp.where(climbs, height + 1, jnp.where(v < part.ratio(_TERMS + 2), _TERMS + 1, 0))
-        higher = jnp.where(height > 0, climbed, jnp.where(fresh > _TERMS, _TERMS + 1, 0))
+        climbed = jnp.where(climbs, height + 1, jnp.where(v < part.ratio(limit.astype(jnp.float32) + 1.0), limit, 0))
+        higher = jnp.where(height > 0, climbed, jnp.where(fresh == limit, limit, 0))
         events = events + jnp.where(higher > 0, 0, jnp.where(height > 0, height, fresh))
-        last = (higher == 0) & (left <= whole.whole_part())
+        last = (higher == 0) & (left <= most)
         new = (higher << 20) + ((parts + (higher == 0).astype(COUNT_DTYPE)) << 16) + events
         return jnp.where(state < 0, state, jnp.where(last, ~events, new)), count + jnp.asarray(1, BITS_DTYPE)
 
-    state = jnp.where(active & (law.size > 0), jnp.where(overflowed, (_TERMS + 1) << 20, 0), -1).astype(COUNT_DTYPE)
     final = lax.while_loop(lambda c: first_true(c[0] >= 0)[0], attempt, (state, jnp.asarray(0, BITS_DTYPE)))
     return ~final[0]
 

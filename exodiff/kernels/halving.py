@@ -4,30 +4,48 @@ import jax.numpy as jnp
 from jax import lax
 
 from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, Bits, Count
-from exodiff.kernels import draws
-from exodiff.kernels.random import Stream, words
+from exodiff.kernels.lanes import elementwise, first_true
+from exodiff.kernels.laws import Law
+from exodiff.kernels.random import Stream, retry_words, word_pair
+from exodiff.kernels.rejection import draw_by_rejection
 
 _BITS = 32
+_COUNTED = 1024  # most trials of which each has its bit; above, transformed rejection
 
 
-def half(stream: Stream, index: Bits, number: int, n: Count) -> Count:
-    """Draw Binomial(n, 1/2) for each index: exact, and several times cheaper than the general binomial up to 64.
+def half(stream: Stream, index: Bits, number: Bits | int, n: Count) -> Count:
+    """Draw Binomial(n, 1/2) for each index: exact, and several times cheaper than the general binomial up to 32.
 
-    Uses draws ``number`` and ``number + 1`` of the stream; ``number`` must be even.
+    Takes one word of the pair ``number // 2``: an even number the first, an odd one the second.
     """
+    return _half(stream.key0, stream.key1, index, jnp.asarray(number, BITS_DTYPE), n)
+
+
+@elementwise
+def _half(key0: Bits, key1: Bits, index: Bits, number: Bits, n: Count) -> Count:
+    stream = Stream(key0, key1)
 
     def few() -> Count:
-        low = _first_bits(words(stream, index, number), n)
-        high = _first_bits(words(stream, index, number + 1), n - _BITS)
-        return low + high
+        one, two = word_pair(stream, index, number >> 1)
+        return first_ones(jnp.where(number & 1 == 0, one, two), n)
 
-    def many() -> Count:
-        return draws.binomial(stream, index, number, n, jnp.full(n.shape, 0.5, jnp.float32))
+    def any_number() -> Count:
+        def count_more(carry: tuple[Count, Count, Bits]) -> tuple[Count, Count, Bits]:
+            found, left, attempt = carry
+            one, two = retry_words(stream, index, number, attempt)
+            found = found + first_ones(one, left) + first_ones(two, left - _BITS)
+            return found, left - 2 * _BITS, attempt + jnp.asarray(1, BITS_DTYPE)
 
-    return lax.cond(jnp.max(n) <= 2 * _BITS, few, many)
+        many = n > _COUNTED
+        start = (few(), jnp.where(many, 0, n - _BITS), jnp.asarray(0, BITS_DTYPE))
+        counted = lax.while_loop(lambda c: first_true(c[1] > 0)[0], count_more, start)[0]
+        law = Law(jnp.where(many, n, 0).astype(jnp.float32), jnp.full(n.shape, 0.5, jnp.float32))
+        return jnp.where(many, draw_by_rejection(many, stream, index, number, law), counted)
+
+    return lax.cond(jnp.max(n) <= _BITS, few, any_number)
 
 
-def _first_bits(word: Bits, n: Count) -> Count:
+def first_ones(word: Bits, n: Count) -> Count:
     """Number of ones among the first n bits of a word, n taken between 0 and 32."""
     used = jnp.clip(n, 0, _BITS).astype(BITS_DTYPE)
     # a shift by 32 is undefined, so the last bit is shifted out in a second step

@@ -2,12 +2,15 @@
 
 import functools
 from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from exodiff.core.arrays import COUNT_DTYPE, Count, Mask
+
+Values = TypeVar("Values", jax.Array, tuple[jax.Array, ...])
 
 _BLOCK = 1024
 
@@ -45,33 +48,54 @@ def first_true(mask: Mask) -> tuple[Mask, Count]:
     return lax.reduce((mask, order), (jnp.asarray(False), jnp.asarray(0, COUNT_DTYPE)), earlier, (0,))
 
 
-def finish_blocks(values: jax.Array, finish: Callable[..., jax.Array], arguments: tuple) -> jax.Array:
-    """Replace the negative values, visiting only the blocks of 1024 lanes that have one (all at once on a GPU).
+def finish_blocks(values: Values, unfinished: Mask, finish: Callable[..., Values], arguments: tuple) -> Values:
+    """Replace the values of the unfinished lanes, visiting only the blocks of 1024 lanes that have one.
 
-    The last block overlaps the one before it; as draws are addressed, doing a lane twice changes nothing.
+    All at once on a GPU. The last block overlaps the one before it; as draws are addressed, doing a lane twice changes
+    nothing.
+
+    Args:
+        values: an array, or several of one shape.
+        unfinished: of that shape.
+        finish: from lanes to finish, values and arguments to new values; shapes are those of a block.
+        arguments: arrays that broadcast with the values.
+
     """
-    shape, size = values.shape, values.size
+    shape, size = unfinished.shape, unfinished.size
     if size == 0:
         return values
     block = min(_BLOCK, size) if jax.default_backend() == "cpu" else size
     num_blocks = -(-size // block)
-    padded = values.reshape(-1) if size == num_blocks * block else jnp.pad(values.reshape(-1), (0, -size % block))
-    marked = jnp.min(padded.reshape(num_blocks, block), axis=1) < 0
+    mask = unfinished.reshape(-1)
+    padded = mask if size == num_blocks * block else jnp.pad(mask, (0, -size % block))
+    marked = jnp.any(padded.reshape(num_blocks, block), axis=1)
     marked = lax.optimization_barrier(marked)  # or the compiler reduces twice
 
-    def visit() -> jax.Array:
-        lanes = [a.reshape(()) if a.size == 1 else jnp.broadcast_to(a, shape).reshape(-1) for a in arguments]
-        given = values.reshape(-1)
+    def replaced(active: Mask, old: Values, *rest: jax.Array) -> Values:
+        return jax.tree.map(lambda new, old: jnp.where(active, new, old), finish(active, old, *rest), old)
 
-        def body(carry: tuple[Mask, jax.Array]) -> tuple[Mask, jax.Array]:
+    def at_once() -> Values:
+        return replaced(unfinished, values, *arguments)
+
+    def visit() -> Values:
+        lanes = [a.reshape(()) if a.size == 1 else jnp.broadcast_to(a, shape).reshape(-1) for a in arguments]
+
+        def body(carry: tuple[Mask, Values]) -> tuple[Mask, Values]:
             pending, result = carry
             b = first_true(pending)[1]
             start = jnp.minimum(b * block, size - block)
-            here, *rest = (a if a.ndim == 0 else lax.dynamic_slice(a, (start,), (block,)) for a in (given, *lanes))
-            new = jnp.where(here < 0, finish(here < 0, here, *rest), here)
+
+            def here(a: jax.Array) -> jax.Array:
+                return a if a.ndim == 0 else lax.dynamic_slice(a, (start,), (block,))
+
+            new = replaced(here(mask), jax.tree.map(here, result), *map(here, lanes))
             pending = lax.dynamic_update_slice(pending, jnp.zeros(1, bool), (b,))
-            return pending, lax.dynamic_update_slice(result, new, (start,))
+            return pending, jax.tree.map(lambda old, new: lax.dynamic_update_slice(old, new, (start,)), result, new)
 
-        return lax.while_loop(lambda c: first_true(c[0])[0], body, (marked, given))[1].reshape(shape)
+        flat = jax.tree.map(lambda a: a.reshape(-1), values)
+        final = lax.while_loop(lambda c: first_true(c[0])[0], body, (marked, flat))[1]
+        return jax.tree.map(lambda a: a.reshape(shape), final)
 
+    if num_blocks == 1:
+        return lax.cond(marked[0], at_once, lambda: values)
     return lax.cond(first_true(marked)[0], visit, lambda: values)

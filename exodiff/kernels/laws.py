@@ -7,7 +7,6 @@ import jax.numpy as jnp
 
 from exodiff.core.arrays import Count, Real
 
-MEAN_PART = 5.0  # largest mean drawn by one inversion
 MAX_MEAN = 2.0**30  # counts are int32
 TINY = 1e-30
 
@@ -26,12 +25,12 @@ class Law(NamedTuple):
         """Expected squared deviation from the mean."""
         return self.size if self.p is None else self.size * self.p * (1.0 - self.p)
 
-    def whole_part(self) -> Real | float:
-        """Size of a part of the law of mean at most 5; the law is the sum of at most 6 parts below mean 25."""
-        return MEAN_PART if self.p is None else jnp.floor(MEAN_PART / jnp.maximum(self.p, TINY))
+    def whole_part(self, mean: float) -> Real | float:
+        """Size of the largest part of the law up to a mean; the law is the sum of such parts and a rest."""
+        return mean if self.p is None else jnp.floor(mean / jnp.maximum(self.p, TINY))
 
     def zero(self) -> Real:
-        """P(X = 0) at means up to 5, to 3e-6: Taylor series of log(1 - p) = -2 artanh(p / (2 - p)) and exp.
+        """P(X = 0) at means up to 8, to 3e-6: Taylor series of log(1 - p) = -2 artanh(p / (2 - p)) and exp.
 
         They make a draw a fifth faster than the functions of XLA.
         """
@@ -67,8 +66,8 @@ def _reciprocal(x: Real) -> Real:
 
 
 def _decay(y: Real) -> Real:
-    """exp(-y) for 0 <= y < 8."""
-    result = polynomial(y * jnp.float32(1 / 16), [(-1.0) ** k / math.factorial(k) for k in range(8)])
+    """exp(-y) for 0 <= y < 12."""
+    result = polynomial(y * jnp.float32(1 / 16), [(-1.0) ** k / math.factorial(k) for k in range(10)])
     for _ in range(4):
         result = result * result
     return result

@@ -28,7 +28,7 @@ class Discrete:
         return draws.binomial(stream, index, number, n, p)
 
     def half(self, stream: Stream, index: Bits, number: int, n: Count) -> Count:
-        """How many of n take one of two equal choices; ``number`` is even, and the next is used too."""
+        """How many of n take one of two equal choices."""
         return halving.half(stream, index, number, n)
 
     def poisson(self, stream: Stream, index: Bits, number: int, mean: Real) -> Count:

@@ -67,9 +67,13 @@ def words(stream: Stream, index: Bits, number: int) -> Bits:
 
 
 def retry_words(stream: Stream, index: Bits, number: Bits, attempt: Bits) -> tuple[Bits, Bits]:
-    """The two words of a later attempt at draw ``number`` of each index (number below 3072, attempt below 2^20)."""
-    address = jnp.asarray(_RETRY_BASE, BITS_DTYPE) + (number << 20) + attempt
-    return threefry2x32(stream, index, address)
+    """The two words of a later attempt at draw ``number`` of each index."""
+    return threefry2x32(stream, index, retry_number(number, attempt))
+
+
+def retry_number(number: Bits, attempt: Bits) -> Bits:
+    """The number of a later attempt at draw ``number`` (below 3072, attempt below 2^20)."""
+    return jnp.asarray(_RETRY_BASE, BITS_DTYPE) + (number << 20) + attempt
 
 
 def to_unit_interval(word: Bits, fine_word: Bits | None = None) -> Real:

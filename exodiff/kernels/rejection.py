@@ -23,7 +23,8 @@ def draw_by_rejection(active: Mask, stream: Stream, index: Bits, number: Bits, l
 
     def attempt(carry: tuple[Count, Bits]) -> tuple[Count, Bits]:
         value, count = carry
-        (word_u, word_v), whole = lax.optimization_barrier((retry_words(stream, index, number, count), law))  # as above
+        # the barrier keeps the compiler from hoisting parts of the law as arrays
+        (word_u, word_v), whole = lax.optimization_barrier((retry_words(stream, index, number, count), law))
         return jnp.where(value < 0, _rejection_attempt(word_u, word_v, whole), value), count + jnp.asarray(
             1, BITS_DTYPE
         )

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from exodiff import operations, passes, trajectories
 from exodiff import step as stepping
 from exodiff.core import evaluation
-from exodiff.kernels import cell_events, clocks, diffusion, draws, policies
+from exodiff.kernels import cell_events, clocks, diffusion, draws, hopping
 from exodiff.kernels.neighbours import seen_from
 from exodiff.lattice.grid import Grid
 from exodiff.model.network import DrawKind
@@ -20,7 +20,7 @@ def forget() -> None:
     """Forget everything that was compiled or kept before a mistake was planted or taken away."""
     jax.clear_caches()
     checks = (basics, continuum, counting, flow, leap_error, leap_models, step_matrix, transport)
-    for module in (operations, passes, *checks):
+    for module in (operations, passes, hopping, *checks):
         for value in vars(module).values():
             if hasattr(value, "cache_clear"):
                 value.cache_clear()
@@ -119,18 +119,18 @@ def linear_probability(patch):
 
 def rounded_halves(patch):
     """The larger half always goes up."""
-    patch.setattr(policies.halving, "half", lambda stream, index, number, n: (n + 1) // 2)
+    patch.setattr(hopping.halving, "first_ones", lambda word, n: (n + 1) // 2)
 
 
 def single_hops(patch):
     """Hops to the next voxel only."""
 
-    def flows(policy, stream, index, n, hops):
+    def gain(policy, stream, index, n, hops, place, collect):
         movers = policy.binomial(stream, index, 0, n, jnp.broadcast_to(2.0 * hops, n.shape))
-        up = policy.half(stream, index, 2, movers)
-        return jnp.zeros_like(n), movers - up, up, jnp.zeros_like(n)
+        up = policy.half(stream, index, 4, movers)
+        return collect((jnp.zeros_like(n), movers - up, up, jnp.zeros_like(n)), place)
 
-    patch.setattr(passes, "even_hop_flows", flows)
+    patch.setattr(passes, "even_hop_gain", gain)
 
 
 def never_backwards(patch):

@@ -25,8 +25,10 @@ INPUTS["is_origin"] = np.arange(GRID.num_voxels).reshape(GRID.shape) == 7
 
 
 def even_hops(grid, given):
-    flows = diffusion.even_hop_flows(Mean(), STREAM, given["index"], given["n"], jnp.float32(0.2))
-    return diffusion.net_gain(flows, grid, 0)
+    def collect(flows, place):
+        return diffusion.net_gain(flows, grid, place)
+
+    return diffusion.even_hop_gain(Mean(), STREAM, given["index"], given["n"], jnp.float32(0.2), 0, collect)
 
 
 def hops(grid, given, velocity=None):
