@@ -319,7 +319,7 @@ def hop_gain(step: Step, stream: Stream, inputs: DrawInputs, law: Place, *, even
     laws = hop_laws(step.problem)
     if even:
         per_area = jnp.asarray([grid.spacing_um[axis] ** -2 for axis, grid in laws], inputs.real.dtype)
-        hops = inputs.real.reshape(-1)[0] * step.dt_s * per_area[law]
+        hops = inputs.real[0, 0, 0] * step.dt_s * per_area[law]
         flows = even_hop_flows(step.policy, stream, step.places, inputs.first, hops)
     else:
         choices = [lambda d, one=one: _transition(step, d, *one) for one in laws]

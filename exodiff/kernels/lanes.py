@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from exodiff.core.arrays import COUNT_DTYPE, Count, Mask
+from exodiff.kernels.decomposition import by_pieces
 
 _BLOCK = 1024
 
@@ -18,7 +19,7 @@ def elementwise(function: Callable[..., Count]) -> Callable[..., Count]:
     Without the first, each of the draws of a step would be traced anew (0.2 s each); without the second, the loops
     inside would be batched by selecting over their whole carried state in every iteration.
     """
-    wrapped = jax.custom_batching.custom_vmap(jax.jit(function))
+    wrapped = jax.custom_batching.custom_vmap(jax.jit(functools.partial(by_pieces, function)))
 
     @wrapped.def_vmap
     def _rule(axis_size: int, in_batched: list[bool], *arguments: jax.Array) -> tuple[Count, bool]:  # pyright: ignore[reportUnusedFunction]
