@@ -118,10 +118,19 @@ def _moved(array: Array, place: int, distance: int, *, periodic: bool) -> Array:
     return lax.pad(kept, jnp.zeros((), array.dtype), padding)
 
 
+@jax.custom_jvp
 def rounded(product: Array) -> Array:
     """A product as it is: where one is added to something, a compiler may leave out its rounding.
 
-    If it is used twice, of one use and not of the other, and which depends on how the lattice is split. What is chosen,
-    though always the same, cannot be contracted with a sum.
+    If it is used twice, of one use and not of the other, and which depends on how the lattice is split. Whole numbers
+    in between hide the product: all bits set, a not-a-number, is the only pattern that they change.
     """
-    return jnp.where(product == product, product, jnp.nan)
+    whole_type = jnp.uint64 if product.dtype == jnp.float64 else jnp.uint32
+    bits = lax.bitcast_convert_type(product, whole_type)
+    most = jnp.asarray(jnp.iinfo(whole_type).max - 1, whole_type)
+    return lax.bitcast_convert_type(jnp.minimum(bits, most), product.dtype)
+
+
+@rounded.defjvp
+def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:  # pyright: ignore[reportUnusedFunction]
+    return rounded(*primals), tangents[0]

@@ -66,7 +66,8 @@ def face_exchange(diffusivity_um2_per_s: Real, grid: Grid) -> tuple[Real, Real, 
 
 def wall_exchange(diffusivity_um2_per_s: Real, grid: Grid, axis: int, side: int) -> Real:
     """Exchange with an open wall, 2 D / h^2 in the voxels beside it, per second."""
-    return jnp.where(at_wall(grid, axis, side), 2.0 * diffusivity_um2_per_s / grid.spacing_um[axis] ** 2, 0.0)
+    exchange = rounded(diffusivity_um2_per_s * (2.0 / grid.spacing_um[axis] ** 2))
+    return jnp.where(at_wall(grid, axis, side), exchange, 0.0)
 
 
 def loss_by_spread(spread: Spread, value: Real, grid: Grid) -> Real:
