@@ -10,6 +10,7 @@ from jax import Array, lax
 from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, TINY_OCCUPANCY, Mask, Number, Real
 from exodiff.core.expressions import OBSERVABLE_FORMS, Call, Expression, Name, evaluate, names, to_text, walk
 from exodiff.kernels import instruments, totals, words
+from exodiff.kernels.bins import bin_sums
 from exodiff.kernels.policies import is_discrete, policy_of
 from exodiff.kernels.pools import with_pools
 from exodiff.kernels.random import Stream, fold, site_id
@@ -265,23 +266,20 @@ def _profile(voxels: Voxels, profile: Profile) -> Real:
     distance = jnp.sqrt(squared_distance_um2(origin, voxels.problem.grid))
     value = jnp.broadcast_to(voxels.evaluate(profile.of), distance.shape)
     place = jnp.where(jnp.isfinite(distance), jnp.floor(distance / profile.bin_um + 1e-4), profile.num_bins)
-    place = jnp.clip(place, 0, profile.num_bins).astype(jnp.int32).reshape(-1)
-    size = profile.num_bins + 1
-    total = jnp.zeros((size,), value.dtype).at[place].add(value.reshape(-1))[:-1]
-    voxels_in = jnp.zeros((size,), COUNT_DTYPE).at[place].add(1)[:-1]
+    place = jnp.clip(place, 0, profile.num_bins).astype(COUNT_DTYPE)
+    total = bin_sums(place, value, profile.num_bins)
+    voxels_in = bin_sums(place, jnp.ones_like(place), profile.num_bins)
     return jnp.where(voxels_in > 0, total / jnp.maximum(voxels_in, 1).astype(total.dtype), jnp.nan)
 
 
 def _histogram(voxels: Voxels, histogram: Histogram) -> Number:
     """Voxels (weighted by occupancy in ``mean_field``) with a value in each bin, the last bin closed."""
-    weight = _weight(voxels, histogram.over).reshape(-1)
-    value = jnp.broadcast_to(voxels.evaluate(histogram.of), voxels.problem.grid.shape).reshape(-1)
+    value = jnp.broadcast_to(voxels.evaluate(histogram.of), voxels.problem.grid.shape)
     edges = jnp.asarray(histogram.edges, value.dtype)
     place = jnp.searchsorted(edges, value, side="right") - 1
-    last = len(histogram.edges) - 2
-    place = jnp.where(value == edges[-1], last, place)
-    inside = (place >= 0) & (place <= last)
-    return jnp.zeros((last + 1,), weight.dtype).at[jnp.clip(place, 0, last)].add(jnp.where(inside, weight, 0))
+    num_bins = len(histogram.edges) - 1
+    place = jnp.where(value == edges[-1], num_bins - 1, place).astype(COUNT_DTYPE)
+    return bin_sums(place, _weight(voxels, histogram.over), num_bins)
 
 
 def _measurement_stream(root: Stream, name: str, time_s: Real) -> Stream:

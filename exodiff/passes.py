@@ -318,7 +318,7 @@ def hop_gain(step: Step, stream: Stream, inputs: DrawInputs, law: Place, *, even
     collect = _collect(laws)
     if even:
         per_area = jnp.asarray([grid.spacing_um[axis] ** -2 for axis, grid in laws], inputs.real.dtype)
-        hops = inputs.real.reshape(-1)[0] * step.dt_s * per_area[law]
+        hops = inputs.real[0, 0, 0] * step.dt_s * per_area[law]
         return even_hop_gain(step.policy, stream, step.places, inputs.first, hops, law, collect)
     choices = [lambda d, one=one: _transition(step, d, *one) for one in laws]
     return collect(hop_flows(step.policy, stream, step.places, inputs.first, _choose(law, choices, inputs.real)), law)

@@ -13,6 +13,7 @@ from jax.custom_derivatives import SymbolicZero
 
 from exodiff.core.arrays import BITS_DTYPE, Bits
 from exodiff.core.errors import ConfigError
+from exodiff.devices import divide, mesh_of, on, placed
 from exodiff.exact import engine as exact
 from exodiff.failure import raise_if_stopped
 from exodiff.interventions import states_after_each
@@ -52,7 +53,8 @@ def simulate(
             alone: with ``seed`` equal to it, this gives what ``run`` gives.
         engine: ``exact``, ``leap`` or ``mean_field``; None takes the model's.
         replicates: independent trajectories, whatever ``run.replicates`` says; spread over the devices of this process
-            (on CPU ``JAX_NUM_CPU_DEVICES``), unless called under ``jit``, ``vmap`` or ``grad``.
+            (on CPU ``JAX_NUM_CPU_DEVICES``), unless called under ``jit``, ``vmap`` or ``grad``. The lattice of a
+            single one is split over them.
         time_step: longest step in seconds; None takes the model's.
         estimator: ``leap_st`` gives the numbers of ``leap``, bit for bit, as reals with a moment-matched
             straight-through derivative with respect to the parameters, and the observables that have one. It is found
@@ -75,8 +77,13 @@ def simulate(
         else:
             if problem.engine != "mean_field":
                 inputs = inputs._replace(parameters=jax.tree.map(_refuse_derivative, inputs.parameters))
-            devices = _num_devices(replicates, seed, parameters)
-            record, last = trajectories(problem, plan, inputs, start, seed, replicates=replicates, devices=devices)
+            devices = _num_devices(seed, parameters)
+            mesh = mesh_of(divide(problem, 1, devices)) if replicates == 1 else None
+            inputs, start = placed(mesh, (inputs, start), problem.grid.shape)
+            with on(mesh):
+                record, last = trajectories(
+                    problem, plan, inputs, start, seed, replicates=replicates, devices=min(replicates, devices)
+                )
         if not any(map(is_traced, jax.tree.leaves((inputs, last)))):
             raise_if_stopped("simulate", problem, inputs, last, plan.time_s)
     return Trajectory(np.asarray(times, float), *record, health=last.health, problem=problem)
@@ -230,13 +237,13 @@ def _with_estimator(problem: Problem, estimator: str | None) -> Problem:
     return replace(problem, engine="leap_st", observables=tuple(filter(is_smooth, problem.observables)))
 
 
-def _num_devices(replicates: int, seed: int | Bits, parameters: Mapping[str, Any] | None) -> int:
-    """Devices to spread replicates over: one under jit, vmap and grad, where the caller decides."""
-    given = (seed, *(parameters or {}).values())
+def _num_devices(seed: int | Bits, parameters: Mapping[str, Any] | None) -> int:
+    """Devices to use: one under jit, vmap and grad, where the caller decides."""
+    given = (seed, *(parameters or {}).values(), jnp.zeros(()))  # of constants a traced function is told by the last
     chosen = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
     if chosen is not None or any(is_traced(value) for value in given):
         return 1
-    return min(replicates, jax.local_device_count())
+    return jax.local_device_count()
 
 
 def _check_call(model: Any, seed: int | Bits, replicates: int, time_step: float | None) -> None:

@@ -57,7 +57,7 @@ def leaving_rate(voxels: Voxels, rates: Real) -> Real:
     """Rate at which one molecule of the pool leaves it, for the lattice and the copies of it."""
     return sum(
         (
-            copies * jnp.sum(rates * _organ(voxels.inputs, organ, rates))
+            copies * totals.ordered_sum(rates * _organ(voxels.inputs, organ, rates))
             for organ, copies in voxels.problem.pools.represents
         ),
         start=jnp.zeros((), rates.dtype),
@@ -74,7 +74,7 @@ def departure(voxels: Voxels, pools: Array, crossing: Crossing, dt_s: Real) -> t
 
 def arrivals(policy: Policy, stream: Stream, voxels: Voxels, left: Array, rates: Real) -> Number:
     """Of what left a pool, the numbers that came to the voxels of this lattice; -1 where they are beyond 2^31."""
-    here, everywhere = jnp.sum(rates), leaving_rate(voxels, rates)
+    here, everywhere = totals.ordered_sum(rates), leaving_rate(voxels, rates)
     share = here / jnp.where(everywhere > 0, everywhere, 1.0)
     if not is_discrete(policy):
         return left[0] * rates / jnp.where(everywhere > 0, everywhere, 1.0)

@@ -15,7 +15,8 @@ from jax import Array, lax
 
 from exodiff.core.arrays import BITS_DTYPE, Bits, Count, Mask, Number, Real
 from exodiff.kernels import draws, halving
-from exodiff.kernels.lanes import elementwise, finish_blocks
+from exodiff.kernels.decomposition import by_pieces
+from exodiff.kernels.lanes import batched, finish_blocks
 from exodiff.kernels.laws import binomial_law
 from exodiff.kernels.random import Stream, word_pair
 
@@ -46,34 +47,41 @@ def drawn_gain(stream: Stream, index: Bits, n: Count, law: EvenHop, place: Array
 
 @lru_cache(maxsize=64)
 def _compiled(collect: Collect) -> Callable[..., Count]:
-    @elementwise
+    @batched
     def gain(key0: Bits, key1: Bits, index: Bits, n: Count, moves: Real, far: Real, place: Array) -> Count:
-        stream, law = Stream(key0, key1), EvenHop(moves, far)
-        packed = lax.cond(
-            draws.is_crowded(binomial_law(n, moves)),
-            lambda: _packed(stream, index, n, law, draws.inverted_long),
-            lambda: _packed(stream, index, n, law, draws.inverted_short),
-        )
+        given = (key0, key1, index, n, moves, far)
+        packed = by_pieces(_packed, *given)
 
         def any_number() -> Count:
-            flows = finish_blocks(_unpack(packed), packed < 0, _one_by_one, (key0, key1, index, n, moves, far))
-            return collect(flows, place)
+            flows = by_pieces(_finished, packed, *given)
+            return collect((flows[0], flows[1], flows[2], flows[3]), place)
 
         return lax.cond(jnp.min(packed) < 0, any_number, lambda: collect(_unpack(packed), place))
 
     return gain
 
 
-def _packed(stream: Stream, index: Bits, n: Count, law: EvenHop, inverted: Callable[..., Count]) -> Count:
+def _packed(key0: Bits, key1: Bits, index: Bits, n: Count, moves: Real, far: Real) -> Count:
     """The four numbers in the four bytes of a word, or -1 where the common case does not suffice."""
-    movers = inverted(stream, index, MOVES, binomial_law(n, law.moves))
-    far = draws.inverted_short(stream, index, FAR, binomial_law(movers, law.far))
-    near = movers - far
-    bits = word_pair(stream, index, UP // 2)
-    up, far_up = halving.first_ones(bits[0], near), halving.first_ones(bits[1], far)
-    packed = (far - far_up) | ((near - up) << 8) | (up << 16) | (far_up << 24)
-    common = (law.moves <= 0.5) & (movers >= 0) & (movers <= _MOST) & (far >= 0)
-    return lax.optimization_barrier(jnp.where(common, packed, -1))
+    stream = Stream(key0, key1)
+
+    def by(inverted: Callable[..., Count]) -> Count:
+        movers = inverted(stream, index, MOVES, binomial_law(n, moves))
+        goes_far = draws.inverted_short(stream, index, FAR, binomial_law(movers, far))
+        near = movers - goes_far
+        bits = word_pair(stream, index, UP // 2)
+        up, far_up = halving.first_ones(bits[0], near), halving.first_ones(bits[1], goes_far)
+        packed = (goes_far - far_up) | ((near - up) << 8) | (up << 16) | (far_up << 24)
+        common = (moves <= 0.5) & (movers >= 0) & (movers <= _MOST) & (goes_far >= 0)
+        return lax.optimization_barrier(jnp.where(common, packed, -1))
+
+    crowded = draws.is_crowded(binomial_law(n, moves))
+    return lax.cond(crowded, lambda: by(draws.inverted_long), lambda: by(draws.inverted_short))
+
+
+def _finished(packed: Count, *given: Array) -> Count:
+    """All numbers, (4, ...): also those of the voxels that need more."""
+    return jnp.stack(finish_blocks(_unpack(packed), packed < 0, _one_by_one, given))
 
 
 def _unpack(packed: Count) -> tuple[Count, ...]:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from exodiff.core.arrays import COUNT_DTYPE, Count, Mask
+from exodiff.kernels.decomposition import by_pieces
 
 Values = TypeVar("Values", jax.Array, tuple[jax.Array, ...])
 
@@ -16,7 +17,12 @@ _BLOCK = 1024
 
 
 def elementwise(function: Callable[..., Count]) -> Callable[..., Count]:
-    """Trace an elementwise function once a shape, and make ``vmap`` call it once on arrays with one more axis.
+    """An elementwise function, traced once a shape and batch by batch (:func:`batched`), on each piece of a lattice."""
+    return batched(functools.partial(by_pieces, function))
+
+
+def batched(function: Callable[..., Count]) -> Callable[..., Count]:
+    """Trace a function once a shape, and make ``vmap`` call it once on arrays with one more axis in front.
 
     Without the first, each of the draws of a step would be traced anew (0.2 s each); without the second, the loops
     inside would be batched by selecting over their whole carried state in every iteration.
@@ -33,7 +39,7 @@ def elementwise(function: Callable[..., Count]) -> Callable[..., Count]:
         ]
         return wrapped(*aligned), True
 
-    return functools.wraps(function)(wrapped)
+    return wrapped
 
 
 def first_true(mask: Mask) -> tuple[Mask, Count]:

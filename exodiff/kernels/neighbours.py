@@ -2,8 +2,9 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 
+from exodiff.kernels.decomposition import moved
 from exodiff.lattice.grid import Grid
 
 FACES = tuple((axis, step) for axis in range(3) for step in (-1, 1))
@@ -15,27 +16,14 @@ def shift(array: Array, grid: Grid, axis: int, distance: int) -> Array:
     What leaves the box comes back at the other end (periodic) or is gone; zeros enter. What crosses a border between
     lattices is gone too.
     """
-    moved = _shift(array, array.ndim - 3 + axis, distance, periodic=grid.is_periodic(axis))
+    found = moved(array, axis, distance, periodic=grid.is_periodic(axis))
     stretches = grid.stretches(axis)
     if len(stretches) == 1:
-        return moved
+        return found
     stays = np.zeros(grid.shape[axis], bool)
     for first, length in stretches:
         stays[first + max(distance, 0) : first + length + min(distance, 0)] = True
-    return jnp.where(stays.reshape([-1 if a == axis else 1 for a in range(3)]), moved, jnp.zeros((), array.dtype))
-
-
-def _shift(array: Array, axis: int, distance: int, *, periodic: bool) -> Array:
-    length = array.shape[axis]
-    if periodic:
-        return jnp.roll(array, distance, axis)
-    if abs(distance) >= length:
-        return jnp.zeros_like(array)
-    low, high = max(distance, 0), max(-distance, 0)
-    kept = lax.slice_in_dim(array, high, length - low, axis=axis)
-    padding = [(0, 0, 0)] * array.ndim
-    padding[axis] = (low, high, 0)
-    return lax.pad(kept, jnp.zeros((), array.dtype), padding)
+    return jnp.where(stays.reshape([-1 if a == axis else 1 for a in range(3)]), found, jnp.zeros((), array.dtype))
 
 
 def seen_from(array: Array, grid: Grid, axis: int, step: int) -> Array:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from exodiff.core.arrays import BITS_DTYPE, Bits, Count, Real
 
@@ -87,7 +88,7 @@ def to_unit_interval(word: Bits, fine_word: Bits | None = None) -> Real:
 
 def voxel_index(shape: tuple[int, ...]) -> Bits:
     """Address of each voxel, in C order, as unsigned words of the given shape."""
-    size = 1
-    for n in shape:
-        size *= n
-    return jnp.arange(size, dtype=BITS_DTYPE).reshape(shape)
+    index = jnp.zeros(shape, BITS_DTYPE)
+    for axis, length in enumerate(shape):
+        index = index * length + lax.broadcasted_iota(BITS_DTYPE, shape, axis)
+    return index

@@ -4,51 +4,83 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, Count, Real
+from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, Bits, Count, Real
 from exodiff.kernels import draws
+from exodiff.kernels.decomposition import whole
 from exodiff.kernels.random import Stream
 
-_LANES = 4096  # nodes of the tree that are halved at once
+_LANES = 4096  # nodes of the tree of columns that are halved at once
+_LANES_OF_COLUMN = 8
 
 
 def spread(stream: Stream, number: int, total: Count, weights: Real) -> Count:
     """How many of ``total`` arrive in each voxel, each there with a probability proportional to the weight.
 
     A node of the tree holds the weight and the number of the voxels below it, and its number is halved by a binomial;
-    the bits are addressed by the node. Voxels of weight 0 get none. Takes draw ``number`` of the stream.
+    the bits are addressed by the node. At first down to columns along z, and then each column by itself. Voxels of
+    weight 0 get none. Takes draw ``number`` of the stream.
 
     Args:
         stream: address of the draw.
         number: which draw of this stream.
         total: a whole number below 2^31.
-        weights: of each voxel, of any shape, not all 0 if there are arrivals.
+        weights: of each voxel, (x, y, z), not all 0 if there are arrivals.
 
     """
-    leaves = max(1 << (weights.size - 1).bit_length(), 2)
-    held = jnp.zeros((leaves,), jnp.float32).at[: weights.size].set(weights.reshape(-1).astype(jnp.float32))
-    levels = [held]
-    while held.size > 1:
-        held = held.reshape(-1, 2).sum(1)
-        levels.append(held)
-    # node k has the children 2 k and 2 k + 1; there is no node 0
-    heap = jnp.concatenate([jnp.zeros((1,), jnp.float32), *reversed(levels)])
-    lanes = min(leaves // 2, _LANES)
-    depth = leaves.bit_length() - 1
-    parts = [(1 << level) + at for level in range(depth) for at in range(0, 1 << level, lanes)]
-    starts = jnp.asarray(parts, COUNT_DTYPE)
-    sizes = jnp.asarray(np.minimum([1 << int(part).bit_length() - 1 for part in parts], lanes), COUNT_DTYPE)
+    weights = weights.astype(jnp.float32)
+    of_column = whole(_levels(weights)[-1][..., 0]).reshape(-1)
+    root = jnp.asarray(1, BITS_DTYPE)
+    in_column = _halved(stream, number, total, of_column, root, _LANES).reshape(*weights.shape[:2], 1)
+    columns = jnp.asarray(_num_leaves(of_column.size), BITS_DTYPE) + jnp.arange(of_column.size, dtype=BITS_DTYPE)
+    return _halved(stream, number, in_column, weights, columns.reshape(in_column.shape), _LANES_OF_COLUMN)
+
+
+def _num_leaves(size: int) -> int:
+    return max(1 << (size - 1).bit_length(), 2)
+
+
+def _levels(weights: Real) -> list[Real]:
+    """Weights of the leaves of a tree over the last axis, of the nodes above them, ..., of the root."""
+    padding = [(0, 0)] * (weights.ndim - 1) + [(0, _num_leaves(weights.shape[-1]) - weights.shape[-1])]
+    levels = [jnp.pad(weights, padding)]
+    while levels[-1].shape[-1] > 1:
+        levels.append(levels[-1][..., ::2] + levels[-1][..., 1::2])
+    return levels
+
+
+def _halved(stream: Stream, number: int, total: Count, weights: Real, root: Bits, lanes: int) -> Count:
+    """How many of a total go to each place of the last axis.
+
+    Args:
+        stream: address of the draws.
+        number: which draw of this stream.
+        total: of each tree, with a last axis of length 1 if there are several.
+        weights: (..., places).
+        root: number of the root of each tree, of the shape of the total; the children of node k are 2 k and 2 k + 1.
+        lanes: nodes of a tree that are halved at once.
+
+    """
+    levels = _levels(weights)
+    trees, leaves, depth = weights.shape[:-1], levels[0].shape[-1], len(levels) - 1
+    # places in a tree are those below a root of number 1; there is no place 0
+    heap = jnp.concatenate([jnp.zeros((*trees, 1), jnp.float32), *reversed(levels)], -1)
+    lanes = min(leaves // 2, lanes)
+    parts = [(level, at) for level in range(depth) for at in range(0, 1 << level, lanes)]
+    table = jnp.asarray(parts, BITS_DTYPE)
+    sizes = jnp.asarray(np.minimum([1 << level for level, _ in parts], lanes), COUNT_DTYPE)
     lane = jnp.arange(lanes, dtype=COUNT_DTYPE)
 
     def halve(i: Array, numbers: Count) -> Count:
-        start = starts[i]
-        n = jnp.where(lane < sizes[i], lax.dynamic_slice_in_dim(numbers, start, lanes), 0)
-        whole = lax.dynamic_slice_in_dim(heap, start, lanes)
-        first = lax.dynamic_slice_in_dim(heap, 2 * start, 2 * lanes)[::2]
-        p = first / jnp.where(whole > 0, whole, 1.0)
-        left = draws.binomial(stream, (start + lane).astype(BITS_DTYPE), number, n, p)
-        children = jnp.stack((left, n - left), -1).reshape(-1)
-        return lax.dynamic_update_slice_in_dim(numbers, children, 2 * start, 0)
+        level, at = table[i]
+        start = ((jnp.asarray(1, BITS_DTYPE) << level) + at).astype(COUNT_DTYPE)
+        n = jnp.where(lane < sizes[i], lax.dynamic_slice_in_dim(numbers, start, lanes, -1), 0)
+        both = lax.dynamic_slice_in_dim(heap, start, lanes, -1)
+        first = lax.dynamic_slice_in_dim(heap, 2 * start, 2 * lanes, -1)[..., ::2]
+        p = first / jnp.where(both > 0, both, 1.0)
+        node = (root << level) + at + lane.astype(BITS_DTYPE)
+        left = draws.binomial(stream, node, number, n, p)
+        children = jnp.stack((left, n - left), -1).reshape(*trees, -1)
+        return lax.dynamic_update_slice_in_dim(numbers, children, 2 * start, -1)
 
-    numbers = jnp.zeros((2 * leaves,), COUNT_DTYPE).at[1].set(total)
-    found = lax.fori_loop(0, len(parts), halve, numbers)[leaves : leaves + weights.size]
-    return found.reshape(weights.shape)
+    numbers = jnp.zeros((*trees, 2 * leaves), COUNT_DTYPE).at[..., 1:2].set(total)
+    return lax.fori_loop(0, len(parts), halve, numbers)[..., leaves : leaves + weights.shape[-1]]

@@ -13,8 +13,10 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from exodiff.core.arrays import Mask, Real
+from exodiff.kernels.decomposition import rounded
 from exodiff.kernels.faces import at_wall, face_diffusivity
 from exodiff.kernels.neighbours import seen_from, shift
+from exodiff.kernels.totals import ordered_sum
 from exodiff.lattice.grid import Grid
 
 MAX_ITERATIONS = 5000
@@ -55,25 +57,25 @@ class Solution(NamedTuple):
 
 def face_exchange(diffusivity_um2_per_s: Real, grid: Grid) -> tuple[Real, Real, Real]:
     """Exchange of :class:`Spread`."""
-    d, h = diffusivity_um2_per_s, grid.spacing_um
-    return (
-        face_diffusivity(d, grid, 0, 1) / h[0] ** 2,
-        face_diffusivity(d, grid, 1, 1) / h[1] ** 2,
-        face_diffusivity(d, grid, 2, 1) / h[2] ** 2,
+    x, y, z = (
+        rounded(face_diffusivity(diffusivity_um2_per_s, grid, axis, 1) * (1.0 / h**2))
+        for axis, h in enumerate(grid.spacing_um)
     )
+    return x, y, z
 
 
 def wall_exchange(diffusivity_um2_per_s: Real, grid: Grid, axis: int, side: int) -> Real:
     """Exchange with an open wall, 2 D / h^2 in the voxels beside it, per second."""
-    return jnp.where(at_wall(grid, axis, side), 2.0 * diffusivity_um2_per_s / grid.spacing_um[axis] ** 2, 0.0)
+    exchange = rounded(diffusivity_um2_per_s * (2.0 / grid.spacing_um[axis] ** 2))
+    return jnp.where(at_wall(grid, axis, side), exchange, 0.0)
 
 
 def loss_by_spread(spread: Spread, value: Real, grid: Grid) -> Real:
     """What diffusion takes from each voxel, outflow through walls included: conservative to rounding."""
-    lost = spread.outflow * value
+    lost = rounded(spread.outflow * value)
     for axis, exchange in enumerate(spread.exchange):
         if grid.shape[axis] > 1:
-            upwards = exchange * (value - seen_from(value, grid, axis, 1))
+            upwards = rounded(exchange * (value - seen_from(value, grid, axis, 1)))
             lost = lost + upwards - shift(upwards, grid, axis, 1)
     return lost
 
@@ -92,7 +94,7 @@ def solve_linear(spread: Spread, loss: Real, source: Real, guess: Real, grid: Gr
 
     def left(free: Real) -> Real:
         value = jnp.where(is_free, free, 0.0)
-        return jnp.where(is_free, loss_by_spread(spread, value, grid) + loss * value, free)
+        return jnp.where(is_free, loss_by_spread(spread, value, grid) + rounded(loss * value), free)
 
     right = jnp.where(is_free, source + spread.inflow - loss_by_spread(spread, spread.held, grid), 0.0)
 
@@ -119,7 +121,7 @@ def solve_balance(spread: Spread, coefficients: Coefficients, guess: Real, grid:
 
     def excess(free: Real) -> Real:
         value, loss, source = terms(free)
-        return jnp.where(is_free, loss_by_spread(spread, value, grid) + loss * value - source, free)
+        return jnp.where(is_free, loss_by_spread(spread, value, grid) + rounded(loss * value) - source, free)
 
     def holds(free: Real) -> Mask:
         value, loss, source = terms(free)
@@ -161,14 +163,14 @@ def implicit_step(spread: Spread, loss: Real, source: Real, start: Real, dt_s: R
     still = spread._replace(held=jnp.zeros_like(spread.held), inflow=jnp.zeros_like(spread.inflow))
 
     def change(value: Real, parts: float) -> Solution:
-        lost = loss_by_spread(spread, value, grid) + loss * value
+        lost = loss_by_spread(spread, value, grid) + rounded(loss * value)
         drive = jnp.where(spread.is_free, source + spread.inflow - lost, 0.0)
-        return solve_linear(still, loss + by_time, parts * drive, jnp.zeros_like(value), grid)
+        return solve_linear(still, loss + by_time, rounded(parts * drive), jnp.zeros_like(value), grid)
 
     start = jnp.where(spread.is_free, start, spread.held)
     first = change(start, 2.0)
     old = (1.0 - gamma) ** 2
-    between = (start + first.value - old * start) / (gamma * (2.0 - gamma))
+    between = (start + first.value - rounded(old * start)) / (gamma * (2.0 - gamma))
     second = change(between, 1.0)
     return Solution(between + second.value, first.is_solved & second.is_solved)
 
@@ -178,7 +180,7 @@ def relax(loss: Real, source: Real, start: Real, dt_s: Real) -> Real:
     x = loss * dt_s
     small = x < 1e-4
     mean = jnp.where(small, 1.0 - 0.5 * x, -jnp.expm1(-x) / jnp.where(small, 1.0, x))
-    return start * jnp.exp(-x) + source * dt_s * mean
+    return rounded(start * jnp.exp(-x)) + rounded(source * dt_s * mean)
 
 
 def conjugate_gradients(matrix: Linear, right: Real, guess: Real, diagonal: Real) -> Real:
@@ -192,24 +194,24 @@ def conjugate_gradients(matrix: Linear, right: Real, guess: Real, diagonal: Real
     def iterate(carry: tuple[Real, Real, Real, Real, Array]) -> tuple[Real, Real, Real, Real, Array]:
         value, residual, direction, product, count = carry
         image = matrix(direction)
-        curvature = jnp.sum(direction * image)
+        curvature = ordered_sum(direction * image)
         length = product / jnp.where(curvature > 0, curvature, jnp.inf)
-        value, residual = value + length * direction, residual - length * image
+        value, residual = value + rounded(length * direction), residual - rounded(length * image)
         scaled = residual / diagonal
-        new = jnp.sum(residual * scaled)
-        direction = scaled + new / jnp.where(product > 0, product, jnp.inf) * direction
+        new = ordered_sum(residual * scaled)
+        direction = scaled + rounded(new / jnp.where(product > 0, product, jnp.inf) * direction)
         return value, residual, direction, new, count + 1
 
     def goes_on(carry: tuple[Real, Real, Real, Real, Array]) -> Mask:
         return (_square(carry[1]) > limit) & (carry[4] < MAX_ITERATIONS)
 
     scaled = residual / diagonal
-    start = (value, residual, scaled, jnp.sum(residual * scaled), jnp.asarray(0))
+    start = (value, residual, scaled, ordered_sum(residual * scaled), jnp.asarray(0))
     return lax.while_loop(goes_on, iterate, start)[0]
 
 
 def _square(array: Real) -> Real:
-    return jnp.sum(array * array)
+    return ordered_sum(array * array)
 
 
 def _is_small(residual: Real, right: Real, terms: Real) -> Mask:

@@ -1,35 +1,67 @@
-"""Exact totals of counts: sums that do not fit into 32 bits, as two words."""
+"""Sums over the lattice that do not depend on how it is split over devices: exact for counts, ordered for reals."""
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
+
+from exodiff.core.arrays import Number, Real
+from exodiff.kernels.decomposition import rounded, whole_along_last
 
 _LOW = 0xFFFF
+_PARTS = 8  # added at once in a sum of reals
 _GROUP = 1 << 15  # sums of this many 16-bit words fit into 32 bits
 
 
-def _fold(words: Array) -> tuple[Array, Array]:
-    """Sum of uint32 words over the last axis as (high, low), value = high 2^16 + low with low < 2^16."""
-    high, low = jnp.zeros_like(words), words
+def _fold(high: Array, low: Array) -> tuple[Array, Array]:
+    """Sum of words over the last axis, value = high 2^16 + low with low < 2^16."""
     while low.shape[-1] > 1:
         padding = -low.shape[-1] % _GROUP if low.shape[-1] > _GROUP else 0
-        pad = [(0, 0)] * (low.ndim - 1) + [(0, padding)]
         group = min(low.shape[-1] + padding, _GROUP)
-        high, low = (jnp.pad(a, pad).reshape(*a.shape[:-1], -1, group) for a in (high + (low >> 16), low & _LOW))
+        if padding:
+            pad = [(0, 0)] * (low.ndim - 1) + [(0, padding)]
+            high, low = jnp.pad(high, pad), jnp.pad(low, pad)
+        high, low = (a.reshape(*a.shape[:-1], -1, group) for a in (high, low))
         high, low = jnp.sum(high, -1, dtype=jnp.uint32), jnp.sum(low, -1, dtype=jnp.uint32)
-    high, low = high[..., 0], low[..., 0]
-    return high + (low >> 16), low & _LOW
+        high, low = high + (low >> 16), low & _LOW
+    return high[..., 0], low[..., 0]
 
 
-def total(values: Array) -> Array:
+def total(values: Number) -> Array:
     """Sum over the lattice (the last three axes), shape (..., 2).
 
     Counts (int32, none negative): (high, low), value = high 2^16 + low, exact below 2^48. Reals: (sum, 0).
     """
-    flat = values.reshape(*values.shape[:-3], -1)
     if jnp.issubdtype(values.dtype, jnp.floating):
-        summed = jnp.sum(flat, -1)
+        summed = ordered_sum(values)
         return jnp.stack((summed, jnp.zeros_like(summed)), -1)
-    return jnp.stack(_fold(flat.astype(jnp.uint32)), -1)
+    words = values.astype(jnp.uint32)
+    high, low = words >> 16, words & _LOW
+    for _ in range(3):
+        high, low = _fold(high, low)
+    return jnp.stack((high, low), -1)
+
+
+def ordered_sum(values: Real) -> Real:
+    """Sum over x, y, z, one axis after the other from the last: the same bits however the lattice is split.
+
+    Where it is split each device gets the sums over z of its own x, and then those over y and z of all x.
+    """
+    values = rounded(values)
+    for axes in (3, 2, 1):
+        values = _sum_along_last(whole_along_last(values, axes))
+    return values
+
+
+def _sum_along_last(values: Real) -> Real:
+    """Sum over the last axis in an order that is written down: that of the compiler depends on what is around it."""
+    while (length := values.shape[-1]) > 1:
+        num_parts = min(length, _PARTS)
+        size = -(-length // num_parts)
+        padding = [(0, 0)] * (values.ndim - 1) + [(0, num_parts * size - length)]
+        parts = jnp.split(jnp.pad(values, padding), num_parts, -1)
+        while len(parts) > 1:
+            parts = [sum(parts[i + 1 : i + 2], start=parts[i]) for i in range(0, len(parts), 2)]
+        values = lax.optimization_barrier(parts[0])
+    return values[..., 0]
 
 
 def add(accumulator: Array, increment: Array) -> Array:

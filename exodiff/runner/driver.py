@@ -15,11 +15,13 @@ from exodiff.build import ConfiguredModel, build
 from exodiff.config.load import config_hash
 from exodiff.core.arrays import BITS_DTYPE
 from exodiff.core.errors import ConfigError
+from exodiff.devices import divide, in_shares, mesh_of, on, placed
 from exodiff.exact import engine as exact
 from exodiff.exact.clock import Time, split_time
 from exodiff.failure import raise_if_stopped
 from exodiff.io.lock import RunLock
 from exodiff.io.provenance import append_provenance, provenance
+from exodiff.kernels.decomposition import settled
 from exodiff.kernels.random import make_stream
 from exodiff.observe import Measured, measure
 from exodiff.problem import Inputs, Problem
@@ -160,7 +162,7 @@ def _advance_all(
     def one(state: State, replicate: jax.Array) -> State:
         return advance(problem, inputs, seed, replicate, state, interval, first_pair, num_pairs)
 
-    return _over_replicates(one, state, replicates)
+    return _over_replicates(one, problem, state, replicates)
 
 
 @partial(jax.jit, static_argnames=("problem", "replicates"), donate_argnames=("state",))
@@ -175,7 +177,11 @@ def _advance_exactly(
     replicates: int,
 ) -> tuple[State, jax.Array]:
     numbers = jnp.arange(replicates, dtype=BITS_DTYPE)
-    return exact.advance(problem, inputs, seed, numbers, state, target, budget)
+
+    def share(state: State, numbers: jax.Array) -> tuple[State, jax.Array]:
+        return exact.advance(problem, inputs, seed, numbers, state, target, budget)
+
+    return in_shares(share, state, numbers)
 
 
 @partial(jax.jit, static_argnames=("problem", "replicates"))
@@ -185,7 +191,7 @@ def _measure_all(
     def one(state: State, replicate: jax.Array) -> Measured:
         return measure(problem, inputs, state, time_s, make_stream(seed, replicate))
 
-    return _over_replicates(one, state, replicates)
+    return _over_replicates(one, problem, state, replicates)
 
 
 @partial(jax.jit, static_argnames=("problem", "replicates"), donate_argnames=("state",))
@@ -202,7 +208,7 @@ def _intervene_all(
     def one(state: State, replicate: jax.Array) -> State:
         return intervene_at(problem, inputs, seed, replicate, state, fires, time_s)
 
-    return _over_replicates(one, state, replicates)
+    return _over_replicates(one, problem, state, replicates)
 
 
 @partial(jax.jit, static_argnames=("problem", "replicates"))
@@ -210,15 +216,15 @@ def _begin_all(problem: Problem, inputs: Inputs, start: jax.Array, seed: jax.Arr
     def one(_: jax.Array, replicate: jax.Array) -> State:
         return begin(problem, inputs, start, seed, replicate)
 
-    return _over_replicates(one, jnp.zeros((replicates,)), replicates)
+    return _over_replicates(one, problem, jnp.zeros((replicates,)), replicates)
 
 
-def _over_replicates(function: Callable[..., Any], state: Any, replicates: int) -> Any:
+def _over_replicates(function: Callable[..., Any], problem: Problem, state: Any, replicates: int) -> Any:
     """Map over the replicates' axis; a single one is not mapped, which spares the batched control flow."""
     if replicates == 1:
         one = function(jax.tree.map(lambda a: a[0], state), jnp.zeros((), BITS_DTYPE))
-        return jax.tree.map(lambda a: a[None], one)
-    return jax.vmap(function)(state, jnp.arange(replicates, dtype=BITS_DTYPE))
+        return settled(jax.tree.map(lambda a: a[None], one), problem.grid.shape)
+    return in_shares(jax.vmap(function), state, jnp.arange(replicates, dtype=BITS_DTYPE))
 
 
 @dataclass
@@ -237,16 +243,19 @@ class _Driver:
         self.problem = self.model.problem
         self.replicates = config.replicates
         self.hash = config_hash(self.model.config)
+        self.division = divide(self.problem, self.replicates, jax.device_count())
+        self.mesh = mesh_of(self.division)
         self.schedule: Schedule = make_schedule(
             config.duration_s, config.observe_every_s, config.snapshot_every_s, self.problem
         )
 
     def drive(self) -> RunResult:
-        with precision_context(self.problem.precision), StopRequest() as stop:
+        with precision_context(self.problem.precision), on(self.mesh), StopRequest() as stop:
             return self._drive(stop)
 
     def _drive(self, stop: StopRequest) -> RunResult:
-        self.inputs = make_inputs(self.model, None, self.problem.precision)
+        shape = self.problem.grid.shape
+        self.inputs = placed(self.mesh, make_inputs(self.model, None, self.problem.precision), shape)
         self.seed = jnp.asarray(self.model.config.run.seed, BITS_DTYPE)
         devices = [str(device) for device in jax.devices()]
         append_provenance(
@@ -267,7 +276,7 @@ class _Driver:
                     self._record(recorder, 0, state)
                     self._save(recorder, checkpoints, state, 0)
                 else:
-                    state, pairs = found.state, found.pairs
+                    state, pairs = placed(self.mesh, found.state, shape, by_replicate=True), found.pairs
                 pairs = self._advance_to_end(recorder, checkpoints, state, pairs, stop)
         time_s = self.schedule.time_s(pairs)
         if pairs < self.schedule.num_pairs:
@@ -288,7 +297,7 @@ class _Driver:
         return Recorder(self.directory.path, self.problem, self.model.parameters, self.replicates)
 
     def _first_state(self) -> State:
-        start = start_array(self.model, self.problem)
+        start = placed(self.mesh, start_array(self.model, self.problem), self.problem.grid.shape)
         return _begin_all(self.problem, self.inputs, start, self.seed, replicates=self.replicates)
 
     def _advance_to_end(

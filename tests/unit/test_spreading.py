@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from exodiff.kernels.random import fold, make_stream
 from exodiff.kernels.spreading import spread
@@ -16,10 +17,12 @@ def spreads(total, weights):
     return jax.vmap(lambda stream: spread(stream, 0, total, weights))(streams)
 
 
-def test_arrivals_have_the_multinomial_law():
-    """Chi-square of all 126 ways to put 4 arrivals on the 6 of 7 voxels that have a weight."""
-    weights = np.array([0.0, 1.0, 3.0, 0.5, 2.0, 2.5, 1.0])
-    found = np.asarray(spreads(jnp.asarray(4), jnp.asarray(weights, jnp.float32)))
+@pytest.mark.parametrize("shape", [(7, 1, 1), (1, 1, 7), (3, 2, 2)])
+def test_arrivals_have_the_multinomial_law(shape):
+    """Chi-square of all 126 ways to put 4 arrivals on the 6 voxels that have a weight."""
+    weights = np.array([0.0, 1.0, 3.0, 0.5, 2.0, 2.5, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0])[: np.prod(shape)]
+    found = spreads(jnp.asarray(4), jnp.asarray(weights, jnp.float32).reshape(shape))
+    found = np.asarray(found).reshape(REPEATS, -1)
     assert np.all(found.sum(axis=1) == 4)
     assert np.all(found[:, 0] == 0)
     ways, counts = np.unique(found, axis=0, return_counts=True)
