@@ -19,7 +19,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from exodiff.core.arrays import Bits, Mask, Number, Real
+from exodiff.core.arrays import Bits, Number, Real
 from exodiff.kernels.faces import at_wall, crossing_speed, face_diffusivity, face_velocity
 from exodiff.kernels.hopping import FAR, FAR_UP, MOVES, UP, Collect, EvenHop, Flows, Place, drawn_gain
 from exodiff.kernels.neighbours import seen_from, shift
@@ -165,39 +165,33 @@ def net_gain(flows: Flows, grid: Grid, axis: int) -> Number:
     At a periodic wall flows go round, at a reflecting one they are mirrored, and what leaves through an open wall is
     gone.
     """
-    far_down, down, up, far_up = flows if grid.is_periodic(axis) else _mirrored(flows, grid, axis)
+    far_down, down, up, far_up = flows
     rising = shift(up + shift(far_up, grid, axis, 1), grid, axis, 1)
     falling = shift(down + shift(far_down, grid, axis, -1), grid, axis, -1)
-    return rising + falling - (far_down + down + up + far_up)
+    gain = rising + falling - (far_down + down + up + far_up)
+    for side, one, two in ((0, down, far_down), (1, up, far_up)):
+        if grid.walls[axis][side] == "reflecting":
+            gain = gain + _mirrored(one, two, grid, axis, side)
+    return gain
 
 
-def _mirrored(flows: tuple[Number, ...], grid: Grid, axis: int) -> tuple[Number, ...]:
-    """The flows with what crosses a reflecting wall sent to where its mirror image lands, from where it was.
+def _mirrored(one: Number, two: Number, grid: Grid, axis: int, side: int) -> Number:
+    """What comes back from a reflecting wall, of the flows towards it by one voxel and by two.
 
     Beyond voxels 0 and 1 at the wall, -1 is the image of 0 and -2 that of 1. In a single voxel everything stays.
     """
-    far_down, down, up, far_up = flows
-    low_first, low_second, low_back = _beside_reflecting(grid, axis, 0)
-    high_first, high_second, high_back = _beside_reflecting(grid, axis, 1)
-    return (
-        jnp.where(low_first | low_second, 0, far_down),
-        jnp.where(low_first, 0, down) + jnp.where(low_second, far_down, 0) + jnp.where(high_back, far_up, 0),
-        jnp.where(high_first, 0, up) + jnp.where(high_second, far_up, 0) + jnp.where(low_back, far_down, 0),
-        jnp.where(high_first | high_second, 0, far_up),
-    )
-
-
-def _beside_reflecting(grid: Grid, axis: int, side: int) -> tuple[Mask, Mask, Mask]:
-    """Voxels next to a reflecting wall, those behind them, and the former as far as there are the latter."""
-    masks = np.zeros((3, grid.shape[axis]), bool)
-    for begin, length in grid.stretches(axis) if grid.walls[axis][side] == "reflecting" else ():
-        first, inwards = (begin + length - 1, -1) if side else (begin, 1)
-        masks[0, first] = True
+    first, second, single = np.zeros((3, grid.shape[axis]), bool)
+    for begin, length in grid.stretches(axis):
+        place, inwards = (begin + length - 1, -1) if side else (begin, 1)
+        first[place], single[place] = True, length == 1
         if length > 1:
-            masks[1, first + inwards] = masks[2, first] = True
+            second[place + inwards] = True
+    outwards = 1 if side else -1
+    parts = ((first, one), (first, shift(two, grid, axis, outwards)), (second, shift(two, grid, axis, -outwards)))
+    if single.any():
+        parts += ((single, two),)
     shape = [-1 if a == axis else 1 for a in range(3)]
-    first, second, back = (jnp.asarray(mask.reshape(shape)) for mask in masks)
-    return first, second, back
+    return sum((jnp.where(mask.reshape(shape), flow, 0) for mask, flow in parts), start=jnp.zeros_like(one))
 
 
 def injection(rates: HopRates, entry_per_s: Real, outside: Real, dt_s: Real, grid: Grid, axis: int, side: int) -> Real:
