@@ -338,8 +338,15 @@ def synthesise(
 
 
 @app.command()
-def info() -> None:
-    """Versions and devices."""
+def info(
+    config: Annotated[Path | None, typer.Argument(help="Model file: also tell how its run is divided.")] = None,
+    set_: Set = None,
+    engine: Engine = None,
+) -> None:
+    """Versions and devices, and how a run is divided over them.
+
+    Example: exodiff info configs/quickstart.toml
+    """
     from importlib import metadata  # noqa: PLC0415
 
     import jax  # noqa: PLC0415
@@ -349,6 +356,15 @@ def info() -> None:
         _out.print(f"{package} {metadata.version(package)}")
     for device in jax.devices():
         _out.print(f"device {device.id}: {device.device_kind} ({device.platform})")
+    if config is None:
+        return
+    from exodiff.build import build  # noqa: PLC0415
+    from exodiff.config.load import load  # noqa: PLC0415
+    from exodiff.devices import divide  # noqa: PLC0415
+
+    settings = load(config, _overrides(set_, engine))
+    division = divide(build(settings).problem, settings.run.replicates, jax.device_count())
+    _out.print(f"{config}: {division} on {division.num_devices} of {jax.device_count()} devices")
 
 
 def _overrides(set_: list[str] | None, engine: str | None) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ class Division(NamedTuple):
     def __str__(self) -> str:
         if self.shares > 1:
             return f"replicates in {self.shares} shares"
-        return f"lattice in {self.pieces[0]} x {self.pieces[1]} pieces" if self.num_devices > 1 else "one device"
+        return f"lattice in {self.pieces[0]} x {self.pieces[1]} pieces" if self.num_devices > 1 else "undivided"
 
 
 def divide(problem: Problem, replicates: int, available: int) -> Division:
