@@ -242,7 +242,9 @@ def _visit(step: Step, tables: _Tables, place: Place, amounts: Amounts) -> Amoun
             release = partial(released, step.problem, step.inputs, channel=op.channel, events=events)
             assert pools is not None
             pools = _only_at(j, place, release, pools)
-    counts = _repeat(tables.num_changes[place], change, counts)
+    # rows of the table are filled up with changes by nothing
+    times = tables.changes.shape[1] if step.problem.is_reversible else tables.num_changes[place]
+    counts = _repeat(times, change, counts)
     return amounts._replace(counts=counts, events=counters, concentrations=concentrations, pools=pools, log_p=log_p)
 
 

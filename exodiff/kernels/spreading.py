@@ -4,20 +4,21 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, Count, Real
-from exodiff.kernels import draws
+from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, Number, Real
+from exodiff.kernels.policies import Policy
 from exodiff.kernels.random import Stream
 
 _LANES = 4096  # nodes of the tree that are halved at once
 
 
-def spread(stream: Stream, number: int, total: Count, weights: Real) -> Count:
+def spread(policy: Policy, stream: Stream, number: int, total: Number, weights: Real) -> Number:
     """How many of ``total`` arrive in each voxel, each there with a probability proportional to the weight.
 
     A node of the tree holds the weight and the number of the voxels below it, and its number is halved by a binomial;
     the bits are addressed by the node. Voxels of weight 0 get none. Takes draw ``number`` of the stream.
 
     Args:
+        policy: draws the halves.
         stream: address of the draw.
         number: which draw of this stream.
         total: a whole number below 2^31.
@@ -39,16 +40,17 @@ def spread(stream: Stream, number: int, total: Count, weights: Real) -> Count:
     sizes = jnp.asarray(np.minimum([1 << int(part).bit_length() - 1 for part in parts], lanes), COUNT_DTYPE)
     lane = jnp.arange(lanes, dtype=COUNT_DTYPE)
 
-    def halve(i: Array, numbers: Count) -> Count:
+    def halve(i: Array, numbers: Number) -> Number:
         start = starts[i]
         n = jnp.where(lane < sizes[i], lax.dynamic_slice_in_dim(numbers, start, lanes), 0)
         whole = lax.dynamic_slice_in_dim(heap, start, lanes)
         first = lax.dynamic_slice_in_dim(heap, 2 * start, 2 * lanes)[::2]
         p = first / jnp.where(whole > 0, whole, 1.0)
-        left = draws.binomial(stream, (start + lane).astype(BITS_DTYPE), number, n, p)
+        p = p.astype(n.dtype) if jnp.issubdtype(n.dtype, jnp.floating) else p
+        left = policy.binomial(stream, (start + lane).astype(BITS_DTYPE), number, n, p)
         children = jnp.stack((left, n - left), -1).reshape(-1)
         return lax.dynamic_update_slice_in_dim(numbers, children, 2 * start, 0)
 
-    numbers = jnp.zeros((2 * leaves,), COUNT_DTYPE).at[1].set(total)
+    numbers = jnp.zeros((2 * leaves,), total.dtype).at[1].set(total)
     found = lax.fori_loop(0, len(parts), halve, numbers)[leaves : leaves + weights.size]
     return found.reshape(weights.shape)
