@@ -30,7 +30,7 @@ from exodiff.kernels.diffusion import (
     transition,
 )
 from exodiff.kernels.faces import fluid_velocity
-from exodiff.kernels.policies import Policy, taken
+from exodiff.kernels.policies import DRAWN, Policy, taken
 from exodiff.kernels.pools import with_pools
 from exodiff.kernels.random import Stream, fold, site_id
 from exodiff.kernels.rates import Voxels, with_concentrations
@@ -97,6 +97,10 @@ def looped_pass(step: Step, amounts: Amounts, *, backwards: Array) -> Amounts:
     def visit(i: Array, amounts: Amounts) -> Amounts:
         return _visit(step, tables, jnp.where(backwards, order[i], i), amounts)
 
+    if step.problem.is_reversible:
+        # keeps what was drawn, and of all else one state an operation
+        kept = jax.checkpoint_policies.save_only_these_names(DRAWN)
+        visit = jax.checkpoint(visit, prevent_cse=False, policy=kept)
     return lax.fori_loop(0, len(listed), visit, amounts)
 
 

@@ -17,7 +17,7 @@ FORWARD_AT_MOST = 8  # numbers up to which forward mode is as cheap as reverse m
 
 
 def straight_through(question: Question, parameters: Parameters, names: tuple[str, ...]) -> Samples:
-    """Derivatives of each replicate: in forward mode by up to 8 numbers, in reverse mode by more.
+    """Derivatives of each replicate: in forward mode by up to 8 numbers, in reverse mode by more or with fields.
 
     The estimand is the derivative of the expectation in the engine ``leap`` with its step. Exact for means of networks
     of first order; biased where counts are few and rates or losses curved: ``check_grad`` says by how much.
@@ -28,16 +28,17 @@ def straight_through(question: Question, parameters: Parameters, names: tuple[st
         found = question.read(trajectory)
         return found, (found, trajectory)
 
-    is_forward = num_values(parameters, names) <= FORWARD_AT_MOST
-    if is_forward:
-        slopes, (values, trajectory) = derivatives(observed, {name: parameters[name] for name in names})
-    else:
+    has_fields = any(jnp.ndim(value) for value in parameters.values())
+    goes_back = bool(names) and (has_fields or num_values(parameters, names) > FORWARD_AT_MOST)
+    if goes_back:
         slopes, values, trajectory = _in_reverse(question, parameters, names)
+    else:
+        slopes, (values, trajectory) = derivatives(observed, {name: parameters[name] for name in names})
     failed = raise_if_failed(trajectory.health)
     if names:
         failed |= refuse_zero(question, trajectory, "leap_st")
         warn_of_few(question, trajectory)
-    return Samples(values, slopes, "forward" if is_forward else "reverse").unless(failed)
+    return Samples(values, slopes, "reverse" if goes_back else "forward").unless(failed)
 
 
 def num_values(parameters: Parameters, names: tuple[str, ...]) -> int:

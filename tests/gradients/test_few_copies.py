@@ -42,7 +42,7 @@ def test_a_squared_loss_of_few_copies_warns_and_loses_a_part():
     """At 0.16 copies 17 % of the derivative are lost; the master equation says how much it should be."""
     model = _births(1, 0.16)
     with pytest.warns(UserWarning, match=r"curved and reads about 0\.1\d copies"):
-        found = _ask(_square, model)
+        found = _ask(_square, model, n=4 * N)
     truth = _ask(_square, model, "fsp")
     lost = 1 - found.value["k"] / truth.value["k"]
     assert 0.05 < lost < 0.3

@@ -47,6 +47,29 @@ def _forwards():
     return _gradient({name: _model().parameters[name] for name in names})
 
 
+def test_one_voxel_goes_back_as_it_goes_forwards():
+    """A source and pairs, whose exits outgrow the step: pairs of steps are divided."""
+    model = make_model(
+        [1],
+        parameters={"k": "60 /s", "d": "0.05 um^3/s"},
+        species={"X": {}},
+        reactions=[{"equation": "-> X", "rate": "k"}, {"equation": "2 X ->", "rate": "d"}],
+    )
+
+    def square(traj):
+        return traj["X"][:, -1, 0].astype(float) ** 2
+
+    def ask(k):
+        return ex.grad(square, model, {"k": k, "d": 0.05}, seed=3, n=4, times=[1.0], time_step=0.25)
+
+    forwards, backwards = ask(60.0), ask(np.full(1, 60.0))
+    most = np.asarray(simulate(model, [0.5], seed=3, replicates=4, time_step=0.25)["X"]).max()
+    assert 2 * 0.05 * most * 0.25 > np.log(2) / 2  # of the step that stands for a probability of a half
+    assert forwards.value["k"] != 0
+    for name, value in forwards.value.items():
+        assert float(np.sum(backwards.value[name])) == pytest.approx(value, rel=1e-4), name
+
+
 @pytest.mark.slow
 def test_a_field_has_the_derivative_of_its_number_spread_over_the_voxels():
     k, k_on = _model().parameters["k"], _model().parameters["k_on"]
