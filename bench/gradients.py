@@ -110,7 +110,7 @@ CASES: dict[str, Case] = {
             "species": {"E": {"initial": 5}, "R": {"initial": 3}, "X": {}},
             "reactions": [{"equation": "E + R -> X", "rate": "k"}, {"equation": "X -> E + R", "rate": "off"}],
         },
-        4.0, 0.1, 0.0, {"k": 0.05, "off": 0.1}, _of_x,
+        4.0, 0.1, 1.0, {"k": 0.05, "off": 0.1}, _of_x,
     ),
     "repression": Case(
         [1],

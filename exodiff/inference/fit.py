@@ -25,7 +25,6 @@ from exodiff.inference.levenberg_marquardt import Optimum, maximise
 from exodiff.inference.likelihoods import CLASSES, LIKELIHOODS
 from exodiff.inference.objective import Evaluation, Objective
 from exodiff.inference.prediction import Predictor
-from exodiff.inference.priors import Prior
 from exodiff.inference.profile import profiles
 from exodiff.inference.result import Fit, Fitted
 

@@ -165,6 +165,7 @@ def test_the_python_of_the_fitting_page_gives_the_numbers_it_tells(monkeypatch):
     assert repr(found["next_measurements"]) == text.rstrip()
 
 
+@pytest.mark.slow
 def test_the_python_of_the_gradients_page_runs(monkeypatch):
     monkeypatch.chdir(ROOT)
     found = run_python(ROOT / "docs" / "gradients.md")
