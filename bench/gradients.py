@@ -1,86 +1,284 @@
-"""Estimators of gradients on models of one voxel: bias, error, cost.
+"""Estimators of gradients: bias, error and cost, on three models of one voxel and on two lattices.
 
-`python -m bench.gradients > bench/results/gradients.jsonl`. A row a model, observable, estimator and parameter: the
-derivative by the master equation, the bias and its standard error in percent, the standard deviation of one replicate
-in percent of the truth, the time of all derivatives over that of the trajectories alone (compiled), and the standard
-error in percent that one second of CPU would leave.
+python -m bench.gradients [--only NAME] [--replicates 16384] > bench/results/gradients.jsonl, then
+python -m bench.gradients --table writes the table of docs/gradients.md.
+
+A row an estimator and parameter of a model and observation: the bias against the truth with the standard error of the
+difference, the standard deviation of one replicate, the CPU time of all derivatives over that of the trajectories
+alone (compiled), and the standard error that one second of CPU would leave; in per cent of the truth. The truth is the
+master equation for one voxel, coupled finite differences of many other replicates for a lattice. `mean alone` is the
+negative control: `leap_st` without the term that follows the variance, dX = dm.
 """
 
+import argparse
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import jax
 import numpy as np
 
 import exodiff as ex
 from bench.rows import print_row
+from exodiff.kernels.straight_through import matched
 
-N = 16384
-RUNS = 3
+RESULTS = Path("bench/results/gradients.jsonl")
+PAGE = Path("docs/gradients.md")
+BEGIN, END = "<!-- gradients: begin -->", "<!-- gradients: end -->"
 
-BIRTH_DEATH: dict[str, Any] = {
-    "parameters": {"k": "10 /s", "g": "1 /s"},
-    "species": {"X": {}},
-    "reactions": [{"equation": "-> X", "rate": "k"}, {"equation": "X ->", "rate": "g"}],
-}
-UPTAKE: dict[str, Any] = {
-    "parameters": {"k": "0.05 um^3/s", "off": "0.1 /s"},
-    "species": {"E": {"initial": 5}, "R": {"initial": 3}, "X": {}},
-    "reactions": [{"equation": "E + R -> X", "rate": "k"}, {"equation": "X -> E + R", "rate": "off"}],
-}
-OBSERVED: dict[str, Callable[[ex.Trajectory, float], Any]] = {
-    "mean": lambda traj, level: traj.total("X")[:, -1],
-    "square": lambda traj, level: (traj["X"][:, -1, 0].astype(float) - 0.5 * level) ** 2,
-    "threshold": lambda traj, level: (traj["X"][:, -1, 0] >= level).astype(float),
-}
-SMOOTH = ("mean", "square")
+REFERENCE_SEED = 77
+AT_ONCE = 2**21  # voxels of all replicates and shifted parameters in one call
+
+Observe = Callable[[ex.Trajectory], Any]
 
 
-def measure(name: str, tables: dict[str, Any], last_s: float, level: float, values: dict[str, float]) -> None:
+@dataclass(frozen=True)
+class Case:
+    """A model with what is asked of it.
+
+    Attributes:
+        shape: of the lattice, voxels of 1 um.
+        tables: of the model file.
+        time_s: at which it is observed.
+        step_s: of the trajectories.
+        level: that squares and thresholds compare with.
+        values: of the parameters to differentiate by.
+        read: what is observed, one number a replicate.
+
+    """
+
+    shape: list[int]
+    tables: dict[str, Any]
+    time_s: float
+    step_s: float
+    level: float
+    values: dict[str, float]
+    read: Observe
+
+    @property
+    def is_lattice(self) -> bool:
+        """Whether the master equation is out of reach."""
+        return self.shape != [1]
+
+
+def _tissue(shape: list[int], read: Observe, level: float) -> Case:
+    """A source at one end or in the middle, vesicles that spread, and receptors everywhere that fill."""
+    middle = [0.0] * 3 if len(shape) == 1 else [float(n // 2) for n in shape]
+    return Case(
+        shape,
+        {
+            "parameters": {"s": "20 /s", "D": "2 um^2/s", "k": "0.1 um^3/s"},
+            "cells": {"source": {}},
+            "place": [{"cells": "source", "box": {"low": middle, "high": [x + 1 for x in middle]}}],
+            "species": {"E": {"diffusion": "D"}, "R": {"initial": 5}, "X": {}},
+            "reactions": [
+                {"equation": "source -> source + E", "rate": "s"},
+                {"equation": "E + R -> X", "rate": "k"},
+            ],
+        },
+        5.0,
+        0.05,
+        level,
+        {"s": 20.0, "D": 2.0, "k": 0.1},
+        read,
+    )
+
+
+def _of_x(traj: ex.Trajectory) -> Any:
+    return traj["X"][:, -1, 0]
+
+
+CASES: dict[str, Case] = {
+    "birth-death": Case(
+        [1],
+        {
+            "parameters": {"k": "10 /s", "g": "1 /s"},
+            "species": {"X": {}},
+            "reactions": [{"equation": "-> X", "rate": "k"}, {"equation": "X ->", "rate": "g"}],
+        },
+        2.0, 0.1, 4.0, {"k": 10.0, "g": 1.0}, _of_x,
+    ),
+    "uptake of 5 by 3": Case(
+        [1],
+        {
+            "parameters": {"k": "0.05 um^3/s", "off": "0.1 /s"},
+            "species": {"E": {"initial": 5}, "R": {"initial": 3}, "X": {}},
+            "reactions": [{"equation": "E + R -> X", "rate": "k"}, {"equation": "X -> E + R", "rate": "off"}],
+        },
+        4.0, 0.1, 1.0, {"k": 0.05, "off": 0.1}, _of_x,
+    ),
+    "repression": Case(
+        [1],
+        {
+            "parameters": {"k": "20 /s", "K": 8.0, "d": "0.02 um^3/s"},
+            "species": {"X": {}},
+            "reactions": [
+                {"equation": "-> X", "propensity": "k * hill_down(X, K, 2)"},
+                {"equation": "2 X ->", "rate": "d"},
+            ],
+        },
+        2.0, 0.1, 4.0, {"k": 20.0, "K": 8.0, "d": 0.02}, _of_x,
+    ),
+    "line of 32": _tissue([32], lambda traj: traj["X"][:, -1, 3:8].sum(1), 8.0),
+    "lattice of 8^3": _tissue([8, 8, 8], lambda traj: traj["X"][:, -1, 2:7, 2:7, 2:7].sum((1, 2, 3)), 20.0),
+}  # fmt: skip
+THRESHOLD = {"birth-death": 8, "uptake of 5 by 3": 2, "repression": 7, "line of 32": 5, "lattice of 8^3": 40}
+
+
+def losses(name: str) -> dict[str, Observe]:
+    """What is differentiated: the number observed, its squared distance from a level, and whether it reaches one."""
+    case, least = CASES[name], THRESHOLD[name]
+    return {
+        "mean": lambda traj: case.read(traj).astype(float),
+        "square": lambda traj: (case.read(traj).astype(float) - case.level) ** 2,
+        "threshold": lambda traj: (case.read(traj) >= least).astype(float),
+    }
+
+
+@contextmanager
+def mean_alone() -> Iterator[None]:
+    """The straight-through derivative without the term of the variance."""
+    with mock.patch("exodiff.kernels.policies.matched", lambda x, m, v: matched(x, m, jax.lax.stop_gradient(v))):
+        jax.clear_caches()
+        yield
+    jax.clear_caches()
+
+
+def gradient(name: str, loss: Observe, estimator: str, n: int, seed: int = 1) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Derivatives and their standard errors, from as many replicates at once as the memory takes."""
+    case, model = CASES[name], _model(name)
+    copies = 2 * len(case.values) + 1 if estimator == "cfd" else len(case.values)
+    batch = int(min(n, max(AT_ONCE // (copies * np.prod(case.shape)), 256)))
+    parts = [
+        ex.grad(loss, model, case.values, seed + 1000 * i, batch, estimator, [case.time_s], case.step_s)
+        for i in range(-(-n // batch))
+    ]
+    value = {p: float(np.mean([part.value[p] for part in parts])) for p in case.values}
+    error = {
+        p: float(np.sqrt(np.mean([part.standard_error[p] ** 2 for part in parts]) / len(parts))) for p in case.values
+    }
+    return value, error
+
+
+_MODELS: dict[str, ex.Model] = {}
+
+
+def _model(name: str) -> ex.Model:
+    if name not in _MODELS:
+        lattice = {"shape": CASES[name].shape, "spacing": 1.0}
+        raw = {"schema": 1, "run": {"duration": "1000 s"}, "lattice": lattice, **CASES[name].tables}
+        _MODELS[name] = ex.Model.from_dict(raw)
+    return _MODELS[name]
+
+
+def measure(name: str, n: int) -> None:
     """All rows of a model."""
-    lattice = {"shape": [1], "spacing": 1.0}
-    model = ex.Model.from_dict({"schema": 1, "run": {"duration": "1000 s"}, "lattice": lattice, **tables})
-    forward = _seconds(lambda: ex.simulate(model, [last_s], seed=1, replicates=N, time_step=0.1).counts)
-    for observed, observe in OBSERVED.items():
-
-        def gradient(estimator: str, observe: Callable[..., Any] = observe) -> Any:
-            def loss(traj: ex.Trajectory) -> Any:
-                return observe(traj, level)
-
-            return ex.grad(loss, model, values, seed=1, n=N, estimator=estimator, times=[last_s], time_step=0.1)
-
-        truth = gradient("fsp")
+    case = CASES[name]
+    forward = _seconds(
+        lambda: ex.simulate(_model(name), [case.time_s], seed=1, replicates=n, time_step=case.step_s).counts
+    )
+    truths = {}
+    for observed, loss in losses(name).items():
+        truths[observed] = (
+            gradient(name, loss, "cfd", 4 * n, REFERENCE_SEED) if case.is_lattice else gradient(name, loss, "fsp", 2)
+        )
         for estimator in ("leap_st", "score", "cfd", "closure"):
-            if observed not in SMOOTH and estimator in ("leap_st", "closure"):
+            if observed == "threshold" and estimator in ("leap_st", "closure"):
                 continue  # refused: they would give zero
-            found = gradient(estimator)
-            seconds = _seconds(lambda estimator=estimator: gradient(estimator))
-            for parameter, true in truth.value.items():
-                error = 100.0 * found.standard_error[parameter] / abs(true)
-                print_row(
-                    f"gradient {name} {observed} {estimator} {parameter}",
-                    truth=true,
-                    bias_percent=round(100.0 * (found.value[parameter] / true - 1.0), 3),
-                    error_percent=round(error, 3),
-                    spread_of_one_percent=round(error * np.sqrt(N), 1),
-                    replicates=N,
-                    cost_over_forward=round(seconds / forward, 2),
-                    error_percent_after_one_second=round(error * np.sqrt(seconds), 3),
-                )
+            found = gradient(name, loss, estimator, n)
+            seconds = _seconds(lambda loss=loss, estimator=estimator: gradient(name, loss, estimator, n))
+            _print((name, observed, estimator), found, truths[observed], n, seconds / forward, seconds)
+    with mean_alone():
+        found = gradient(name, losses(name)["square"], "leap_st", n)
+    _print((name, "square", "mean alone"), found, truths["square"], n)
+
+
+def _print(
+    names: tuple[str, str, str],
+    found: tuple[dict[str, Any], dict[str, Any]],
+    reference: tuple[dict[str, Any], dict[str, Any]],
+    n: int,
+    cost: float = 0.0,
+    seconds: float = 0.0,
+) -> None:
+    (value, error), (truth, unsure) = found, reference
+    for parameter, true in truth.items():
+        own = 100.0 * error[parameter] / abs(true)
+        print_row(
+            f"gradient | {' | '.join(names)} | {parameter}",
+            truth=true,
+            bias_percent=round(100.0 * (value[parameter] / true - 1.0), 3),
+            error_percent=round(100.0 * float(np.hypot(error[parameter], unsure[parameter])) / abs(true), 3),
+            spread_of_one_percent=round(own * np.sqrt(n), 1),
+            replicates=n,
+            cost_over_forward=round(cost, 2),
+            error_percent_after_one_second=round(own * np.sqrt(seconds), 3),
+        )
 
 
 def _seconds(call: Callable[[], Any]) -> float:
-    """CPU seconds of the fastest of some runs, after one that compiles."""
+    """CPU seconds of a call that is compiled."""
     jax.block_until_ready(call())
-    times = []
-    for _ in range(RUNS):
-        began = time.process_time()
-        jax.block_until_ready(call())
-        times.append(time.process_time() - began)
-    return min(times)
+    began = time.process_time()
+    jax.block_until_ready(call())
+    return time.process_time() - began
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows as a table: an estimator a line, bias and its error by parameter."""
+    found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        _, model, observed, estimator, parameter = row["name"].split(" | ")
+        found.setdefault((model, observed, estimator), []).append({**row, "parameter": parameter})
+    lines = [
+        "| model | of | estimator | bias ± its error, % | spread of one replicate, % | cost | error after 1 CPU s, % |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for (model, observed, estimator), parts in found.items():
+        biases = ", ".join(f"{p['parameter']} {p['bias_percent']:+.1f} ± {p['error_percent']:.1f}" for p in parts)
+        spreads = ", ".join(f"{p['spread_of_one_percent']:.0f}" for p in parts)
+        after = ", ".join(f"{p.get('error_percent_after_one_second', 0.0):.2f}" for p in parts)
+        cost = parts[0].get("cost_over_forward")
+        shown = [
+            model,
+            observed,
+            f"`{estimator}`",
+            biases,
+            spreads,
+            f"{cost:.1f}" if cost else "",
+            after if cost else "",
+        ]
+        lines.append(f"| {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def write_table() -> None:
+    """Put the table of all rows into the page."""
+    rows = [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
+    page = PAGE.read_text(encoding="utf-8")
+    before, rest = page.split(BEGIN)
+    after = rest.split(END)[1]
+    PAGE.write_text(f"{before}{BEGIN}\n{table(rows)}\n{END}{after}", encoding="utf-8")
+
+
+def main() -> None:
+    """Measure, or write the table of what was measured."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", choices=CASES)
+    parser.add_argument("--replicates", type=int, default=16384)
+    parser.add_argument("--table", action="store_true")
+    given = parser.parse_args()
+    if given.table:
+        write_table()
+        return
+    for name in [given.only] if given.only else CASES:
+        measure(name, given.replicates)
 
 
 if __name__ == "__main__":
-    measure("birth-death", BIRTH_DEATH, 2.0, 8.0, {"k": 10.0, "g": 1.0})
-    measure("uptake of 5 by 3", UPTAKE, 4.0, 2.0, {"k": 0.05, "off": 0.1})
+    main()

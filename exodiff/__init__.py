@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     )
     from exodiff.inference.data import Data
     from exodiff.inference.estimators import expect
+    from exodiff.inference.experiments import design
     from exodiff.inference.fit import fit
     from exodiff.inference.gradient import check_grad, grad
     from exodiff.inference.sbc import sbc
@@ -36,6 +37,7 @@ __all__ = [
     "SimulationError",
     "Trajectory",
     "check_grad",
+    "design",
     "expect",
     "fit",
     "grad",
@@ -58,6 +60,7 @@ _HOMES = {
     "SimulationError": ("exodiff.core.errors", "SimulationError"),
     "Trajectory": ("exodiff.trajectory", "Trajectory"),
     "check_grad": ("exodiff.inference.gradient", "check_grad"),
+    "design": ("exodiff.inference.experiments", "design"),
     "expect": ("exodiff.inference.estimators", "expect"),
     "fit": ("exodiff.inference.fit", "fit"),
     "grad": ("exodiff.inference.gradient", "grad"),

@@ -9,11 +9,12 @@ from jax import Array, lax
 from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, Mask, Number, Real
 from exodiff.core.health import Health
 from exodiff.kernels import totals, words
-from exodiff.kernels.policies import is_discrete, policy_of
+from exodiff.kernels.policies import Policy, is_discrete, policy_of
 from exodiff.kernels.random import Stream, fold, site_id, to_unit_interval, voxel_index
 from exodiff.kernels.random import words as words_of
 from exodiff.kernels.rates import Voxels
 from exodiff.kernels.reactions import wipe_cells
+from exodiff.kernels.straight_through import matched
 from exodiff.observe import current_inputs, read
 from exodiff.problem import Assignment, Inputs, Intervention, Problem
 from exodiff.state import State
@@ -115,7 +116,7 @@ def act(
             value = read(voxels, state, assignment.value)
             own = fold(stream, site_id(assignment.target))
             is_finite &= jnp.isfinite(value)
-            pools = pools.at[pool].set(_amount(pools[pool], value, own, adds=assignment.adds))
+            pools = pools.at[pool].set(_amount(policy, pools[pool], value, own, adds=assignment.adds))
         else:
             place = problem.settings.index(assignment.target)
             value = read(voxels, state, assignment.value).astype(settings.dtype)
@@ -134,11 +135,16 @@ def act(
     return replace(state, counts=counts, settings=settings, concentrations=concentrations, pools=pools, health=health)
 
 
-def _amount(old: Array, value: Real, stream: Stream, *, adds: bool) -> Array:
+def _amount(policy: Policy, old: Array, value: Real, stream: Stream, *, adds: bool) -> Array:
     """The new amount outside the lattice, not below 0; whole with the mean of the value."""
     if not words.is_whole(old):
-        total = old[0] + value if adds else value
-        return jnp.stack((jnp.maximum(total, 0.0), jnp.zeros_like(total))).astype(old.dtype)
+        total = words.to_real(old, old.dtype) + value if adds else value
+        mean = jnp.where(total < 0, 0.0, total).astype(old.dtype)
+        if not is_discrete(policy):
+            return words.from_one(mean)
+        bare = lax.stop_gradient(old), lax.stop_gradient(value)
+        found = words.to_real(_amount(policy, words.from_whole(bare[0]), bare[1], stream, adds=adds), old.dtype)
+        return words.from_one(matched(found, mean, lax.stop_gradient(mean)))
     size = jnp.abs(value).astype(jnp.float32)
     whole, fraction = words.scaled(jnp.asarray((1 << 31, 0), BITS_DTYPE), jnp.minimum(size * 2.0**-47, 0.5))
     uniform = to_unit_interval(words_of(stream, voxel_index((1,)), 0))[0]
@@ -161,9 +167,16 @@ def _assigned(voxels: Voxels, species: int, assignment: Assignment, stream: Stre
         return jnp.maximum(old + value, 0.0) if assignment.adds else jnp.maximum(value, 0.0)
     total = value + voxels.real(species) if assignment.adds else value
     fits = jnp.isfinite(value) & (total < _LARGEST)
-    whole = whole_number(jnp.where(fits, value, 0.0), stream)
-    found = jnp.maximum(old + whole if assignment.adds else whole, 0)
-    return jnp.where(fits, found, -1)
+    whole = _rounded(jnp.where(fits, value, 0.0), stream, old)
+    found = old + whole if assignment.adds else whole
+    # not a maximum, whose derivative at 0 is a half
+    return jnp.where(fits, jnp.where(found < 0, 0, found), -1)
+
+
+def _rounded(value: Real, stream: Stream, like: Number) -> Number:
+    """A drawn whole number; where it is held as a real it changes as its mean does."""
+    drawn = whole_number(lax.stop_gradient(value), stream).astype(like.dtype)
+    return matched(drawn, value, lax.stop_gradient(value)) if jnp.issubdtype(like.dtype, jnp.floating) else drawn
 
 
 def whole_number(value: Real, stream: Stream) -> Array:

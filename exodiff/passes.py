@@ -31,7 +31,7 @@ from exodiff.kernels.diffusion import (
 )
 from exodiff.kernels.faces import fluid_velocity
 from exodiff.kernels.hopping import Collect, Flows, Place
-from exodiff.kernels.policies import Policy, taken
+from exodiff.kernels.policies import DRAWN, Policy, taken
 from exodiff.kernels.pools import with_pools
 from exodiff.kernels.random import Stream, fold, site_id
 from exodiff.kernels.rates import Voxels, with_concentrations
@@ -95,6 +95,10 @@ def looped_pass(step: Step, amounts: Amounts, *, backwards: Array) -> Amounts:
     def visit(i: Array, amounts: Amounts) -> Amounts:
         return _visit(step, tables, jnp.where(backwards, order[i], i), amounts)
 
+    if step.problem.is_reversible:
+        # keeps what was drawn, and of all else one state an operation
+        kept = jax.checkpoint_policies.save_only_these_names(DRAWN)
+        visit = jax.checkpoint(visit, prevent_cse=False, policy=kept)
     return lax.fori_loop(0, len(listed), visit, amounts)
 
 
@@ -240,7 +244,9 @@ def _visit(step: Step, tables: _Tables, place: Place, amounts: Amounts) -> Amoun
             release = partial(released, step.problem, step.inputs, channel=op.channel, events=events)
             assert pools is not None
             pools = _only_at(j, place, release, pools)
-    counts = _repeat(tables.num_changes[place], change, counts)
+    # rows of the table are filled up with changes by nothing
+    times = tables.changes.shape[1] if step.problem.is_reversible else tables.num_changes[place]
+    counts = _repeat(times, change, counts)
     return amounts._replace(counts=counts, events=counters, concentrations=concentrations, pools=pools, log_p=log_p)
 
 

@@ -173,6 +173,7 @@ class Problem:
             holds it, so runs that differ in it share one.
         exit_limit: largest exit rate times step before a step is cut into substeps.
         hop_limit: largest D dt / h^2 before a step is cut into substeps.
+        is_reversible: whether ``leap_st`` is to be differentiated in reverse mode.
         cuts_s: times at which an infusion begins or ends, where no step may go on.
         interventions: in the order in which they act when they fall on one time.
         flow: velocity of the fluid along x, y and z, um/s, of parameters and the fields ``flow.field.x`` ... of
@@ -195,6 +196,7 @@ class Problem:
     step_bound_s: float = field(compare=False)
     exit_limit: float
     hop_limit: float
+    is_reversible: bool = False
     cuts_s: tuple[float, ...] = ()
     interventions: tuple[Intervention, ...] = ()
     flow: tuple[Expression, ...] = ()

@@ -25,7 +25,7 @@ from exodiff.smoothness import is_smooth, refuse_jumps, refuse_unscored
 from exodiff.start import initial_state, make_inputs, precision_context, start_array
 from exodiff.state import State
 from exodiff.stepsize import Moments, with_step
-from exodiff.trajectories import trajectories
+from exodiff.trajectories import trajectories, trajectory
 from exodiff.trajectory import Record, Trajectory, is_traced
 
 
@@ -48,7 +48,8 @@ def simulate(
     Args:
         model: from ``exodiff.load`` or ``exodiff.Model.from_dict``.
         times: seconds, rising, the first at least 0; the simulation starts at 0.
-        parameters: values to use instead of the model's, by name; internal units (um, s, molecules).
+        parameters: values to use instead of the model's, by name; internal units (um, s, molecules). One that only
+            reactions on the lattice read may have a value a voxel, of the shape of the lattice.
         seed: 0 to 2^32 - 1; replicates of one seed are independent. The file's ``run.seed`` counts for the placement
             alone: with ``seed`` equal to it, this gives what ``run`` gives.
         engine: ``exact``, ``leap`` or ``mean_field``; None takes the model's.
@@ -59,7 +60,8 @@ def simulate(
         estimator: ``leap_st`` gives the numbers of ``leap``, bit for bit, as reals with a moment-matched
             straight-through derivative with respect to the parameters, and the observables that have one. It is found
             in forward mode, whatever mode is asked for: in memory and time as many states and runs as there are
-            parameters to differentiate, for any number of steps.
+            parameters to differentiate, for any number of steps. With a value a voxel only reverse mode goes through
+            it, in the memory of about 2 sqrt(pairs of steps) states.
 
     Raises:
         ConfigError: for a wrong argument, or a model that the estimator cannot differentiate.
@@ -72,7 +74,10 @@ def simulate(
     with precision_context(problem.precision):
         inputs = make_inputs(model, parameters, problem.precision)
         start, seed = start_array(model, problem), jnp.asarray(seed, BITS_DTYPE)
-        if problem.engine == "leap_st":
+        if any(value.ndim for value in inputs.parameters.values()) and problem.engine == "leap_st":
+            problem = replace(problem, is_reversible=True)
+            record, last = trajectories(problem, plan, inputs, start, seed, replicates=replicates, devices=1)
+        elif problem.engine == "leap_st":
             record, last = _straight_through(problem, plan, replicates, inputs.parameters, inputs.fields, start, seed)
         else:
             if problem.engine != "mean_field":
@@ -128,6 +133,41 @@ def simulate_scored(
         record, last = trajectories(problem, plan, *given, replicates=n, devices=1)
     assert last.log_p is not None
     return Trajectory(np.asarray(times, float), *record, health=last.health, problem=problem), last.log_p
+
+
+def simulate_each(
+    model: Model,
+    times: Sequence[float],
+    shared: Mapping[str, Any],
+    each: Mapping[str, Array],
+    seed: int | Bits,
+    time_step: float | None,
+) -> Trajectory:
+    """Trajectories of ``leap_st``, each with parameters of its own, for reverse mode through all of them at once.
+
+    Args:
+        model: as of :func:`simulate`, like times, seed and time_step.
+        times: seconds.
+        shared: parameters of all replicates.
+        each: those of each, (replicates, ...).
+        seed: of all draws.
+        time_step: longest step in seconds, or None for the model's.
+
+    """
+    n = len(next(iter(each.values())))
+    _check_call(model, seed, n, time_step)
+    problem = replace(_with_estimator(_problem(model, "leap", time_step), "leap_st"), is_reversible=True)
+    plan = make_plan(times, problem)
+    with precision_context(problem.precision):
+        start = start_array(model, problem)
+
+        def one(number: Bits, own: dict[str, Array], seed: Bits) -> tuple[Record, State]:
+            inputs = make_inputs(model, {**shared, **own}, problem.precision)
+            return trajectory(problem, plan, inputs, start, seed, number)
+
+        run = jax.jit(jax.vmap(one, in_axes=(0, 0, None)))
+        record, last = run(jnp.arange(n, dtype=BITS_DTYPE), dict(each), jnp.asarray(seed, BITS_DTYPE))
+    return Trajectory(np.asarray(times, float), *record, health=last.health, problem=problem)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))

@@ -23,6 +23,7 @@ from exodiff.kernels.pools import initial_pools, with_pools
 from exodiff.kernels.random import fold, make_stream, site_id, voxel_index
 from exodiff.kernels.rates import Voxels
 from exodiff.problem import Inputs, Model, Problem
+from exodiff.smoothness import refuse_field
 from exodiff.state import State
 from exodiff.trajectory import is_traced
 
@@ -40,21 +41,26 @@ def make_inputs(model: Model, parameters: Mapping[str, Any] | None, precision: P
     if unknown:
         known = ", ".join(sorted(model.parameters))
         raise ConfigError(f"parameters[{min(unknown)!r}]", f"there is no such parameter; there are {known}")
-    for name, value in (parameters or {}).items():
-        _check_parameter(name, value)
-    values = {**model.parameters, **(parameters or {})}
+    given = {name: _checked(model.problem, name, value) for name, value in (parameters or {}).items()}
+    values = {**model.parameters, **given}
     return Inputs(
         {name: jnp.asarray(value, precision) for name, value in values.items()},
         {name: jnp.asarray(field, precision) for name, field in model.fields.items()},
     )
 
 
-def _check_parameter(name: str, value: Any) -> None:
+def _checked(problem: Problem, name: str, value: Any) -> Any:
+    """A number, or one a voxel, with the three axes of the grid."""
     where = f"parameters[{name!r}]"
-    if isinstance(value, str) or np.shape(value) != ():
+    is_field = not isinstance(value, str) and np.shape(value) == problem.grid.user_shape
+    if isinstance(value, str) or (np.shape(value) != () and not is_field):
         raise ConfigError(where, f"{value!r} is not a number; give one in internal units (um, s, molecules)")
-    if not is_traced(value) and not np.isfinite(float(value)):
+    if not is_traced(value) and not np.all(np.isfinite(np.asarray(value, float))):
         raise ConfigError(where, f"{value} is not finite; give a number")
+    if not is_field:
+        return value
+    refuse_field(problem, name)
+    return jnp.reshape(value, problem.grid.shape)
 
 
 def start_array(model: Model, problem: Problem) -> Array:

@@ -7,6 +7,7 @@ divided.
 """
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -79,14 +80,47 @@ def advance_pair(
     k comes from the exact maximum over the lattice, so it is the same on any number of devices. A replicate whose
     health is not good stays as it is, and its pair counts no further.
     """
-    root = fold(make_stream(seed, replicate), state.pair)
     if not is_discrete(policy_of(problem.engine)):
         health = _mean_field_health(problem, current_inputs(problem, inputs, state), state, time_s, dt_s)
 
         def go(state: State) -> State:
             return _counted(_advance_once(problem, inputs, state, (root, 0, 0), time_s, dt_s))
 
+        root = fold(make_stream(seed, replicate), state.pair)
+
         return lax.cond(health == Health.GOOD, go, lambda s: s, replace(state, health=health))
+    parts = division(problem, inputs, state, time_s, dt_s)
+    address = (seed, replicate)
+    state = lax.fori_loop(
+        0,
+        parts.number,
+        lambda k, s: substep(problem, inputs, s, k, address=address, parts=parts, time_s=time_s),
+        replace(state, health=parts.health),
+    )
+    overflowed = (state.health == Health.GOOD) & _is_out_of_range(state.counts, state.pools)
+    health = jnp.where(overflowed, Health.OVERFLOW, state.health).astype(state.health.dtype)
+    return _counted(replace(state, health=health))
+
+
+class Division(NamedTuple):
+    """Into how many substeps a pair is divided.
+
+    Attributes:
+        number: 2^halvings; 0 if the replicate cannot go on.
+        halvings: of the step.
+        dt_s: the step of each.
+        health: of the replicate.
+
+    """
+
+    number: Array
+    halvings: Array
+    dt_s: Real
+    health: Array
+
+
+def division(problem: Problem, inputs: Inputs, state: State, time_s: Real, dt_s: Real) -> Division:
+    """The division that the exact maximum of the rates over the lattice asks for."""
     seen = lax.stop_gradient((current_inputs(problem, inputs, state), state.counts))
     limits = exit_and_hop_rates(problem, *seen, time_s)
     excess = jnp.maximum(limits.exit_per_s * dt_s / problem.exit_limit, limits.hop_excess_per_s * dt_s)
@@ -98,24 +132,33 @@ def advance_pair(
     too_long = (health == Health.GOOD) & (halvings > MAX_HALVINGS)
     health = jnp.where(too_long, Health.STEP_TOO_LONG, health).astype(state.health.dtype)
     halvings = jnp.clip(halvings, 0, MAX_HALVINGS)
-    substeps = jnp.where(health == Health.GOOD, 1 << halvings, 0)
-    dt_sub = dt_s / (1 << halvings).astype(dt_s.dtype)
-
-    def substep(k: Array, state: State) -> State:
-        start = time_s + 2.0 * dt_sub * k.astype(dt_sub.dtype)
-        return _advance_once(problem, inputs, state, (root, k, halvings), start, dt_sub)
-
-    state = lax.fori_loop(0, substeps, substep, replace(state, health=health))
-    overflowed = (state.health == Health.GOOD) & _is_out_of_range(state.counts)
-    health = jnp.where(overflowed, Health.OVERFLOW, state.health).astype(state.health.dtype)
-    return _counted(replace(state, health=health))
+    number = jnp.where(health == Health.GOOD, 1 << halvings, 0)
+    return Division(number, halvings, dt_s / (1 << halvings).astype(dt_s.dtype), health)
 
 
-def _is_out_of_range(counts: Array) -> Array:
+def substep(
+    problem: Problem,
+    inputs: Inputs,
+    state: State,
+    k: Array,
+    *,
+    address: tuple[Bits, Bits],
+    parts: Division,
+    time_s: Real,
+) -> State:
+    """Substep k of the pair that begins at a time; the address is the seed and the number of the replicate."""
+    root = fold(make_stream(*address), state.pair)
+    start = time_s + 2.0 * parts.dt_s * k.astype(parts.dt_s.dtype)
+    return _advance_once(problem, inputs, state, (root, k, parts.halvings), start, parts.dt_s)
+
+
+def _is_out_of_range(counts: Array, pools: Array | None) -> Array:
     """Whether a count cannot be held: below 0 where an integer overflowed, or where a real is no whole number."""
     if jnp.issubdtype(counts.dtype, jnp.integer):
         return jnp.min(counts, initial=0) < 0
-    return jnp.max(counts, initial=0.0) > min(2.0 ** (jnp.finfo(counts.dtype).nmant + 1), 2.0**31)
+    whole_to = 2.0 ** (jnp.finfo(counts.dtype).nmant + 1)
+    found = jnp.max(counts, initial=0.0) > min(whole_to, 2.0**31)
+    return found if pools is None else found | (jnp.max(jnp.abs(pools[:, 0]), initial=0.0) > min(whole_to, 2.0**47))
 
 
 def _counted(state: State) -> State:

@@ -15,6 +15,7 @@ from exodiff.exact.clock import UNLIMITED, Time, split_time
 from exodiff.kernels.random import Stream, make_stream
 from exodiff.observe import measure, scalars
 from exodiff.problem import Inputs, Problem
+from exodiff.reverse import Place, reversible_pair
 from exodiff.schedule import Plan
 from exodiff.start import begin, intervene_at
 from exodiff.state import State
@@ -56,13 +57,13 @@ def _share(
     """What one device does: the replicates of some numbers."""
     if problem.engine == "exact":
         return _exact_trajectories(problem, plan, inputs, start, seed, numbers)
-    one = partial(_trajectory, problem, plan, inputs, start, seed)
+    one = partial(trajectory, problem, plan, inputs, start, seed)
     if numbers.shape[0] == 1:
         return jax.tree.map(lambda a: a[None], one(numbers[0]))
     return jax.vmap(one)(numbers)
 
 
-def _trajectory(
+def trajectory(
     problem: Problem,
     plan: Plan,
     inputs: Inputs,
@@ -70,6 +71,7 @@ def _trajectory(
     seed: Bits,
     replicate: Bits,
 ) -> tuple[Record, State]:
+    """Records of one replicate, and its state at the end."""
     real = problem.precision
     first = begin(problem, inputs, start, seed, replicate)
     longest = max((interval.num_pairs for interval in plan.intervals), default=0)
@@ -79,8 +81,9 @@ def _trajectory(
     def stretch(state: State, row: tuple[Array, Array, Array, Array, Array]) -> tuple[State, Record]:
         *interval, end_s, fires = row
         start_s, dt_s, num_pairs = interval
-        if problem.engine == "mean_field":
-            state = _advance_differentiably(problem, inputs, state, (start_s, dt_s, num_pairs), longest)
+        if problem.engine == "mean_field" or problem.is_reversible:
+            given = (seed, replicate)
+            state = _advance_reversibly(problem, inputs, given, state, (start_s, dt_s, num_pairs), longest)
         else:
             state = advance(problem, inputs, seed, replicate, state, (start_s, dt_s), 0, num_pairs)
         if problem.scheduled:
@@ -190,24 +193,36 @@ def advance(
     return lax.fori_loop(0, num_pairs, body, state)
 
 
-def _advance_differentiably(
-    problem: Problem, inputs: Inputs, state: State, interval: tuple[Array, ...], longest: int
+def _advance_reversibly(
+    problem: Problem,
+    inputs: Inputs,
+    address: tuple[Bits, Bits],
+    state: State,
+    interval: tuple[Array, ...],
+    longest: int,
 ) -> State:
-    """As :func:`advance` for ``mean_field``, as scans of fixed length, so that reverse mode works.
+    """As :func:`advance` for ``mean_field`` and ``leap_st``, as scans of fixed length, so that reverse mode works.
 
-    With two levels of checkpoints reverse mode holds about 2 sqrt(pairs) states and what one pair needs.
+    With two levels of checkpoints reverse mode holds about 2 sqrt(pairs) states and what one pair needs. The address is
+    the seed and the number of the replicate.
     """
     start_s, dt_s, num_pairs = interval
-    nothing = jnp.zeros((), BITS_DTYPE)
     group_size = max(isqrt(longest), 1)
 
+    def time_of(i: Array) -> Array:
+        return start_s + 2.0 * dt_s * i.astype(dt_s.dtype)
+
+    def drawn_pair(state: State, i: Array) -> tuple[State, None]:
+        return reversible_pair(problem, inputs, state, Place(*address, time_of(i), dt_s, i < num_pairs)), None
+
     @partial(jax.checkpoint, prevent_cse=False)
-    def pair(state: State, i: Array) -> tuple[State, None]:
+    def mean_pair(state: State, i: Array) -> tuple[State, None]:
         def go(state: State) -> State:
-            time_s = start_s + 2.0 * dt_s * i.astype(dt_s.dtype)
-            return advance_pair(problem, inputs, nothing, nothing, state, time_s, dt_s)
+            return advance_pair(problem, inputs, *address, state, time_of(i), dt_s)
 
         return lax.cond(i < num_pairs, go, lambda s: s, state), None
+
+    pair = mean_pair if problem.engine == "mean_field" else drawn_pair
 
     @partial(jax.checkpoint, prevent_cse=False)
     def group(state: State, first: Array) -> tuple[State, None]:

@@ -42,7 +42,7 @@ def make_design(problem: Problem, data: Sequence[Measured]) -> Design:
         ConfigError: for an unknown observable, or another number of columns than it has.
 
     """
-    sizes = _num_columns(problem)
+    sizes = num_columns(problem)
     names: dict[str, None] = {}
     for one in data:
         for name in one.observables:
@@ -63,7 +63,7 @@ def make_design(problem: Problem, data: Sequence[Measured]) -> Design:
     return Design(tuple(map(float, times)), tuple(columns))
 
 
-def _num_columns(problem: Problem) -> Mapping[str, int]:
+def num_columns(problem: Problem) -> Mapping[str, int]:
     """How many values each observable has at a time."""
     quantities = {o.name: o.quantity for o in problem.observables}
     return {name: len(q.edges) - 1 if isinstance(q, Binned) else 1 for name, q in quantities.items()}

@@ -90,7 +90,7 @@ def expect(
     def _(primals: tuple[Parameters], tangents: tuple[Parameters]) -> tuple[Array, Array]:  # pyright: ignore[reportUnusedFunction]
         moving = {name: t for name, t in tangents[0].items() if not isinstance(t, SymbolicZero)}
         value, slopes = sampled(primals[0], tuple(moving))
-        return value, sum((slopes[name] * t for name, t in moving.items()), jnp.zeros_like(value))
+        return value, sum((jnp.tensordot(slopes[name], t, t.ndim) for name, t in moving.items()), jnp.zeros_like(value))
 
     with precision_context(precision):
         return expectation({name: jnp.asarray(value, precision) for name, value in (parameters or {}).items()})

@@ -6,7 +6,7 @@ import numpy as np
 from jax import Array
 
 from exodiff.core.errors import ConfigError
-from exodiff.inference.question import Parameters, Question, Samples, raise_if_failed, refuse_contents
+from exodiff.inference.question import Parameters, Question, Samples, raise_if_failed, refuse_contents, refuse_fields
 from exodiff.trajectory import is_traced
 
 RELATIVE_STEP = 0.05  # in the logarithm of a parameter
@@ -21,6 +21,7 @@ def finite_difference(question: Question, parameters: Parameters, names: tuple[s
     if not names:
         return Samples(question.read(question.trajectory(parameters)), {}, "none")
     refuse_contents(question, names, "cfd")
+    refuse_fields(parameters, names, "cfd")
     for name in names:
         if not is_traced(parameters[name]) and float(parameters[name]) == 0:
             raise ConfigError(

@@ -8,25 +8,23 @@ import numpy as np
 from pydantic import ValidationError
 
 from exodiff.build import ConfiguredModel
-from exodiff.config.fields import nearest
 from exodiff.config.fit import Fit as FitSettings
 from exodiff.config.fit import Noise
 from exodiff.config.fit_checks import check_noise, noise_in_unit
 from exodiff.config.messages import from_pydantic
 from exodiff.config.names import Namespace
-from exodiff.config.parameters import Parameter
 from exodiff.config.schema import RunConfig
 from exodiff.core.errors import ConfigError, FitError
 from exodiff.core.expressions import names
 from exodiff.inference.calibration import Corrected, correct, synthetic
 from exodiff.inference.data import Data, Measured, checked
+from exodiff.inference.declared_priors import prior_of, start_of
 from exodiff.inference.design import make_design
 from exodiff.inference.identifiability import Identifiability, identify
 from exodiff.inference.levenberg_marquardt import Optimum, maximise
 from exodiff.inference.likelihoods import CLASSES, LIKELIHOODS
 from exodiff.inference.objective import Evaluation, Objective
 from exodiff.inference.prediction import Predictor
-from exodiff.inference.priors import Prior, default_prior
 from exodiff.inference.profile import profiles
 from exodiff.inference.result import Fit, Fitted
 
@@ -92,7 +90,7 @@ class Fitter:
         self.model, self.settings = model, settings
         self.parameters = settings.parameters
         self.priors = [prior_of(model, name) for name in self.parameters]
-        self.start = np.array([_start(model, name, p) for name, p in zip(self.parameters, self.priors, strict=True)])
+        self.start = np.array([start_of(model, name, p) for name, p in zip(self.parameters, self.priors, strict=True)])
         if not data:
             raise ConfigError("fit.data", "there are no measurements; give at least one data set")
         duration_s = model.config.run.duration_s
@@ -236,47 +234,6 @@ class Fitter:
                 band = np.quantile(seen, [0.05, 0.95], axis=0)
             found.append(Fitted(one, prediction.means[times, columns], band[0], band[1]))
         return tuple(found)
-
-
-def prior_of(model: ConfiguredModel, name: str) -> Prior:
-    """The prior of a parameter as the file gives it, or the default one."""
-    if name not in model.parameters:
-        raise ConfigError("fit.parameters", f"there is no parameter {name!r}; {nearest(name, model.parameters)}")
-    value, declared = model.parameters[name], model.config.parameters
-    given = declared.get(name) or declared.get(name.partition(".")[0])
-    if given is None or (given.prior is None and given.bounds is None):
-        if value <= 0:
-            raise ConfigError(
-                f"fit.parameters: {name}", f"{value:g} is not positive and has no prior; give it a prior or bounds"
-            )
-        return default_prior(value)
-    return _declared_prior(given, f"parameters.{name}")
-
-
-def _declared_prior(given: Parameter, where: str) -> Prior:
-    bounds = None if given.bounds is None else (given.bounds[0].value, given.bounds[1].value)
-    if given.prior is None:
-        return Prior("flat", {}, bounds)
-    ((kind, arguments),) = given.prior.items()
-    prior = Prior(kind, {name: number.value for name, number in arguments.items()}, None)
-    if bounds is None:
-        return prior
-    low, high = max(bounds[0], prior.range[0]), min(bounds[1], prior.range[1])
-    if low >= high:
-        raise ConfigError(f"{where}.prior", f"{prior} has nothing within the bounds {bounds[0]:g} to {bounds[1]:g}")
-    return Prior(kind, prior.arguments, (low, high))
-
-
-def _start(model: ConfiguredModel, name: str, prior: Prior) -> float:
-    value = model.parameters[name]
-    low, high = prior.range
-    if not low < value < high:
-        raise ConfigError(
-            f"parameters.{name}",
-            f"the search cannot begin at {value:g}: the prior ({prior}) allows only values between {low:g} and "
-            f"{high:g}; change the value or the prior",
-        )
-    return prior.to_coordinate(value)
 
 
 def in_unit(config: RunConfig, noise: Noise, observable: str, where: str) -> Noise:

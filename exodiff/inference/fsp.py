@@ -17,7 +17,7 @@ from jax import Array, lax
 from exodiff.core.arrays import COUNT_DTYPE
 from exodiff.core.errors import ConfigError, SimulationError
 from exodiff.core.expressions import names as names_in
-from exodiff.inference.question import Parameters, Question, Samples, derivatives, refuse_contents
+from exodiff.inference.question import Parameters, Question, Samples, derivatives, refuse_contents, refuse_fields
 from exodiff.kernels.random import make_stream
 from exodiff.kernels.rates import Voxels, propensity
 from exodiff.model.network import NewCell
@@ -47,6 +47,7 @@ class Space(NamedTuple):
 def exact_expectation(question: Question, parameters: Parameters, names: tuple[str, ...]) -> Samples:
     """The expectation over the law of the states at one time, and its derivative: one row without error."""
     refuse_contents(question, names, "fsp")
+    refuse_fields(parameters, names, "fsp")
     model = question.model
     if len(question.times) != 1:
         raise ConfigError(

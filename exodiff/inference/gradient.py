@@ -22,8 +22,8 @@ class Gradient:
     """The gradient of an expected loss.
 
     Attributes:
-        value: by parameter, per internal unit.
-        standard_error: by parameter; 0 where the estimator is deterministic.
+        value: by parameter, per internal unit; an array where the parameter has a value a voxel.
+        standard_error: by parameter, alike; 0 where the estimator is deterministic.
         loss: the expected loss.
         loss_standard_error: of it.
         estimator: by which it was found.
@@ -31,8 +31,8 @@ class Gradient:
 
     """
 
-    value: dict[str, float]
-    standard_error: dict[str, float]
+    value: dict[str, Any]
+    standard_error: dict[str, Any]
     loss: float
     loss_standard_error: float
     estimator: str
@@ -125,12 +125,15 @@ def _samples(
 
 
 def _summary(found: Samples, estimator: str) -> Gradient:
-    def error(rows: jax.Array) -> float:
-        size = rows.shape[0]
-        return float(np.std(np.asarray(rows, float), ddof=1) / np.sqrt(size)) if size > 1 else 0.0
+    def number(found: np.ndarray) -> Any:
+        return found if found.ndim else float(found)
 
-    def mean(rows: jax.Array) -> float:
-        return float(np.mean(np.asarray(rows, float)))
+    def error(rows: jax.Array) -> Any:
+        size, known = rows.shape[0], np.asarray(rows, float)
+        return number(np.std(known, axis=0, ddof=1) / np.sqrt(size) if size > 1 else np.zeros(known.shape[1:]))
+
+    def mean(rows: jax.Array) -> Any:
+        return number(np.mean(np.asarray(rows, float), axis=0))
 
     return Gradient(
         {name: mean(rows) for name, rows in found.slopes.items()},

@@ -111,6 +111,15 @@ def point_of(model: Model, parameters: Mapping[str, Any] | None) -> Parameters:
     return dict(parameters)
 
 
+def refuse_fields(parameters: Parameters, names: tuple[str, ...], estimator: str) -> None:
+    """Refuse to differentiate by a value a voxel, where each would need runs of its own."""
+    for name in names:
+        if jnp.ndim(parameters[name]):
+            raise ConfigError(
+                f"parameters[{name!r}]", f"{estimator} takes one number, not one a voxel; choose leap_st or closure"
+            )
+
+
 def refuse_contents(question: Question, names: tuple[str, ...], estimator: str) -> None:
     """Refuse parameters that are whole numbers of molecules in new cells, by which only reals have a derivative."""
     network = question.model.problem.network

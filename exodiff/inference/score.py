@@ -3,7 +3,15 @@
 from jax import Array
 
 from exodiff.core.errors import ConfigError
-from exodiff.inference.question import Parameters, Question, Samples, derivatives, raise_if_failed, refuse_contents
+from exodiff.inference.question import (
+    Parameters,
+    Question,
+    Samples,
+    derivatives,
+    raise_if_failed,
+    refuse_contents,
+    refuse_fields,
+)
 from exodiff.simulation import simulate_scored
 
 
@@ -19,6 +27,7 @@ def score(question: Question, parameters: Parameters, names: tuple[str, ...]) ->
     of a linear propensity, of second order in the step. The spread grows with the number of events.
     """
     refuse_contents(question, names, "score")
+    refuse_fields(parameters, names, "score")
     if question.n < 2:
         raise ConfigError(
             "n", f"{question.n} is too few: the baseline of a replicate is the mean of the others; give more"

@@ -1,19 +1,23 @@
 """Estimator ``leap_st``: derivatives along trajectories of whole molecules; ``closure``: of the mean field."""
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from exodiff.core.errors import SimulationError
+from exodiff.inference.few_copies import warn_of_few
 from exodiff.inference.question import Parameters, Question, Samples, derivatives, raise_if_failed
+from exodiff.simulation import simulate_each
 from exodiff.trajectory import Trajectory, is_traced
 
-FORWARD_AT_MOST = 8  # parameters up to which forward mode is as cheap as reverse mode, in far less memory
+FORWARD_AT_MOST = 8  # numbers up to which forward mode is as cheap as reverse mode, in far less memory
 
 
 def straight_through(question: Question, parameters: Parameters, names: tuple[str, ...]) -> Samples:
-    """Derivatives of each replicate, in forward mode.
+    """Derivatives of each replicate: in forward mode by up to 8 numbers, in reverse mode by more or with fields.
 
     The estimand is the derivative of the expectation in the engine ``leap`` with its step. Exact for means of networks
     of first order; biased where counts are few and rates or losses curved: ``check_grad`` says by how much.
@@ -24,11 +28,48 @@ def straight_through(question: Question, parameters: Parameters, names: tuple[st
         found = question.read(trajectory)
         return found, (found, trajectory)
 
-    slopes, (values, trajectory) = derivatives(observed, {name: parameters[name] for name in names})
+    has_fields = any(jnp.ndim(value) for value in parameters.values())
+    goes_back = bool(names) and (has_fields or num_values(parameters, names) > FORWARD_AT_MOST)
+    if goes_back:
+        slopes, values, trajectory = _in_reverse(question, parameters, names)
+    else:
+        slopes, (values, trajectory) = derivatives(observed, {name: parameters[name] for name in names})
     failed = raise_if_failed(trajectory.health)
     if names:
         failed |= refuse_zero(question, trajectory, "leap_st")
-    return Samples(values, slopes, "forward").unless(failed)
+        warn_of_few(question, trajectory)
+    return Samples(values, slopes, "reverse" if goes_back else "forward").unless(failed)
+
+
+def num_values(parameters: Parameters, names: tuple[str, ...]) -> int:
+    """By how many numbers it is differentiated."""
+    return sum(jnp.size(parameters[name]) for name in names)
+
+
+def _in_reverse(
+    question: Question, parameters: Parameters, names: tuple[str, ...]
+) -> tuple[dict[str, Array], Array, Trajectory]:
+    """Derivatives of the rows, their values, and the trajectory.
+
+    Every replicate has parameters of its own, so that one pull-back of a number gives its derivatives in all of them.
+    """
+    shared = {name: value for name, value in parameters.items() if name not in names}
+    each = {name: jnp.broadcast_to(parameters[name], (question.n, *jnp.shape(parameters[name]))) for name in names}
+
+    def observed(each: Parameters) -> tuple[Array, tuple[Array, Trajectory]]:
+        trajectory = simulate_each(question.model, question.times, shared, each, question.seed, question.time_step)
+        found = question.read(trajectory)
+        return found, (found, trajectory)
+
+    found, pull_back, (values, trajectory) = jax.vjp(observed, each, has_aux=True)
+    shape = found.shape[1:]
+    ones = jnp.eye(math.prod(shape), dtype=found.dtype).reshape(-1, *shape)
+    (slopes,) = jax.lax.map(lambda one: pull_back(jnp.broadcast_to(one, found.shape)), ones)
+
+    def arranged(slope: Array) -> Array:
+        return jnp.moveaxis(slope, 0, 1).reshape(question.n, *shape, *slope.shape[2:])
+
+    return jax.tree.map(arranged, slopes), values, trajectory
 
 
 def closure(question: Question, parameters: Parameters, names: tuple[str, ...]) -> Samples:
@@ -42,7 +83,7 @@ def closure(question: Question, parameters: Parameters, names: tuple[str, ...]) 
         found = question.read(trajectory)
         return found, (found, trajectory)
 
-    is_forward = len(names) <= FORWARD_AT_MOST
+    is_forward = num_values(parameters, names) <= FORWARD_AT_MOST
     jacobian = jax.jacfwd if is_forward else jax.jacrev
     slopes, (values, trajectory) = derivatives(observed, {name: parameters[name] for name in names}, jacobian)
     failed = raise_if_failed(trajectory.health)

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from exodiff.core.arrays import COUNT_DTYPE, Bits, Number, Real
-from exodiff.kernels import large_draws, totals, words
+from exodiff.kernels import totals, words
 from exodiff.kernels.cell_events import divide, empty, fill
 from exodiff.kernels.cells import empty_neighbours
 from exodiff.kernels.policies import Policy, is_discrete
@@ -80,10 +80,13 @@ def arrivals(policy: Policy, stream: Stream, voxels: Voxels, left: Array, rates:
         return left[0] * rates / jnp.where(everywhere > 0, everywhere, 1.0)
     came = left
     if any(copies > 1 for _, copies in voxels.problem.pools.represents):
-        came = large_draws.binomial(stream, _ARRIVED, left, jnp.minimum(share, 1.0))
+        some = Request(left, jnp.where(share > 1, 1.0, share), jnp.zeros_like(share), jnp.zeros_like(left))
+        came = some.drawn(stream, poisson=False, number=_ARRIVED)
+    if not words.is_whole(came):
+        return spread(policy, stream, _SPREAD, came[0], rates)
     fits = came[0] < 1 << 15
     total = jnp.where(fits, (came[0] << 16) | came[1], 0).astype(COUNT_DTYPE)
-    return jnp.where(fits, spread(stream, _SPREAD, total, rates), -1)
+    return jnp.where(fits, spread(policy, stream, _SPREAD, total, rates), -1)
 
 
 def cross(
@@ -102,9 +105,10 @@ def cross(
     """
     problem, channel = voxels.problem, crossing.channel
     stream = fold(stream, 0, _HAPPENS)
-    counts, events = _happen(policy, stream, index, voxels, channel, jnp.maximum(came, 0))
+    known = jnp.where(came < 0, 0, came)  # not a maximum, whose derivative at 0 is a half
+    counts, events = _happen(policy, stream, index, voxels, channel, known)
     counts = jnp.where(jnp.min(came) < 0, jnp.full_like(counts, -1), counts)
-    back = represented(problem, voxels.inputs, jnp.maximum(came, 0) - events)
+    back = represented(problem, voxels.inputs, known - events)
     gone = totals.add(left, words.negated(back))
     pools = pools.at[crossing.pool].set(totals.add(pools[crossing.pool], words.negated(gone)))
     other = totals.add(gone, words.negated(totals.total(events)))
@@ -125,7 +129,8 @@ def _happen(
     for species, change in channel.changes:
         if change < 0:
             most = counts[species] // -change if is_discrete(policy) else counts[species] / -change
-            events = jnp.minimum(events, most)
+            # not a minimum, whose derivative at a tie is a half
+            events = jnp.where(events > most, most, events)
     if channel.kills:
         counts = wipe_cells(policy, counts, network.num_free, network.first_type, events, voxels.occupancy())
     for place, product in enumerate(channel.bursts):

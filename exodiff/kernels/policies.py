@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 
 import jax.numpy as jnp
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 
 from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, TINY_OCCUPANCY, Bits, Count, Mask, Number, Real
 from exodiff.kernels import clocks, draws, halving, likelihood
 from exodiff.kernels.random import Stream
 from exodiff.kernels.straight_through import chain_moments, matched
+
+DRAWN = "drawn"  # what reverse mode keeps
 
 Propensity = Callable[[Number], Real]
 """Events expected in the step as a function of the events that happened in it so far."""
@@ -95,17 +98,17 @@ class StraightThrough:
     def binomial(self, stream: Stream, index: Bits, number: int, n: Real, p: Real) -> Real:
         """As drawn by ``Discrete``; the derivative is exact for quadratics."""
         drawn = draws.binomial(stream, index, number, _whole(n), lax.stop_gradient(p))
-        return matched(drawn.astype(n.dtype), n * p, n * p * (1.0 - p))
+        return matched(_kept(drawn, n), n * p, n * p * (1.0 - p))
 
     def half(self, stream: Stream, index: Bits, number: int, n: Real) -> Real:
         """As drawn by ``Discrete``; the derivative is exact for quadratics."""
         drawn = halving.half(stream, index, number, _whole(n))
-        return matched(drawn.astype(n.dtype), 0.5 * n, 0.25 * n)
+        return matched(_kept(drawn, n), 0.5 * n, 0.25 * n)
 
     def poisson(self, stream: Stream, index: Bits, number: int, mean: Real) -> Real:
         """As drawn by ``Discrete``; the derivative is exact for quadratics."""
         drawn = draws.poisson(stream, index, number, lax.stop_gradient(mean))
-        return matched(drawn.astype(mean.dtype), mean, mean)
+        return matched(_kept(drawn, mean), mean, mean)
 
     def mass_action(self, stream: Stream, index: Bits, law: clocks.MassAction) -> Real:
         """As drawn by ``Discrete``."""
@@ -115,23 +118,28 @@ class StraightThrough:
         # as a polynomial also where a reactant is short: what the slope would be with one molecule more
         slope = _slope(lambda events: law.propensity(events, floor=False), index, law.capacity())
         first = law.propensity(jnp.zeros(index.shape, COUNT_DTYPE))
-        return matched(drawn.astype(first.dtype), *chain_moments(first, slope))
+        return matched(_kept(drawn, first), *chain_moments(first, slope))
 
     def modulated(self, stream: Stream, index: Bits, propensity: Propensity, capacity: Real) -> Real:
         """As drawn by ``Discrete``."""
         drawn = _modulated(stream, index, propensity, capacity)
         first = propensity(jnp.zeros(index.shape, COUNT_DTYPE))
-        return matched(drawn.astype(first.dtype), *chain_moments(first, _slope(propensity, index, capacity)))
+        return matched(_kept(drawn, first), *chain_moments(first, _slope(propensity, index, capacity)))
 
     def waiting_time(self, stream: Stream, index: Bits, events: Real) -> Real:
         """As drawn by ``Discrete``; the derivative is exact for quadratics."""
         drawn = draws.gamma(stream, index, 0, _whole(events))
-        return matched(drawn.astype(events.dtype), events, events)
+        return matched(_kept(drawn, events), events, events)
 
     def share(self, content: Real, cells: Real, occupancy: Real) -> Real:
         """As of ``Discrete``."""
         del occupancy
         return content * cells
+
+
+def _kept(drawn: Count, like: Real) -> Real:
+    """A drawn number as a real, by a name under which reverse mode keeps it rather than draw it again."""
+    return checkpoint_name(drawn.astype(like.dtype), DRAWN)
 
 
 def _whole(n: Real) -> Count:

@@ -5,18 +5,19 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 
 from exodiff.core.arrays import BITS_DTYPE, Number, Real
 from exodiff.kernels import clocks, large_draws, totals, words
-from exodiff.kernels.policies import Policy, is_discrete, policy_of
+from exodiff.kernels.policies import Policy, is_discrete
 from exodiff.kernels.random import Stream
 from exodiff.kernels.rates import Voxels
+from exodiff.kernels.straight_through import matched
 from exodiff.model.network import DrawKind
 from exodiff.model.pools import PoolReaction
 from exodiff.problem import Inputs, Parameters, Problem
 
-_BINOMIAL, _POISSON = 8, 10  # draw numbers; clocks take those below
+_BINOMIAL = 8  # draw number; clocks take those below
 
 
 def initial_pools(problem: Problem) -> Array | None:
@@ -24,9 +25,9 @@ def initial_pools(problem: Problem) -> Array | None:
     if not problem.pools.names:
         return None
     first = np.asarray(problem.pools.initial, np.float64)
-    if is_discrete(policy_of(problem.engine)):
-        return jnp.asarray(words.from_host(first))
-    return jnp.stack((jnp.asarray(first, problem.precision), jnp.zeros(first.shape, problem.precision)), -1)
+    if problem.engine in ("mean_field", "leap_st"):
+        return words.from_one(jnp.asarray(first, problem.precision))
+    return jnp.asarray(words.from_host(first))
 
 
 def with_pools(problem: Problem, inputs: Inputs, pools: Array | None) -> Inputs:
@@ -91,7 +92,9 @@ def _mass_action(voxels: Voxels, reaction: PoolReaction, but_one: int | None = N
     for pool, order in reaction.reactants:
         n = voxels.inputs.parameters[voxels.problem.pools.names[pool]]
         for i in range(1 if pool == but_one else 0, order):
-            result = result * jnp.maximum(n - i * is_falling, 0.0)
+            left = n - i * is_falling
+            # not a maximum, whose derivative at 0 is a half
+            result = result * jnp.where(left < 0, 0.0, left)
     return result
 
 
@@ -106,14 +109,28 @@ class Request(NamedTuple):
     mean: Real
     few: Array
 
-    def drawn(self, stream: Stream, *, poisson: bool) -> Array:
-        """The events of a discrete engine, as an amount; without ``poisson`` the mean is known to be 0."""
-        events = totals.add(self.few, large_draws.binomial(stream, _BINOMIAL, self.n, self.p))
-        return totals.add(events, large_draws.poisson(stream, _POISSON, self.mean)) if poisson else events
+    def drawn(self, stream: Stream, *, poisson: bool, number: int = _BINOMIAL) -> Array:
+        """The events of a discrete engine, as an amount; without ``poisson`` the mean is known to be 0.
+
+        Takes draws ``number`` to ``number + 3`` of the stream.
+        """
+        if not words.is_whole(self.n):
+            return self._drawn_with_derivative(stream, poisson=poisson, number=number)
+        events = totals.add(self.few, large_draws.binomial(stream, number, self.n, self.p))
+        return totals.add(events, large_draws.poisson(stream, number + 2, self.mean)) if poisson else events
+
+    def _drawn_with_derivative(self, stream: Stream, *, poisson: bool, number: int) -> Array:
+        """The same numbers as reals, for ``leap_st``."""
+        bare = lax.stop_gradient(self)
+        whole = bare._replace(n=words.from_whole(bare.n), few=jnp.zeros((2,), BITS_DTYPE))
+        drawn = words.to_real(whole.drawn(stream, poisson=poisson, number=number), self.n.dtype)
+        mean = self.n[0] * self.p
+        drawn = matched(drawn, mean + self.mean, mean * (1.0 - self.p) + self.mean)
+        return totals.add(self.few, words.from_one(drawn))
 
     def expected(self) -> Array:
         """The events of ``mean_field``, as an amount."""
-        return self.few + amount_of(self.n[0] * self.p + self.mean)
+        return self.few + words.from_one(self.n[0] * self.p + self.mean)
 
 
 def request(
@@ -135,7 +152,7 @@ def request(
     index = jnp.zeros((1,), BITS_DTYPE)
     few = policy.modulated(stream, index, lambda events: after(events) * dt_s, capacity)[0]
     if not is_discrete(policy):
-        return Request(nothing, none, none, amount_of(few))
+        return Request(nothing, none, none, words.from_one(few))
 
     def expected_after(events: Number) -> Real:
         return (after(events) * dt_s).astype(jnp.float32)
@@ -144,12 +161,11 @@ def request(
     size, p = clocks.midpoint_binomial(expected_after, jnp.floor(capacity).astype(jnp.float32), expected)
     is_crowd = expected[0] > clocks.CLOCKS_AT_MOST
     size = jnp.where(is_crowd, size[0], 0.0)
-    return Request(words.from_real(size), p[0].astype(none.dtype), none, jnp.where(is_crowd, 0, words.from_count(few)))
-
-
-def amount_of(real: Real) -> Array:
-    """A real as an amount."""
-    return jnp.stack((real, jnp.zeros_like(real)))
+    if words.is_whole(pools):
+        trials, events = words.from_real(size), words.from_count(few)
+    else:
+        trials, events = words.from_one(size.astype(pools.dtype)), words.from_one(few.astype(pools.dtype))
+    return Request(trials, p[0].astype(none.dtype), none, jnp.where(is_crowd, 0, events))
 
 
 def changed(pools: Array, changes: tuple[tuple[int, int], ...], events: Array) -> Array:

@@ -1,12 +1,14 @@
 """Amounts outside the lattice: whole numbers of two words, value = high 2^16 + low modulo 2^48, or compensated reals.
 
 Both have the shape (..., 2), as totals have (:mod:`exodiff.kernels.totals`): words are ``uint32``, low < 2^16; reals
-are a sum and its compensation. Whole numbers are exact from -2^47 to 2^47 - 1.
+are a sum and its compensation. Whole numbers are exact from -2^47 to 2^47 - 1; those that ``leap_st`` holds as reals,
+up to 2^24 in float32.
 """
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import DTypeLike
 
 from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, Bits, Count, Mask, Real
 
@@ -58,6 +60,19 @@ def times(amount: Array, factor: int) -> Array:
     return jnp.stack((carried, product & _LOW), -1)
 
 
+def from_one(value: Real) -> Array:
+    """A real as an amount of reals."""
+    return jnp.stack((value, jnp.zeros_like(value)), -1)
+
+
+def from_whole(amount: Real) -> Bits:
+    """Words of an amount of reals that are whole."""
+    value = amount[..., 0]
+    high = jnp.floor(value / 2.0**_BITS)
+    low = value - high * 2.0**_BITS
+    return jnp.stack((high.astype(COUNT_DTYPE).astype(BITS_DTYPE), low.astype(BITS_DTYPE)), -1)
+
+
 def is_less(a: Bits, b: Bits) -> Mask:
     """Whether one whole number of at least 0 is below another."""
     return (a[..., 0] < b[..., 0]) | ((a[..., 0] == b[..., 0]) & (a[..., 1] < b[..., 1]))
@@ -92,7 +107,7 @@ def scaled(n: Bits, factor: Real) -> tuple[Bits, Real]:
     return jnp.stack((limb_at(1) | (limb_at(2) << _BITS), limb_at(0))), fraction
 
 
-def to_real(amount: Array, dtype: str) -> Real:
+def to_real(amount: Array, dtype: DTypeLike) -> Real:
     """An amount as one real."""
     if not is_whole(amount):
         return amount[..., 0].astype(dtype)

@@ -155,6 +155,26 @@ def test_the_python_of_the_results_page_reads_what_a_run_writes(tmp_path, monkey
     assert found["taken_by_cell"].mean() == pytest.approx(table["mean_uptake"][-3])
 
 
+def test_the_python_of_the_fitting_page_gives_the_numbers_it_tells(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    found = run_python(ROOT / "docs" / "fitting.md")
+    # quantiles of 4000 normal draws, told to a minute; their own error is 1 to 2
+    assert np.allclose(found["half_life_min"], [251, 298, 355], atol=4)
+    assert found["low"] < found["fit"].estimate["k10"] < found["high"]
+    (text,) = [body for body in blocks(ROOT / "docs" / "fitting.md", "text") if body.startswith("standard error of")]
+    assert repr(found["next_measurements"]) == text.rstrip()
+
+
+@pytest.mark.slow
+def test_the_python_of_the_gradients_page_runs(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    found = run_python(ROOT / "docs" / "gradients.md")
+    assert found["g"].mode == "reverse"
+    slopes = found["g"].value["secretion"]
+    assert slopes.shape == (6,)
+    assert slopes[3] < 0 < slopes[0]  # more in the middle, less at the end
+
+
 def test_the_sbml_example_becomes_poisson(tmp_path):
     pytest.importorskip("libsbml")
     out = tmp_path / "birth_death.toml"

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from exodiff.kernels.policies import Discrete
 from exodiff.kernels.random import fold, make_stream
 from exodiff.kernels.spreading import spread
 
@@ -14,7 +15,7 @@ REPEATS = 20_000
 @jax.jit
 def spreads(total, weights):
     streams = jax.vmap(lambda i: fold(make_stream(4, 0), i))(jnp.arange(REPEATS))
-    return jax.vmap(lambda stream: spread(stream, 0, total, weights))(streams)
+    return jax.vmap(lambda stream: spread(Discrete(), stream, 0, total, weights))(streams)
 
 
 @pytest.mark.parametrize("shape", [(7, 1, 1), (1, 1, 7), (3, 2, 2)])
@@ -43,7 +44,9 @@ def test_many_arrivals_on_a_lattice_are_all_there_and_in_proportion():
     weights = rng.uniform(0.0, 1.0, (25, 24, 23)) * (rng.uniform(size=(25, 24, 23)) < 0.5)
     total = 2_000_000_000
     found = np.asarray(
-        jax.jit(spread, static_argnums=1)(make_stream(5, 0), 0, jnp.asarray(total), jnp.asarray(weights, jnp.float32))
+        jax.jit(spread, static_argnums=(0, 2))(
+            Discrete(), make_stream(5, 0), 0, jnp.asarray(total), jnp.asarray(weights, jnp.float32)
+        )
     )
     assert found.sum(dtype=np.int64) == total
     assert np.all(found[weights == 0] == 0)
