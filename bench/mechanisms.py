@@ -7,13 +7,9 @@ replaces the same rows in bench/results/mechanisms.jsonl, and the page is writte
 """
 
 import argparse
-import fcntl
 import json
-import os
 import time
 import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +26,7 @@ from bench.mechanism_rows.resistance import ROWS as RESISTANCE
 from bench.mechanism_rows.row import CONFIGS, Row, measure
 from bench.mechanism_rows.stroma import ROWS as STROMA
 from bench.mechanism_rows.therapy import ROWS as THERAPY
-from bench.rows import commit
+from bench.rows import alone, commit
 from exodiff.io.atomic import write_text
 from exodiff.viz.style import RC
 
@@ -105,17 +101,6 @@ def measured_lines(row: Row) -> list[Line]:
 def read_lines() -> list[Line]:
     """What was measured before."""
     return [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()] if RESULTS.exists() else []
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """One process at a time; the others wait."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def keep(lines: list[Line]) -> None:
