@@ -183,7 +183,7 @@ ROWS = (
         "antibody_metastasis.toml",
         '`parameters.antibody="0 nM"`',
         {"base": {}, "control": {"antibody": 0.0}},
-        (72,),
+        (48,),
         12,
         check=_metastasis,
         contested="a tenth of the plasma level of antibodies in a tumour, and what education does, are assumed; "
