@@ -41,7 +41,9 @@ import exodiff as ex
 from exodiff.schedule import make_schedule
 began = {}
 model = ex.load(sys.argv[1], sys.argv[3:])
-ex.run(model, sys.argv[2], report=lambda progress: began.setdefault(progress.phase, time.process_time()))
+result = ex.run(model, sys.argv[2], report=lambda progress: began.setdefault(progress.phase, time.process_time()))
+if not result.finished:
+    sys.exit(f"stopped by {result.stopped_by} after {result.time_s:g} s of simulated time")
 run, used = model.config.run, resource.getrusage(resource.RUSAGE_SELF)
 schedule = make_schedule(run.duration_s, run.observe_every_s, run.snapshot_every_s, model.problem)
 print(json.dumps({
