@@ -166,7 +166,7 @@ class _Units:
             return ObservableLabel("size_histogram", told, "diameter (nm)")
         if assay:
             sample = volume_text(str(assay.get("sample", "")))
-            return ObservableLabel("assay", f"positives in {sample} of {assay.get('of', '')}", "count")
+            return ObservableLabel("assay", f"positives in {sample} of {assay.get('of', '')}", "positives")
         return ObservableLabel()
 
     def unit(self, text: str, each: str) -> str:
