@@ -184,8 +184,8 @@ STUDIES = (
     ),
     Study(
         "liquid_biopsy",
-        "Plasma tells of a tumour by its vesicles: a block of release empties it while no cell has died, the signal "
-        "comes back, and surgery empties it for good.",
+        "Plasma tells of a tumour by its vesicles: a block of release more than halves the signal in six hours while "
+        "no cell has died, it comes back, and six hours after surgery it looks the same.",
         (
             Effect("released", "bodies that fused"),
             Effect("taken_up", "vesicles taken up in the tissue"),
