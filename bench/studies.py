@@ -293,8 +293,10 @@ def _entry(study: Study, lines: Mapping[str, Line]) -> list[str]:
     text = [f"## {study.name}: {verdict(study, lines)}", "", study.claim, ""]
     if study.treatment:
         text += [f"Both runs with {_settings(study.treatment)}.", ""]
+    text.append(f"Without vesicles: {_settings(study.control)}.")
+    if not lines:
+        return text
     text += [
-        f"Without vesicles: {_settings(study.control)}.",
         "",
         "| at the end | vesicles | control | must be |",
         "|---|---|---|---|",
