@@ -26,7 +26,8 @@ from bench.mechanism_rows.resistance import ROWS as RESISTANCE
 from bench.mechanism_rows.row import CONFIGS, Row, measure
 from bench.mechanism_rows.stroma import ROWS as STROMA
 from bench.mechanism_rows.therapy import ROWS as THERAPY
-from bench.rows import commit
+from bench.rows import alone, commit
+from exodiff.io.atomic import write_text
 from exodiff.viz.style import RC
 
 SECTIONS: tuple[tuple[str, tuple[Row, ...]], ...] = (
@@ -103,12 +104,12 @@ def read_lines() -> list[Line]:
 
 
 def keep(lines: list[Line]) -> None:
-    """Replace the rows that were measured, in the order of the table."""
+    """Replace the rows that were measured, in the order of the table; to be called `alone`."""
     new = {line["id"] for line in lines}
     order = [row.id for _, rows in SECTIONS for row in rows]
     kept = [line for line in read_lines() if line["id"] not in new and line["id"] in order]
     kept = sorted([*kept, *lines], key=lambda line: order.index(line["id"]))
-    RESULTS.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+    write_text(RESULTS, "".join(json.dumps(line) + "\n" for line in kept))
 
 
 def verdict(row: Row, lines: list[Line]) -> str:
@@ -191,11 +192,13 @@ def main() -> None:
     passed = True
     for row in (rows[name] for name in chosen if not options.page):
         lines = measured_lines(row) if row.check is not None else []
-        keep(lines)
+        with alone(RESULTS.parent):
+            keep(lines)
         passed &= all(line["passes"] for line in lines)
         print(row.id, verdict(row, lines), *(json.dumps(line) for line in lines), sep="\n  ", flush=True)
-    lines = read_lines()
-    PAGE.write_text(page(lines), encoding="utf-8")
+    with alone(RESULTS.parent):
+        lines = read_lines()
+        write_text(PAGE, page(lines))
     draw([line for line in lines if options.page or line["id"] in chosen])
     raise SystemExit(0 if passed else 1)
 

@@ -1,8 +1,13 @@
 """One JSON line a row, with what it was measured on."""
 
+import fcntl
 import json
+import os
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -19,3 +24,14 @@ def print_row(name: str, **values: Any) -> None:
     device = jax.devices()[0]
     where = {"device": f"{device.platform} {device.device_kind}", "machine": platform.machine(), "jax": jax.__version__}
     print(json.dumps({"name": name, **values, **where, "commit": commit()}), flush=True)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """One process at a time; the others wait."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

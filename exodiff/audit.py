@@ -1,8 +1,8 @@
 """What to expect of exosome populations before a run: release, range, uptake, and copies of cargo beside thresholds.
 
 The estimate takes the state at time zero, multivesicular bodies at their steady state, receptors in excess, and
-vesicles mixed over the lattice, so that each is taken up in it or decays: uptake is conserved with release. What a
-gradient, a wall or a written reaction does to vesicles is left out.
+vesicles mixed over their lattice, so that each is taken up in it or decays: uptake is conserved with release. What a
+gradient, a wall, blood or a written reaction does to vesicles is left out.
 """
 
 from dataclasses import dataclass
@@ -56,9 +56,19 @@ class BinAudit:
 
 @dataclass(frozen=True)
 class PopulationAudit:
-    """One population: release of the whole lattice now, the share that is taken up, and its sizes."""
+    """One population on one lattice: release of all of it now, the share that is taken up, and its sizes.
+
+    Attributes:
+        name: of the population.
+        lattice: of several the one with this name, or empty.
+        release_per_s: vesicles a second.
+        taken_up: share of them.
+        bins: see `BinAudit`.
+
+    """
 
     name: str
+    lattice: str
     release_per_s: float
     taken_up: float
     bins: tuple[BinAudit, ...]
@@ -103,7 +113,12 @@ def audit(config: RunConfig, voxels: Voxels) -> Audit:
 
     """
     auditor = _Auditor(config, voxels)
-    parts = [_Part(auditor, name, population) for name, population in config.exosomes.items()]
+    lattices = [(part.name, part.places) for part in voxels.problem.grid.parts] or [("", slice(None))]
+    parts = [
+        _Part(auditor, name, population, lattice, places)
+        for name, population in config.exosomes.items()
+        for lattice, places in lattices
+    ]
     doses = [auditor.dose(cargo, cell, parts) for cargo in config.cargo for cell in auditor.cells]
     return Audit(tuple(part.report() for part in parts), tuple(dose for dose in doses if dose.uptakes_per_day > 0))
 
@@ -150,7 +165,7 @@ class _Auditor:
     def dose(self, cargo: str, cell: str, parts: "list[_Part]") -> DoseAudit:
         inside = self.cells[cell]
         uptakes = sum(part.uptakes(cell) for part in parts if cargo in part.population.cargo)
-        copies = sum(part.delivered(cargo, cell) for part in parts)
+        copies = sum(part.delivered(cargo, cell) for part in parts if cargo in part.population.cargo)
         loss = self.field(f"dose.{cargo}.decay")[inside].mean()
         return DoseAudit(
             cargo, cell, uptakes * DAY, copies * DAY, float(copies / loss) if loss > 0 else None, self.laws(cargo, cell)
@@ -172,12 +187,14 @@ class _Auditor:
 
 
 class _Part:
-    """One population: release, capture and fates of its bins."""
+    """One population on one lattice: release, capture and fates of its bins."""
 
-    def __init__(self, auditor: _Auditor, name: str, population: Exosomes) -> None:
+    def __init__(self, auditor: _Auditor, name: str, population: Exosomes, lattice: str, places: slice) -> None:
         self.auditor = auditor
         self.name = name
         self.population = population
+        self.lattice = lattice
+        self.places = places
         self.bins = bins_of(name, population)
         self.capture = {one: self._capture(one) for one in self.bins}
         self.release = {one: self._release(one) for one in self.bins}
@@ -186,7 +203,7 @@ class _Part:
         release = sum(self.release.values())
         taken = sum(self.release[one] * self._taken_up(one) for one in self.bins)
         share = taken / release if release > 0 else float(np.mean([self._taken_up(one) for one in self.bins]))
-        return PopulationAudit(self.name, release, share, tuple(self._bin(one) for one in self.bins))
+        return PopulationAudit(self.name, self.lattice, release, share, tuple(self._bin(one) for one in self.bins))
 
     def _release(self, one: str) -> float:
         """Vesicles a second: what forms times the share that fuses times the burst, and what reactions make."""
@@ -200,49 +217,55 @@ class _Part:
                 continue
             events = np.broadcast_to(np.asarray(propensity(auditor.voxels, channel), float), auditor.shape)
             is_route = any(channel.name.startswith(f"{self.name}.{route}.") for route in ("escrt", "ceramide"))
-            found += float(np.sum(events * (burst if is_route else auditor.copies(channel.name, one))))
+            made = events * (burst if is_route else auditor.copies(channel.name, one))
+            found += float(np.sum(made[self.places]))
         return found
 
     def _capture(self, one: str) -> np.ndarray:
         """Rate at which a vesicle in each voxel is taken in: bound, and not let go."""
         auditor, uptake = self.auditor, self.population.uptake
-        inside = auditor.field(f"{one}.internalise")
+        inside = self._field(f"{one}.internalise")
         if uptake is None or uptake.mode == "clearance":
             return inside
-        receptors = auditor.counts(uptake.receptor or f"{self.name}.receptor")
-        let_go = auditor.field(f"{one}.unbind")
+        receptors = auditor.counts(uptake.receptor or f"{self.name}.receptor")[self.places]
+        let_go = self._field(f"{one}.unbind")
         kept = np.divide(inside, inside + let_go, out=np.zeros_like(inside), where=inside > 0)
-        return auditor.field(f"{one}.bind") * receptors * kept
+        return self._field(f"{one}.bind") * receptors * kept
+
+    def _field(self, name: str) -> np.ndarray:
+        return self.auditor.field(name)[self.places]
 
     def _loss(self, one: str) -> float:
-        return float(self.capture[one].mean() + self.auditor.field(f"{one}.decay").mean())
+        return float(self.capture[one].mean() + self._field(f"{one}.decay").mean())
 
     def _taken_up(self, one: str) -> float:
         loss = self._loss(one)
         return float(self.capture[one].mean() / loss) if loss > 0 else 0.0
 
-    def _uptakes(self, one: str, cell: str) -> float:
-        """Vesicles of a bin that a cell of a type takes up in a second."""
+    def _uptakes(self, one: str, cell: str) -> np.ndarray:
+        """Vesicles of a bin that each cell of a type on this lattice takes up in a second."""
         loss = self._loss(one)
-        of_cell = float(self.capture[one][self.auditor.cells[cell]].mean())
-        return self.release[one] * of_cell / (loss * self.capture[one].size) if loss > 0 else 0.0
+        of_cells = self.capture[one][self.auditor.cells[cell][self.places]]
+        return self.release[one] * of_cells / (loss * self.capture[one].size) if loss > 0 else 0.0 * of_cells
+
+    def _of_all(self, of_cells: np.ndarray, cell: str) -> float:
+        """The mean over the cells of a type on all lattices of what those on this one get."""
+        return float(of_cells.sum()) / float(self.auditor.cells[cell].sum())
 
     def uptakes(self, cell: str) -> float:
-        """Vesicles that a cell of a type takes up in a second."""
-        return sum(self._uptakes(one, cell) for one in self.bins)
+        """Vesicles that a cell of a type takes up in a second, in the mean over all lattices."""
+        return sum(self._of_all(self._uptakes(one, cell), cell) for one in self.bins)
 
     def delivered(self, cargo: str, cell: str) -> float:
-        """Copies of a cargo that a cell of a type gets in a second."""
-        if cargo not in self.population.cargo:
-            return 0.0
-        auditor, inside = self.auditor, self.auditor.cells[cell]
+        """Copies of a cargo that a cell of a type gets in a second, in the mean over all lattices."""
+        auditor, inside = self.auditor, self.auditor.cells[cell][self.places]
         found = 0.0
         for one in self.bins:
             escape, degrade = auditor.field(f"{one}.escape"), auditor.field(f"{one}.degrade")
             share = np.divide(escape, escape + degrade, out=np.zeros_like(escape), where=escape > 0)
             copies = auditor.copies(f"{one}.internalise", f"dose.{cargo}")
             copies = copies + share * auditor.copies(f"{one}.escape", f"dose.{cargo}")
-            found += self._uptakes(one, cell) * float(copies[inside].mean())
+            found += self._of_all(self._uptakes(one, cell) * copies[self.places][inside], cell)
         return found
 
     def _bin(self, one: str) -> BinAudit:
@@ -250,7 +273,7 @@ class _Part:
         problem = auditor.voxels.problem
         grid, size_um = problem.grid, max(problem.grid.spacing_um)
         spread = diffusivities(problem, auditor.voxels.inputs, auditor.voxels).get(auditor.network.index(one))
-        fastest = 0.0 if spread is None else float(np.max(np.asarray(spread)))
+        fastest = 0.0 if spread is None else float(np.max(np.broadcast_to(spread, grid.shape)[self.places]))
         clearance = float(self.capture[one].max()) * grid.fluid_volume_um3
         reach = float(np.sqrt(fastest / loss)) if fastest > 0 and loss > 0 else None
         encounter = clearance + 4.0 * np.pi * fastest * 0.5 * min(grid.spacing_um)
@@ -272,6 +295,6 @@ class _Part:
         if not receivers.any() or diffusivity_um2_per_s <= 0:
             return None
         volume = float(receivers.sum()) * float(np.prod(self.auditor.voxels.problem.grid.spacing_um))
-        loss = float((self.capture[one] + self.auditor.field(f"{one}.decay"))[receivers].mean())
+        loss = float((self.capture[one] + self._field(f"{one}.decay"))[receivers].mean())
         f = (0.75 * volume / np.pi) ** (1 / 3) * float(np.sqrt(loss / diffusivity_um2_per_s))
         return 1.0 if f < 1e-2 else 3.0 * (f / float(np.tanh(f)) - 1.0) / f**2

@@ -402,11 +402,16 @@ class _Builder:
         if given.size_histogram is not None:
             return Observable(name, size_histogram_of(given.size_histogram, config))
         if given.assay is not None:
-            return Observable(name, assay_of(given.assay, config, name, self._leaf))
+            return Observable(name, assay_of(given.assay, config, name, self._leaf, self._fluid_um3))
         assert given.histogram is not None
         bins = given.histogram.bins
         edges = (*map(float, range(bins)), np.inf) if isinstance(bins, int) else bins
         return Observable(name, Histogram(in_unit(names_of, given.histogram.of), given.histogram.over, edges))
+
+    def _fluid_um3(self, region: str) -> float:
+        """Volume of the fluid of a region, or of the whole lattice."""
+        voxels = float(self.fields[f"region.{region}"].sum()) if region else self.grid.num_voxels
+        return voxels * self.grid.fluid_volume_um3
 
 
 def check_divergence(velocities_um_per_s: np.ndarray, grid: Grid, where: str) -> None:

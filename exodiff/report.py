@@ -50,7 +50,7 @@ def render(report: "CheckReport", config: RunConfig, console: Console) -> None:
 
 def _print_audit(audit: "Audit", console: Console) -> None:
     console.print(
-        "expected of exosome populations (state at time 0, vesicles mixed over the lattice, each taken up or decayed):"
+        "expected of exosome populations (state at time 0, vesicles mixed over a lattice, each taken up or decayed):"
     )
     table = Table("vesicles", "release /h", "taken up", "D um^2/s", "loss /s", "range um", "(voxel/range)^2", **_PLAIN)
     for population in audit.populations:
@@ -61,7 +61,12 @@ def _print_audit(audit: "Audit", console: Console) -> None:
             reach = "-" if one.range_um is None else f"{one.range_um:.3g}"
             damkoehler = "-" if one.damkoehler is None else f"{one.damkoehler:.2g}"
             table.add_row(
-                one.name, *shared, f"{one.diffusivity_um2_per_s:.3g}", f"{one.loss_per_s:.3g}", reach, damkoehler
+                _placed(one.name, population.lattice),
+                *shared,
+                f"{one.diffusivity_um2_per_s:.3g}",
+                f"{one.loss_per_s:.3g}",
+                reach,
+                damkoehler,
             )
     console.print(table)
     scales = Table(
@@ -73,12 +78,11 @@ def _print_audit(audit: "Audit", console: Console) -> None:
         "in a voxel",
         **_PLAIN,
     )
-    for one in (one for population in audit.populations for one in population.bins):
+    for one, lattice in ((one, population.lattice) for population in audit.populations for one in population.bins):
         shares = (_or_dash(share and 100 * share, " %") for share in (one.diffusion_limit, one.penetration))
         limited, reached = shares
-        scales.add_row(
-            one.name, f"{one.clearance_um3_per_s:.3g}", limited, _or_dash(one.peclet), reached, _or_dash(one.in_voxel)
-        )
+        clearance, held = f"{one.clearance_um3_per_s:.3g}", _or_dash(one.in_voxel)
+        scales.add_row(_placed(one.name, lattice), clearance, limited, _or_dash(one.peclet), reached, held)
     console.print(scales)
     if not audit.doses:
         return
@@ -88,6 +92,10 @@ def _print_audit(audit: "Audit", console: Console) -> None:
         numbers = (f"{dose.uptakes_per_day:.3g}", f"{dose.copies_per_day:.3g}", steady)
         doses.add_row(dose.cargo, dose.cell, *numbers, "; ".join(dose.laws) or "-")
     console.print(doses)
+
+
+def _placed(name: str, lattice: str) -> str:
+    return f"{name}, {lattice}" if lattice else name
 
 
 def _or_dash(value: float | None, unit: str = "") -> str:

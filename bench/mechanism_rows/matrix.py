@@ -82,6 +82,7 @@ ROWS = (
         "`exosomes.tEV.biogenesis.fusion=0`; `cells.tip.chemotaxis.strength=0`",
         {"base": {}, "control": NO_RELEASE, "wandering": {"cells.tip.chemotaxis.strength": 0.0}},
         (0, 48),
+        replicates=32,
         check=_sprouts,
         contested="rates of tips and sprouts and the strength of chemotaxis are assumed.",
     ),

@@ -100,6 +100,11 @@ def _in_blood(runs: Runs) -> list[Finding]:
         differs("vesicles in plasma after 1 h, CD47 - none", value(base, "in_plasma", 0), value(seen, "in_plasma", 0)),
         differs("vesicles that phagocytes of the blood take, none - CD47", value(seen, "eaten"), value(base, "eaten")),
         differs("copies of siRNA a tumour cell, CD47 - none", value(base, "copies"), value(seen, "copies")),
+        differs(
+            "copies of siRNA a tumour cell, macropinocytosis - a tenth of the uptake",
+            value(base, "copies"),
+            value(runs["no macropinocytosis"], "copies"),
+        ),
         differs("divisions, no treatment - treatment", value(control, "divisions"), value(base, "divisions")),
         differs("divisions, vesicles without CD47 - with", value(seen, "divisions"), value(base, "divisions")),
     ]
@@ -178,7 +183,7 @@ ROWS = (
         "antibody_metastasis.toml",
         '`parameters.antibody="0 nM"`',
         {"base": {}, "control": {"antibody": 0.0}},
-        (72,),
+        (48,),
         12,
         check=_metastasis,
         contested="a tenth of the plasma level of antibodies in a tumour, and what education does, are assumed; "
@@ -207,11 +212,17 @@ ROWS = (
         "engineered vesicles, given into the blood",
         "S3:L120; T5 L126; S0:L7",
         "evade immune detection",
-        "CD47 keeps vesicles in the blood, so that more of their siRNA reaches the tumour and division falls.",
+        "CD47 keeps vesicles in the blood, so that more of their siRNA reaches the tumour and division falls; tumour "
+        "cells drink them in.",
         "engineered_dose.toml",
-        "`parameters.given=0`; `tags.CD47.receivers.kupffer=1`",
-        {"base": {}, "control": {"given": 0.0}, "no CD47": {"tags.CD47.receivers.kupffer": 1.0}},
-        (1, 24),
+        "`parameters.given=0`; `tags.CD47.receivers.kupffer=1`; `exosomes.iEV.uptake.receivers.tumour=0.5`",
+        {
+            "base": {},
+            "control": {"given": 0.0},
+            "no CD47": {"tags.CD47.receivers.kupffer": 1.0},
+            "no macropinocytosis": {"exosomes.iEV.uptake.receivers.tumour": 0.5},
+        },
+        (1, 48),
         check=_in_blood,
         contested="leaky vessels, weights and K are assumed; that CD47 is needed is Kamerkar et al. 2017.",
     ),

@@ -73,14 +73,23 @@ def _assay(given: Assay, names_of: Namespace, where: str) -> Iterator[ConfigErro
 
 def _number_or_concentration(of: Expression, names_of: Namespace, where: str) -> None:
     names_of.check_expression(of, OF_LATTICE, where, time=True)
-    of_lattice = any(isinstance(node, Call) and node.function in OBSERVABLE_FORMS for node in walk(of))
-    if len(compartments_in(of, names_of.config)) + of_lattice > 1:
+    places = [*compartments_in(of, names_of.config), *regions_in(of)]
+    if len(places) > 1:
         raise ConfigError(
             where, f"{to_text(of)!r} counts in several places; a sample is taken of one, write one for each"
         )
     if names_of.depends_on_cell(of):
         raise ConfigError(where, "holds a by_cell parameter, which has no value for the whole lattice; use a plain one")
     check_dimension(names_of, of, (DIMENSIONLESS, PER_VOLUME), where)
+    is_number = names_of.dimension_of(of, where) == DIMENSIONLESS
+    if is_number and any(isinstance(node, Call) and node.function == "mean" for node in walk(of)):
+        raise ConfigError(where, f"{to_text(of)!r} is the number in a voxel; write 'total(...)', that in all of them")
+
+
+def regions_in(of: Expression) -> list[str]:
+    """The regions of the lattice in which an expression counts; "" is all of it."""
+    calls = [node for node in walk(of) if isinstance(node, Call) and node.function in OBSERVABLE_FORMS]
+    return list(dict.fromkeys(to_text(call.arguments[1]) if len(call.arguments) > 1 else "" for call in calls))
 
 
 def compartments_in(of: Expression, config: RunConfig) -> list[str]:

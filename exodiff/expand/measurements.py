@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from exodiff.config.measurement_checks import compartments_in, population_of
+from exodiff.config.measurement_checks import compartments_in, population_of, regions_in
 from exodiff.config.measurements import Assay as GivenAssay
 from exodiff.config.measurements import SizeHistogram as GivenSizeHistogram
 from exodiff.config.names import Namespace
@@ -18,6 +18,7 @@ from exodiff.expand.written import Writer
 from exodiff.problem import Assay, SizeHistogram
 
 Leaf = Callable[[Expression, str], Expression]
+FluidVolume = Callable[[str], float]  # of a region, "" for the whole lattice; um^3
 LARGEST_SEEN = 2.0  # measured diameters above so many times the largest are in the last bin
 
 
@@ -50,16 +51,15 @@ def _number_of(of: Expression, one: str) -> Expression:
     return Name(f"{of.name.partition('.')[0]}.{one}")
 
 
-def assay_of(given: GivenAssay, config: RunConfig, name: str, leaf: Leaf) -> Assay:
-    """An assay of the config as it was given; what is counted is in a compartment, or in the fluid of the lattice."""
-    where, lattice = f"observables.{name}.assay", config.lattice
+def assay_of(given: GivenAssay, config: RunConfig, name: str, leaf: Leaf, fluid_um3: FluidVolume) -> Assay:
+    """An assay of the config as it was given; what is counted is in a compartment, or in the fluid of a region."""
+    where = f"observables.{name}.assay"
     is_number = Namespace(config).dimension_of(given.of, where) == DIMENSIONLESS
-    volume_um3 = math.prod(lattice.grid_shape) * math.prod(lattice.spacing_um) * lattice.fluid_fraction
-    for compartment in compartments_in(given.of, config):
-        volume_um3 = config.compartments[compartment].volume_um3
+    volumes_um3 = [config.compartments[compartment].volume_um3 for compartment in compartments_in(given.of, config)]
+    volumes_um3 += [fluid_um3(region) for region in regions_in(given.of)]
     return Assay(
         of=Writer(config).summed(given.of),
-        volume=volume_um3 if is_number else None,
+        volume=volumes_um3[0] if is_number else None,
         sample=leaf(given.sample, f"{where}.sample"),
         recovery=leaf(given.yield_, f"{where}.yield"),
         background=leaf(given.background, f"{where}.background"),

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from exodiff.config.load import load
 from exodiff.config.resolved import dump
 from exodiff.config.units import parse_quantity
-from exodiff.core.dimensions import DIMENSIONLESS, PER_VOLUME, TIME, Dimension
+from exodiff.core.dimensions import DIMENSIONLESS, PER_VOLUME, TIME, VOLUME, Dimension
 from exodiff.core.errors import ConfigError
 from exodiff.core.expressions import Binary, Call, Expression, Name, Number, infer_dimension, parse
 from exodiff.core.syntax import FORMS
@@ -17,6 +17,7 @@ from exodiff.viz.holders import Holders, possible_holders, table_of
 
 RESOLVED = "resolved.toml"
 Kind = Literal["value", "profile", "histogram", "size_histogram", "assay"]
+_VOLUMES = (("mL", 1e12), ("µL", 1e9), ("nL", 1e6))  # um^3
 _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
@@ -123,6 +124,18 @@ def unit_text(unit: str) -> str:
     return head
 
 
+def volume_text(text: str) -> str:
+    """A volume in the unit in which samples are told: ``500000000000 um^3`` becomes ``0.5 mL``; else as it is."""
+    try:
+        value, dimension = parse_quantity(text, "")
+    except ConfigError:
+        return text
+    if dimension != VOLUME:
+        return text
+    unit, size = next(((unit, size) for unit, size in _VOLUMES if value >= 0.1 * size), ("µm³", 1.0))
+    return f"{value / size:g} {unit}"
+
+
 class _Units:
     """Units of expressions, from the tables of the model."""
 
@@ -131,6 +144,7 @@ class _Units:
         self.parameters = table_of(model, "parameters")
         self.cells = table_of(model, "cells")
         self.species = table_of(model, "species")
+        self.compartments = table_of(model, "compartments")
 
     def label(self, entry: dict[str, Any], plain: dict[str, Any]) -> ObservableLabel:
         """The label of one entry of the observables; ``plain`` is the entry without populations, for its unit."""
@@ -151,7 +165,8 @@ class _Units:
             told = f"{sizes.get('of', '')}: {sample} tracks of {steps} steps"
             return ObservableLabel("size_histogram", told, "diameter (nm)")
         if assay:
-            return ObservableLabel("assay", f"positives in {assay.get('sample', '')} of {assay.get('of', '')}", "count")
+            sample = volume_text(str(assay.get("sample", "")))
+            return ObservableLabel("assay", f"positives in {sample} of {assay.get('of', '')}", "positives")
         return ObservableLabel()
 
     def unit(self, text: str, each: str) -> str:
@@ -189,6 +204,10 @@ class _Units:
                 return self._noun(node) + each
             case Name(name) if name in self.cells:
                 return "cells" + each
+            case Name(name) if name.partition(".")[0] in self.compartments:
+                inside = name.partition(".")[2]
+                is_amount = table_of(self.species, inside).get("kind") == "concentration"
+                return "" if is_amount else self._noun(Name(inside))
             case Call("total", (Name() as what, *_)):
                 return self._noun(what)
             case Call("mean", (Name() as what, *place)):

@@ -103,6 +103,18 @@ def test_mean_field_gives_the_means(model):
     assert float(found["tracked"][0, 0].sum()) == pytest.approx(500, rel=0.05)
 
 
+def test_an_assay_of_a_region_divides_by_the_fluid_of_that_region():
+    raw = copy.deepcopy(MODEL)
+    raw["observables"] |= {
+        "of_left": {"assay": {"of": "total(tEV, left)", "sample": "500 um^3"}},
+        "of_all": {"assay": {"of": "total(tEV)", "sample": "500 um^3"}},
+    }
+    found = ex.simulate(ex.Model.from_dict(raw), [0.0], engine="mean_field").observables
+    # 0.1 vesicles a um^3 everywhere
+    assert float(found["of_left"][0, 0]) == pytest.approx(50, rel=1e-5)
+    assert float(found["of_all"][0, 0]) == pytest.approx(50, rel=1e-5)
+
+
 def test_exact_measures_too(model):
     found = ex.simulate(model, TIMES, engine="exact", replicates=2).observables
     assert np.all(np.asarray(found["tracked"]).sum(-1) > 400)
@@ -123,6 +135,8 @@ def test_numbers_of_an_assay_are_parameters(model):
         ("tracked", "sample", "1 mL", "tracked.size_histogram.sample"),
         ("tracked", "bin", "1 fm", "tracked.size_histogram.bin: .* raise it"),
         ("biopsy", "of", "total(tEV) / sample_time", "biopsy.assay.of: 'sample_time' is not defined"),
+        ("biopsy", "of", "mean(tEV)", r"biopsy.assay.of: 'mean\(tEV\)' is the number in a voxel; write 'total"),
+        ("biopsy", "of", "total(tEV) + total(tEV, left)", "biopsy.assay.of: .* counts in several places"),
         ("biopsy", "sample", "5 s", "biopsy.assay.sample: 5 s has dimension s, but um\\^3"),
         ("biopsy", "yield", 1.5, "biopsy.assay.yield: '1.5' is 1.5 here, but it is a share; give 0 to 1"),
         ("biopsy", "background", "1 /s", "biopsy.assay.background: .* has dimension 1/s, but 1/um\\^3 is needed"),

@@ -1,6 +1,8 @@
 """The table of mechanisms: complete, well formed, and a share of its rows measured; the rest under `slow`."""
 
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from bench import mechanisms
 from bench.mechanism_rows.matrix import apart
 from bench.mechanism_rows.row import CONFIGS, Finding, equals, measure
+from bench.rows import alone
 from exodiff.config import load as config_load
 
 ROWS = {row.id: row for _, section in mechanisms.SECTIONS for row in section}
@@ -50,6 +53,25 @@ def test_vessels_that_float_free_are_seen():
     vessels[1, 1, 2, 2] = True  # touches nothing
     vessels[1, 1, 1, 0] = True
     assert apart(vessels).tolist() == [0, 1]
+
+
+def test_measurements_that_end_together_lose_no_line(tmp_path, monkeypatch):
+    read_at_once = mechanisms.read_lines
+
+    def read_slowly():
+        lines = read_at_once()
+        time.sleep(0.02)
+        return lines
+
+    def keep(name):
+        with alone(tmp_path):
+            mechanisms.keep([{"id": name}])
+
+    monkeypatch.setattr(mechanisms, "RESULTS", tmp_path / "mechanisms.jsonl")
+    monkeypatch.setattr(mechanisms, "read_lines", read_slowly)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(keep, ["M03", "M01", "M04", "M02"]))
+    assert [line["id"] for line in read_at_once()] == ["M01", "M02", "M03", "M04"]
 
 
 def test_the_page_and_its_figures_are_those_of_the_results():

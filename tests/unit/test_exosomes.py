@@ -436,6 +436,56 @@ def test_the_audit_expects_what_the_linear_model_gives():
     assert ("TGFb", "tumour") not in dose or dose["TGFb", "tumour"].copies_per_day == 0
 
 
+def test_the_audit_mixes_vesicles_over_each_of_several_lattices():
+    """A sender and receivers in the lung, receivers alone in the liver: these get nothing, as nothing hops across."""
+    raw = {
+        "schema": 1,
+        "run": {"duration": "1 h"},
+        "lattice": {
+            "lung": {"shape": [3], "spacing": "20 um", "fluid_fraction": 0.2},
+            "liver": {"shape": [6], "spacing": "20 um", "fluid_fraction": 0.2},
+        },
+        "cells": {"tumour": {}, "fibroblast": {}, "hepatocyte": {}},
+        "cargo": {"TGFb": {"site": "surface"}},
+        "exosomes": {
+            "tEV": {
+                "released_by": ["tumour"],
+                "diffusion": "1 um^2/s",
+                "decay": "1 /h",
+                "biogenesis": {"escrt": "6 /h", "fusion": "2 /h", "burst": 10},
+                "cargo": {"TGFb": {"mean": 5}},
+                "uptake": {
+                    "mode": "clearance",
+                    "receptors": 100,
+                    "k_on": "1e-2 um^3/s",
+                    "receivers": {"fibroblast": 1.0, "hepatocyte": 1.0},
+                },
+            }
+        },
+        "place": [
+            {"cells": "tumour", "region": "lung", "box": {"low": ["0 um"], "high": ["20 um"]}},
+            {"cells": "fibroblast", "region": "lung", "box": {"low": ["20 um"], "high": ["40 um"]}},
+            {"cells": "fibroblast", "region": "liver", "box": {"low": ["0 um"], "high": ["20 um"]}},
+            {"cells": "hepatocyte", "region": "liver"},
+        ],
+    }
+    found = check_model(ex.Model.from_dict(raw)).audit
+    assert found is not None
+    lung, liver = found.populations
+    capture, decay = 1e-2 * 100 / 1600, 1 / 3600
+    loss = capture / 3 + decay
+    assert (lung.lattice, liver.lattice) == ("lung", "liver")
+    assert lung.release_per_s * 3600 == pytest.approx(60, rel=1e-5)
+    assert lung.taken_up == pytest.approx(capture / 3 / loss, rel=1e-5)
+    assert lung.bins[0].loss_per_s == pytest.approx(loss, rel=1e-5)
+    assert liver.release_per_s == 0
+    assert liver.bins[0].loss_per_s == pytest.approx(capture + decay, rel=1e-5)
+    dose = {item.cell: item for item in found.doses}
+    # the fibroblast of the lung gets all, and one of the two is there
+    assert dose["fibroblast"].copies_per_day == pytest.approx(5 * 60 * 24 * lung.taken_up / 2, rel=1e-5)
+    assert "hepatocyte" not in dose
+
+
 def test_geometric_and_fixed_bursts_are_written_as_they_are():
     for burst, written in (("geometric(20)", "geometric(20) tEV"), (20, "20 tEV"), ("20", "20 tEV"), (1, "tEV")):
         assert equations(changed("exosomes/tEV/biogenesis/burst", burst))["tEV.fusion"] == f"tEV.mvb -> {written}"

@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
+import tomli_w
 from matplotlib.image import imread
 
 from exodiff.core.errors import ConfigError, RunDirectoryError
@@ -26,7 +27,7 @@ from exodiff.viz.cells import cells_figure
 from exodiff.viz.fields import fields_figures
 from exodiff.viz.figures import make_figures
 from exodiff.viz.holders import possible_holders
-from exodiff.viz.labels import ObservableLabel, read_labels, unit_text
+from exodiff.viz.labels import ObservableLabel, read_labels, unit_text, volume_text
 from exodiff.viz.panels import new_figure, plain, short_name
 from exodiff.viz.planes import choose_plane
 from exodiff.viz.profiles import profile_figures, read_profile
@@ -514,6 +515,30 @@ def test_units_are_printed_with_superscripts():
     assert unit_text("1/um^3") == "1/µm³"
     assert unit_text("1") == ""
     assert unit_text("um^(1/2)") == "µm^(1/2)"
+
+
+def test_volumes_are_told_as_samples_are():
+    assert volume_text("500000000000 um^3") == "0.5 mL"
+    assert volume_text("2e9 um^3") == "2 µL"
+    assert volume_text("500 um^3") == "500 µm³"
+    assert volume_text("V_sample") == "V_sample"
+
+
+def test_amounts_in_plasma_are_told_by_what_they_count(tmp_path):
+    model = {
+        "cells": {"CTC": {}},
+        "compartments": {"plasma": {"volume": "1 mL"}},
+        "species": {"EV": {}, "drug": {"kind": "concentration", "unit": "nM"}},
+        "observables": {
+            "cells": {"value": "plasma.CTC"},
+            "vesicles": {"value": "2 * plasma.EV"},
+            "mixed": {"value": "plasma.EV + plasma.CTC"},
+            "drug": {"value": "plasma.drug"},
+        },
+    }
+    (tmp_path / "resolved.toml").write_text(tomli_w.dumps(model), encoding="utf-8")
+    units = {name: label.unit for name, label in read_labels(tmp_path).observables.items()}
+    assert units == {"cells": "cells", "vesicles": "molecules", "mixed": "dimensionless", "drug": "dimensionless"}
 
 
 def test_text_of_the_user_is_no_formula_and_has_an_end():

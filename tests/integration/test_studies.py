@@ -1,0 +1,82 @@
+"""The four studies: without release every effect of vesicles is gone; the page tells what was measured."""
+
+import json
+
+import pytest
+
+import exodiff as ex
+from bench import studies
+from exodiff.config import load as config_load
+
+STUDIES = {study.name: study for study in studies.STUDIES}
+SMALL = {
+    "primary_tumour": ("lattice.shape=[12, 12, 12]",),
+    "premetastatic_niche": ("lattice.lung.shape=[8, 8, 8]", "lattice.liver.shape=[8, 8, 8]"),
+    "therapy": ("lattice.shape=[12, 12, 12]",),
+    "liquid_biopsy": ("lattice.shape=[10, 10, 10]",),
+}
+HOURS = 2.0
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "liquid_biopsy" else pytest.mark.slow) for name in STUDIES]
+)
+def test_without_release_no_effect_of_vesicles_is_left(name):
+    """On a small lattice and for hours, so that not every effect shows with vesicles; exchange of some does."""
+    study = STUDIES[name]
+    found = {}
+    for run, overrides in study.runs.items():
+        model = ex.load(studies.CONFIGS / f"{name}.toml", [*SMALL[name], *overrides])
+        observed = ex.simulate(model, [HOURS * 3600.0], seed=4).observables
+        found[run] = {effect.observable: float(observed[effect.observable][0, 0]) for effect in study.effects}
+    assert all(effect.is_absent(found["control"][effect.observable]) for effect in study.effects)
+    assert any(effect.is_shown(found["vesicles"][effect.observable]) for effect in study.effects)
+
+
+@pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
+def test_the_file_tells_the_control_and_has_what_it_changes(study):
+    path = studies.CONFIGS / f"{study.name}.toml"
+    text = path.read_text(encoding="utf-8")
+    config = config_load.load(path, [*study.treatment, *study.control])
+    assert all(f"--set {override}" in text for override in study.control)
+    assert all(effect.observable in config.observables for effect in study.effects)
+
+
+def test_an_effect_is_told_from_none():
+    up, down = studies.Effect("a", "a"), studies.Effect("b", "b", 0.02, rises=False)
+    assert up.is_shown(1e-9)
+    assert up.is_absent(0.0)
+    assert not up.is_absent(1e-9)
+    assert down.is_absent(0.02 * (1 + 1e-6))
+    assert down.is_shown(0.019)
+    assert not down.is_shown(0.021)
+
+
+def test_a_study_fails_when_its_control_keeps_an_effect():
+    study = STUDIES["liquid_biopsy"]
+    run = {"final": {effect.observable: 1.0 for effect in study.effects}}
+    control = {"final": {effect.observable: 0.0 for effect in study.effects}}
+    assert studies.verdict(study, {"vesicles": run, "control": control}) == "pass"
+    assert studies.verdict(study, {"vesicles": run, "control": run}) == "FAIL"
+    assert studies.verdict(study, {"vesicles": control, "control": control}) == "FAIL"
+    assert studies.verdict(study, {"vesicles": run}) == "not measured yet"
+
+
+def test_the_page_of_studies_is_that_of_the_results():
+    """``python -m bench.studies --page`` writes it anew."""
+    assert studies.PAGE.read_text(encoding="utf-8") == studies.page(studies.read_lines())
+    assert all(
+        (studies.FIGURES / f"{line['study']}_{kind}.png").exists()
+        for line in studies.read_lines()
+        if line["run"] == "vesicles"
+        for kind in studies.SHOWN
+    )
+
+
+def test_results_of_studies_are_replaced_and_ordered(tmp_path, monkeypatch):
+    monkeypatch.setattr(studies, "RESULTS", tmp_path / "studies.jsonl")
+    line = {"study": "therapy", "run": "control", "steps": 1}
+    for one in (line, {**line, "study": "primary_tumour"}, {**line, "steps": 2}):
+        studies.keep(one)
+    assert [(one["study"], one["steps"]) for one in studies.read_lines()] == [("primary_tumour", 1), ("therapy", 2)]
+    assert json.loads((tmp_path / "studies.jsonl").read_text().splitlines()[1])["steps"] == 2
