@@ -18,9 +18,8 @@ SMALL = {
 HOURS = 2.0
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name == "liquid_biopsy" else pytest.mark.slow) for name in STUDIES]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STUDIES)
 def test_without_release_no_effect_of_vesicles_is_left(name):
     """On a small lattice and for hours, so that not every effect shows with vesicles; exchange of some does."""
     study = STUDIES[name]
