@@ -317,6 +317,45 @@ def fit(
 
 
 @app.command()
+def sbc(
+    config: Config,
+    fits: Annotated[int, typer.Option("--fits", min=20, help="Number of truths drawn from the priors.")] = 200,
+    out: Annotated[Path | None, typer.Option("--out", help="Directory; default runs/<config name>-sbc.")] = None,
+    set_: Set = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is in the directory.")] = False,
+) -> None:
+    """Simulation-based calibration: is the fit of this file right for data like these? Writes sbc.json and a figure.
+
+    Example: exodiff sbc configs/fit_plasma.toml --fits 200 --set fit.uncertainty='"fisher"'
+
+    Draws truths from the priors, simulates data at the times of [fit], fits them, and tells how often the 90 %
+    intervals hold the truth and whether it lies uniformly in its posterior.
+    """
+    from exodiff.config import load as config_load  # noqa: PLC0415
+
+    out = out or Path("runs") / f"{config.stem}-sbc"
+    settings = config_load.load(config, _overrides(set_, None))
+    if (out / "sbc.json").exists() and not overwrite:
+        raise ConfigError(str(out), "holds a calibration already; give another --out, or --overwrite")
+    from exodiff.build import build  # noqa: PLC0415
+    from exodiff.inference.command import calibrate_model  # noqa: PLC0415
+
+    _cache_compilations()
+    began = time.monotonic()
+
+    def tell(done: int) -> None:
+        spent = time.monotonic() - began
+        if done == 1 or done * 20 // fits > (done - 1) * 20 // fits:
+            left = duration(spent / done * (fits - done))
+            _err.print(f"[{duration(spent)}] {done} of {fits} fits, {left} left")
+
+    found, written = calibrate_model(build(settings), fits, out, tell)
+    _out.print(found.summary())
+    for path in written:
+        _out.print(str(path))
+
+
+@app.command()
 def synthesise(
     config: Config,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the simulation and the measurement errors.")] = 0,

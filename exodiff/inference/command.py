@@ -1,5 +1,6 @@
-"""A fit on disk: what ``exodiff fit`` does."""
+"""Fits and their calibration on disk: what ``exodiff fit`` and ``exodiff sbc`` do."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from exodiff.build import ConfiguredModel
@@ -7,8 +8,9 @@ from exodiff.core.errors import ConfigError
 from exodiff.inference.fit import Fitter, Report
 from exodiff.inference.read import read_data
 from exodiff.inference.result import Fit
+from exodiff.inference.sbc import Calibration, calibration_of
 from exodiff.io.atomic import make_folder, write_json
-from exodiff.viz.fits import make_fit_figures
+from exodiff.viz.fits import make_fit_figures, make_rank_figure
 
 
 def fit_model(model: ConfiguredModel, out: Path, report: Report) -> tuple[Fit, list[Path]]:
@@ -19,14 +21,38 @@ def fit_model(model: ConfiguredModel, out: Path, report: Report) -> tuple[Fit, l
         FitError: when the search does not converge; nothing is written then.
 
     """
+    found = _fitter(model).fit(report=report)
+    _make(out)
+    found.save(out / "fit.h5")
+    write_json(out / "fit.json", found.as_dict())
+    return found, [out / "fit.h5", out / "fit.json", *make_fit_figures(out)]
+
+
+def calibrate_model(
+    model: ConfiguredModel, n: int, out: Path, report: Callable[[int], None]
+) -> tuple[Calibration, list[Path]]:
+    """Fit simulated data of the design that a model's file measures, and write ``sbc.json`` and a figure.
+
+    Raises:
+        ConfigError: when the file has no [fit], or its data are wrong.
+        FitError: when more than a twentieth of the searches does not converge; nothing is written then.
+
+    """
+    fitter = _fitter(model)
+    found = calibration_of(fitter, n, fitter.settings.seed, report)
+    _make(out)
+    write_json(out / "sbc.json", found.as_dict())
+    return found, [out / "sbc.json", *make_rank_figure(out, found.parameters, found.ranks)]
+
+
+def _fitter(model: ConfiguredModel) -> Fitter:
     data = read_data(model)
-    settings = model.config.fit
-    assert settings is not None
-    found = Fitter(model, data, settings).fit(report=report)
+    assert model.config.fit is not None
+    return Fitter(model, data, model.config.fit)
+
+
+def _make(out: Path) -> None:
     try:
         make_folder(out)
     except OSError as error:
         raise ConfigError(str(out), f"cannot be made ({error.strerror}); give another --out") from None
-    found.save(out / "fit.h5")
-    write_json(out / "fit.json", found.as_dict())
-    return found, [out / "fit.h5", out / "fit.json", *make_fit_figures(out)]

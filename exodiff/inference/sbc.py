@@ -4,8 +4,9 @@ Parameters are drawn from the prior, data simulated with them, and fitted; where
 must then be uniform (S. Talts et al., arXiv:1804.06788, 2018).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.stats import chi2, norm
@@ -57,6 +58,16 @@ class Calibration:
             found.append(float(chi2.sf(((counts - expected) ** 2 / expected).sum(), NUM_BINS - 1)))
         return dict(zip(self.parameters, found, strict=True))
 
+    def as_dict(self) -> dict[str, Any]:
+        """What a file tells of it."""
+        return {
+            "fits": len(self.truths),
+            "failures": self.failures,
+            "coverage_of_90": self.coverage(0.9),
+            "p_of_uniform_ranks": self.p_values(),
+            "ranks": {name: ranks.tolist() for name, ranks in zip(self.parameters, self.ranks.T, strict=True)},
+        }
+
     def summary(self) -> str:
         """Coverage and uniformity of each parameter."""
         coverage, p_values = self.coverage(0.9), self.p_values()
@@ -97,10 +108,17 @@ def sbc(
     """
     settings = make_settings(parameters, method=method, calibrate=calibrate, uncertainty=uncertainty, seed=seed)
     fitter = Fitter(model, [design] if isinstance(design, Data) else design, settings)
+    return calibration_of(fitter, n, seed)
+
+
+def calibration_of(fitter: Fitter, n: int, seed: int, report: Callable[[int], None] | None = None) -> Calibration:
+    """As :func:`sbc`, for a fitter; tells the number of fits that are done after each."""
     generator = np.random.default_rng([seed, 4])
     drawn = np.stack([prior.draw(generator, n) for prior in fitter.priors], axis=1)
     rows, failures = [], 0
     for number, values in enumerate(drawn):
+        if report is not None and number:
+            report(number)
         data = fitter.simulate_data(values, seed=int(generator.integers(2**32)))
         try:
             fit = fitter.fit(data, seed=number)

@@ -1,6 +1,6 @@
 """Figures of a fit, from its file alone: data and prediction, pairs of parameters, profiles, spectrum."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from scipy.stats import binom
 
 from exodiff.core.errors import ConfigError
 from exodiff.viz.figures import FOLDER, save_figure
@@ -18,6 +19,7 @@ from exodiff.viz.scales import set_time_axis, time_unit
 from exodiff.viz.style import FAINT, MAIN_COLOUR, ONE_COLUMN_MM, PALETTE, PANELS_A_PAGE, RC, TWO_COLUMNS_MM
 
 PANEL_HEIGHT_MM = 48.0
+_RANK_BINS = 20
 _RADIUS = 2.146  # in standard deviations: holds 90 % of a normal law in the plane
 _MEASURED = PALETTE[0]
 
@@ -32,6 +34,20 @@ def make_fit_figures(directory: Path) -> list[Path]:
         for stem, figure in _figures(file):
             written += save_figure(figure, directory / FOLDER, stem, ("png",))
     return written
+
+
+def make_rank_figure(directory: Path, parameters: Sequence[str], ranks: np.ndarray) -> list[Path]:
+    """Draw where truths lay in their posteriors, (fits, parameters), into ``figures/``; gives the files written."""
+    fits = len(ranks)
+    low, high = binom.interval(0.99, fits, 1.0 / _RANK_BINS)
+    with mpl.rc_context(RC):
+        figure, axes = small_multiples(parameters, [f"{fits} fits"] * len(parameters), PANEL_HEIGHT_MM, "")
+        for axis, column in zip(axes, np.transpose(ranks), strict=True):
+            axis.axhspan(low, high, color=FAINT, linewidth=0)
+            axis.hist(column, bins=_RANK_BINS, range=(0.0, 1.0), color=MAIN_COLOUR)
+            axis.set(xlabel="posterior probability below the truth", ylabel="fits", xlim=(0.0, 1.0))
+        add_note(figure, "Uniform if the procedure is right. Band: 99 % of the bins then.")
+        return save_figure(figure, directory / FOLDER, "ranks", ("png",))
 
 
 def _figures(file: Any) -> Iterator[tuple[str, Figure]]:

@@ -33,6 +33,7 @@ BIRTH_DEATH = {
     "reactions": [{"equation": "-> A", "rate": "k"}, {"equation": "A ->", "rate": "g"}],
     "observables": {"n": {"value": "total(A)"}, "dose": {"value": "total(A) / 5"}},
 }
+START = [("k", 5), ("g", 0.1)]
 TIMES = np.array([2.0, 5.0, 10.0, 20.0, 40.0, 80.0])
 TRUE_K, TRUE_G, TISSUES = 10.0, 0.2, 40
 MEAN = TRUE_K / TRUE_G * (1 - np.exp(-TRUE_G * TIMES))
@@ -267,7 +268,8 @@ def test_a_prior_that_excludes_the_start_is_refused():
 def test_synthetic_data_are_read_back_and_fitted_from_the_command_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     lines = ["schema = 1", "[run]", 'duration = "100 s"', 'observe_every = "4 s"', "replicates = 6", "[lattice]"]
-    lines += ["shape = [1]", "spacing = 1.0", "[parameters]", 'k = "5 /s"', 'g = "0.1 /s"', "[species.A]"]
+    lines += ["shape = [1]", "spacing = 1.0", "[species.A]", "[parameters]"]
+    lines += [f'{k} = {{ value = "{v} /s", prior.lognormal = {{ median = "{v} /s", sigma = 0.5 }} }}' for k, v in START]
     lines += ["[[reactions]]", 'equation = "-> A"', 'rate = "k"', "[[reactions]]", 'equation = "A ->"', 'rate = "g"']
     lines += ["[observables.n]", 'value = "total(A)"', "[fit]", 'parameters = ["k", "g"]', 'uncertainty = "fisher"']
     lines += ["[[fit.data]]", 'file = "counts.csv"', 'observable = "n"', 'noise = "poisson"']
@@ -296,6 +298,15 @@ def test_synthetic_data_are_read_back_and_fitted_from_the_command_line(tmp_path,
     assert {path.name for path in (out / "figures").iterdir()} == {"data.png", "parameters.png", "spectrum.png"}
     again = run(cli.app, ["fit", "model.toml"])
     assert "holds a fit already" in str(again.exception)
+    calibrated = run(cli.app, ["sbc", "model.toml", "--fits", "20", "--set", 'fit.uncertainty="sandwich"'])
+    assert calibrated.exit_code == 0, (calibrated.output, calibrated.exception)
+    assert "20 fits of simulated data, 0 did not converge" in calibrated.output
+    told = json.loads((tmp_path / "runs" / "model-sbc" / "sbc.json").read_text())
+    # of 20 fits the coverage of 90 % has a standard error of 7 %
+    assert min(told["coverage_of_90"].values()) > 0.6
+    assert (tmp_path / "runs" / "model-sbc" / "figures" / "ranks.png").stat().st_size > 5000
+    again = run(cli.app, ["sbc", "model.toml"])
+    assert "holds a calibration already" in str(again.exception)
 
 
 @pytest.mark.slow
