@@ -43,9 +43,10 @@ def make_rank_figure(directory: Path, parameters: Sequence[str], ranks: np.ndarr
     with mpl.rc_context(RC):
         figure, axes = small_multiples(parameters, [f"{fits} fits"] * len(parameters), PANEL_HEIGHT_MM, "")
         for axis, column in zip(axes, np.transpose(ranks), strict=True):
-            axis.axhspan(low, high, color=FAINT, linewidth=0)
+            axis.axhspan(low, high, color=FAINT, alpha=0.3, linewidth=0, zorder=3)
             axis.hist(column, bins=_RANK_BINS, range=(0.0, 1.0), color=MAIN_COLOUR)
             axis.set(xlabel="posterior probability below the truth", ylabel="fits", xlim=(0.0, 1.0))
+            axis.set_ylim(0, 1.1 * max(high, axis.get_ylim()[1]))
         add_note(figure, "Uniform if the procedure is right. Band: 99 % of the bins then.")
         return save_figure(figure, directory / FOLDER, "ranks", ("png",))
 
