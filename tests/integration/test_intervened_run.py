@@ -19,7 +19,7 @@ INTERVENTIONS = [
     {"name": "bath", "at": ["0 s", "7 min"], "add": {"EV": "1e-4 /um^3"}, "region": "rim"},
     {"name": "block", "at": ["10 min"], "set": {"k_on": "k_on / 2"}, "remove": ["fibroblast"], "region": "rim"},
     {"name": "control", "when": "total(EV) > 2000", "set": {"k_release": 0, "EV": "EV / 3"}, "repeat": True},
-    {"name": "once", "when": "events(bind) > 20", "add": {"receptor": 7}},
+    {"name": "once", "when": "events(bind) > 10", "add": {"receptor": 7}},
 ]
 TABLES = {
     **MODEL,

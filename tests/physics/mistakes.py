@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from exodiff import operations, passes, trajectories
 from exodiff import step as stepping
 from exodiff.core import evaluation
-from exodiff.kernels import cell_events, clocks, diffusion, draws, hopping
+from exodiff.kernels import cell_events, clocks, diffusion, draws, hopping, policies
 from exodiff.kernels.neighbours import seen_from
 from exodiff.lattice.grid import Grid
 from exodiff.model.network import DrawKind
