@@ -193,6 +193,10 @@ class _Units:
         first = next((value for value in values if value is not None), 0)
         return parse_quantity(first, "")[1] if isinstance(first, str) else DIMENSIONLESS
 
+    def _unit_of_concentration(self, name: str) -> str:
+        table = table_of(self.species, name)
+        return unit_text(str(table.get("unit", ""))) if table.get("kind") == "concentration" else ""
+
     def _noun(self, what: Expression) -> str:
         name = what.name if isinstance(what, Name) else ""
         return "cells" if name in self.cells else self.nouns.get(name, "molecules")
@@ -200,6 +204,8 @@ class _Units:
     def _counted(self, node: Expression, each: str) -> str:  # noqa: PLR0911  (one return a kind of node)
         """What an expression counts: sums of like things, and multiples of them, count these things."""
         match node:
+            case Name(name) | Call("mean", (Name(name), *_)) if unit := self._unit_of_concentration(name):
+                return unit
             case Name(name) if name in self.species:
                 return self._noun(node) + each
             case Name(name) if name in self.cells:

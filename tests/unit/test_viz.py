@@ -788,3 +788,14 @@ def test_figures_need_neither_jax_nor_pyplot_and_leave_the_style_alone(tmp_path)
         [sys.executable, "-c", code, str(tmp_path)], cwd=root, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+def test_a_mean_concentration_has_the_unit_of_its_species(tmp_path):
+    write_model(tmp_path)
+    more = [
+        '[species.oxygen]\nkind = "concentration"\nunit = "mmHg"',
+        '[observables.air]\nvalue = "mean(oxygen, tumour)"',
+    ]
+    with (tmp_path / "resolved.toml").open("a") as file:
+        file.write("\n".join(more))
+    assert read_labels(tmp_path).observables["air"].unit == "mmHg"
