@@ -282,6 +282,11 @@ def collect(
         _out.print(str(path))
 
 
+def _refuse_second(file: Path, what: str, *, overwrite: bool) -> None:
+    if file.exists() and not overwrite:
+        raise ConfigError(str(file.parent), f"holds {what} already; give another --out, or --overwrite")
+
+
 @app.command()
 def fit(
     config: Config,
@@ -299,8 +304,7 @@ def fit(
 
     out = out or Path("runs") / f"{config.stem}-fit"
     settings = config_load.load(config, _overrides(set_, None))
-    if (out / "fit.h5").exists() and not overwrite:
-        raise ConfigError(str(out), "holds a fit already; give another --out, or --overwrite")
+    _refuse_second(out / "fit.h5", "a fit", overwrite=overwrite)
     from exodiff.build import build  # noqa: PLC0415
     from exodiff.inference.command import fit_model  # noqa: PLC0415
 
@@ -335,8 +339,7 @@ def sbc(
 
     out = out or Path("runs") / f"{config.stem}-sbc"
     settings = config_load.load(config, _overrides(set_, None))
-    if (out / "sbc.json").exists() and not overwrite:
-        raise ConfigError(str(out), "holds a calibration already; give another --out, or --overwrite")
+    _refuse_second(out / "sbc.json", "a calibration", overwrite=overwrite)
     from exodiff.build import build  # noqa: PLC0415
     from exodiff.inference.command import calibrate_model  # noqa: PLC0415
 

@@ -80,7 +80,7 @@ def test_the_page_and_its_figures_are_those_of_the_results():
     assert mechanisms.PAGE.read_text(encoding="utf-8") == mechanisms.page(lines)
     figures = {path.stem: path.stat().st_size for path in mechanisms.FIGURES.iterdir()}
     assert figures.keys() == {line["id"] for line in lines}
-    assert max(figures.values()) < 50_000
+    assert max(figures.values()) < 40_000
 
 
 @pytest.mark.parametrize(
