@@ -23,9 +23,9 @@ def is_split() -> bool:
 
 
 def _pieces() -> tuple[int, int, int]:
-    """Into how many pieces each axis of the lattice is split."""
-    lengths = jax.sharding.get_abstract_mesh().shape
-    x, y = (lengths.get(name, 1) for name in LATTICE_AXES)
+    """Into how many pieces each axis of the lattice is split; a function that works on one piece sees no others."""
+    mesh = jax.sharding.get_abstract_mesh()
+    x, y = (1 if name in mesh.manual_axes else mesh.shape.get(name, 1) for name in LATTICE_AXES)
     return x, y, 1
 
 

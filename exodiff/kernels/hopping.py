@@ -103,7 +103,7 @@ def _one_by_one(
         return jnp.where(p > 0.5, carry[0] - left, left), carry[0]
 
     def split(i: Array, carry: tuple[Count, Count]) -> tuple[Count, Count]:
-        return carry[1], halving.half(stream, index, i + UP, carry[0])
+        return carry[1], halving.half(stream, index, (i + UP).astype(BITS_DTYPE), carry[0])
 
     start = jnp.where(active, n, 0)
     far_movers, movers = lax.fori_loop(0, 2, leave, (start, start))
