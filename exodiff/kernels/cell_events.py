@@ -62,10 +62,10 @@ def make_cells(
     """Let a channel that makes a new cell act for one step: new counts, and the events in each voxel."""
     p = _probability(voxels, channel, dt_s)
     if channel.new_cell is NewCell.HERE:
-        born = policy.binomial(stream, index, 0, empty(voxels), p)
+        born = policy.trial(stream, index, 0, empty(voxels), p)
         return fill(policy, stream, index, voxels, channel, born), born
     assert channel.parent is not None
-    ready = policy.binomial(stream, index, 0, voxels.counts[channel.parent], p)
+    ready = policy.trial(stream, index, 0, voxels.counts[channel.parent], p)
     return divide(policy, stream, index, voxels, channel, ready)
 
 
@@ -125,7 +125,7 @@ def divide(
         """Molecules of one in-cell species: halved between the daughters, or what a new cell starts with."""
         species = network.num_free + place
         content = new[species]
-        half = policy.binomial(fold(stream, species, SPLIT), index, 0, content, jnp.asarray(0.5, real))
+        half = policy.half(fold(stream, species, SPLIT), index, 0, content)
         leaving, entering = carried(policy, half, flows, occupancy, grid)
         reset = born * fresh[place]
         if is_division:
@@ -168,7 +168,7 @@ def move_cells(policy: Policy, stream: Stream, index: Bits, voxels: Voxels, cell
     ]
     rate = departures(weights)
     counts = voxels.counts
-    leaving = policy.binomial(stream, index, 0, counts[cell_type], -jnp.expm1(-rate * dt_s))
+    leaving = policy.trial(stream, index, 0, counts[cell_type], -jnp.expm1(-rate * dt_s))
     preferences = _preferences(voxels, cell_type)
     weights = [weight * preferred for weight, preferred in zip(weights, preferences, strict=True)]
     flows = to_neighbours(policy, stream, index, leaving, weights, grid)

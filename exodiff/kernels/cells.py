@@ -8,7 +8,7 @@ and the result does not depend on any order.
 from collections.abc import Sequence
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from exodiff.core.arrays import BITS_DTYPE, Bits, Number, Real
 from exodiff.kernels.neighbours import FACES, seen_from, shift
@@ -49,13 +49,19 @@ def to_neighbours(
     total = sum(weights, start=jnp.zeros_like(weights[0]))
     if not is_discrete(policy):
         return [attempts * w / jnp.where(total > 0, total, 1.0) for w in weights]
-    target = to_unit_interval(words(stream, index, _CHOICE)).astype(total.dtype) * total
+
+    def drawn() -> tuple[Bits, Bits]:
+        return words(stream, index, _CHOICE), words(stream, index, _PRIORITY) | jnp.asarray(1, BITS_DTYPE)
+
+    # a branch is computed once, where the compiler would draw anew for each neighbour
+    nothing = jnp.ones(index.shape, BITS_DTYPE)
+    choice, priority = lax.cond(jnp.any(attempts > 0), drawn, lambda: (nothing, nothing))
+    target = to_unit_interval(choice).astype(total.dtype) * total
     reached, chosen = jnp.zeros_like(total), []
     for weight in weights:
         # the choice lies in (0, total], so a weight of zero is never chosen
         chosen.append((attempts > 0) & (reached < target) & (target <= reached + weight))
         reached = reached + weight
-    priority = words(stream, index, _PRIORITY) | jnp.asarray(1, BITS_DTYPE)
     return _settle(chosen, priority, grid)
 
 

@@ -49,6 +49,12 @@ def poisson(stream: Stream, index: Bits, number: int, mean: Real) -> Count:
     return _poisson(stream.key0, stream.key1, index, jnp.asarray(number, BITS_DTYPE), jnp.asarray(mean))
 
 
+def happens(stream: Stream, index: Bits, number: int, p: Real) -> Mask:
+    """Whether what has probability p happens, for each index; exact for the float32 value of p, however near 0 or 1."""
+    v, p = to_unit_interval(*word_pair(stream, index, number)), p.astype(jnp.float32)
+    return jnp.where(p > 0.5, ~(v < 1.0 - p), v < p)
+
+
 def uniform(stream: Stream, index: Bits, number: int) -> Real:
     """A float32 in (0, 1] for each index, from draw ``number`` of the stream."""
     return to_unit_interval(words(stream, index, number))
@@ -99,15 +105,10 @@ def inverted_short(stream: Stream, index: Bits, number: Bits | int, law: Law) ->
 
 def inverted_long(stream: Stream, index: Bits, number: Bits | int, law: Law) -> Count:
     """Counts up to 24, or -1 where the law or the count is beyond; those of the short inversion where it suits."""
-    events, limit = _cut(to_unit_interval(*word_pair(stream, index, number)), law, law)
-    return jnp.where((events < limit) & is_long(law), events, -1)
-
-
-def _cut(v: Real, law: Law, part: Law) -> tuple[Count, Count]:
-    """Counts of a part of a law, cut at a limit that depends on the law, and that limit."""
-    few = is_short(law)
-    limit = jnp.where(few, SHORT.terms + 1, LONG.terms + 1).astype(COUNT_DTYPE)
-    return jnp.where(few, invert(v, part, SHORT), invert(v, part, LONG)), limit
+    v, few = to_unit_interval(*word_pair(stream, index, number)), is_short(law)
+    events = jnp.where(few, invert(v, law, SHORT), invert(v, law, LONG))
+    done = jnp.where(few, events <= SHORT.terms, (events <= LONG.terms) & is_long(law))
+    return jnp.where(done, events, -1)
 
 
 def _finish_binomial(
@@ -135,7 +136,7 @@ def draw(active: Mask, stream: Stream, index: Bits, number: Bits, law: Law) -> C
 def _draw_by_parts(active: Mask, stream: Stream, index: Bits, number: Bits, law: Law) -> Count:
     """One inversion, or above mean 8 the sum of several of at most that mean each.
 
-    A count that an inversion cuts at its limit climbs in the next rounds from there: up by one with the ratio
+    A count beyond the terms climbs in the next rounds from the first one there, the limit: up by one with the ratio
     r(height + 1) of the terms, back to the limit with r(limit + 1) - r(height + 1), else it stops. As ratios fall, that
     is a geometric proposal with r(limit + 1), accepted in exact proportion to the terms. A running lane is one word, so
     that a round is one loop for the compiler: its height (or 0), the parts done, the events so far; a finished lane is
@@ -152,9 +153,9 @@ def _draw_by_parts(active: Mask, stream: Stream, index: Bits, number: Bits, law:
         v, most = to_unit_interval(*words), whole.whole_part(LONG.mean)
         left = whole.size - parts.astype(jnp.float32) * most
         part = whole._replace(size=jnp.minimum(left, most))
-        fresh, limit = _cut(v, whole, part)
+        fresh, limit = invert(v, part, LONG), LONG.terms + 1
         climbs = v < part.ratio(height.astype(jnp.float32) + 1.0)
-        climbed = jnp.where(climbs, height + 1, jnp.where(v < part.ratio(limit.astype(jnp.float32) + 1.0), limit, 0))
+        climbed = jnp.where(climbs, height + 1, jnp.where(v < part.ratio(limit + 1), limit, 0))
         higher = jnp.where(height > 0, climbed, jnp.where(fresh == limit, limit, 0))
         events = events + jnp.where(higher > 0, 0, jnp.where(height > 0, height, fresh))
         last = (higher == 0) & (left <= most)

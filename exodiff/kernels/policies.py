@@ -30,6 +30,10 @@ class Discrete:
         """How many of n do what each does with probability p."""
         return draws.binomial(stream, index, number, n, p)
 
+    def trial(self, stream: Stream, index: Bits, number: int, n: Count, p: Real) -> Count:
+        """As ``binomial`` where n is at most 1."""
+        return n * draws.happens(stream, index, number, p).astype(n.dtype)
+
     def half(self, stream: Stream, index: Bits, number: int, n: Count) -> Count:
         """How many of n take one of two equal choices."""
         return halving.half(stream, index, number, n)
@@ -98,6 +102,11 @@ class StraightThrough:
     def binomial(self, stream: Stream, index: Bits, number: int, n: Real, p: Real) -> Real:
         """As drawn by ``Discrete``; the derivative is exact for quadratics."""
         drawn = draws.binomial(stream, index, number, _whole(n), lax.stop_gradient(p))
+        return matched(_kept(drawn, n), n * p, n * p * (1.0 - p))
+
+    def trial(self, stream: Stream, index: Bits, number: int, n: Real, p: Real) -> Real:
+        """As drawn by ``Discrete``; the derivative is exact for quadratics."""
+        drawn = Discrete().trial(stream, index, number, _whole(n), lax.stop_gradient(p))
         return matched(_kept(drawn, n), n * p, n * p * (1.0 - p))
 
     def half(self, stream: Stream, index: Bits, number: int, n: Real) -> Real:
@@ -180,6 +189,12 @@ class Score:
         self.noted.append(jnp.sum(likelihood.binomial(drawn, n, p)))
         return drawn
 
+    def trial(self, stream: Stream, index: Bits, number: int, n: Count, p: Real) -> Count:
+        """As drawn by ``Discrete``."""
+        drawn = Discrete().trial(stream, index, number, n, lax.stop_gradient(p))
+        self.noted.append(jnp.sum(likelihood.binomial(drawn, n, p)))
+        return drawn
+
     def half(self, stream: Stream, index: Bits, number: int, n: Count) -> Count:
         """As drawn by ``Discrete``; no parameter changes its law."""
         return halving.half(stream, index, number, n)
@@ -233,6 +248,11 @@ class Mean:
     """Real amounts, each channel by its mean: the reaction-diffusion equations, smooth in the parameters."""
 
     def binomial(self, stream: Stream, index: Bits, number: int, n: Real, p: Real) -> Real:
+        """Mean of the binomial."""
+        del stream, index, number
+        return n * p
+
+    def trial(self, stream: Stream, index: Bits, number: int, n: Real, p: Real) -> Real:
         """Mean of the binomial."""
         del stream, index, number
         return n * p
