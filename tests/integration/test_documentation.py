@@ -118,6 +118,7 @@ def test_the_python_of_the_readme_runs(monkeypatch):
     assert gradient["k_capture"] == pytest.approx(d_k, rel=2e-3)
 
 
+@pytest.mark.slow
 def test_the_python_of_the_tutorial_gives_the_numbers_it_tells(monkeypatch):
     monkeypatch.chdir(ROOT)
     found = run_python(ROOT / "docs" / "tutorial.md")
@@ -134,6 +135,7 @@ def test_the_python_of_the_tutorial_gives_the_numbers_it_tells(monkeypatch):
         assert found["elasticity"][name] == pytest.approx(value, abs=2e-3)
 
 
+@pytest.mark.slow
 def test_the_python_of_the_results_page_reads_what_a_run_writes(tmp_path, monkeypatch):
     pytest.importorskip("pandas")
     short = ['run.duration="30 min"', 'run.snapshot_every="30 min"']

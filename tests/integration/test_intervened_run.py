@@ -60,6 +60,7 @@ def test_a_stopped_and_resumed_run_equals_the_whole_run_bit_for_bit(model, whole
     assert_same_run(whole, out)
 
 
+@pytest.mark.slow
 def test_a_run_records_what_simulate_returns(model, whole):
     table = records.read_table(whole / "observables.csv")
     trajectory = ex.simulate(model, table["time_s"], seed=5)

@@ -200,7 +200,7 @@ def test_mean_field_runs_and_resumes_bit_for_bit(tmp_path, monkeypatch):
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
-@pytest.mark.parametrize("looks", [1, 4])
+@pytest.mark.parametrize("looks", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_exact_runs_and_resumes_bit_for_bit_also_within_an_interval(tmp_path, monkeypatch, looks):
     settings = ['run.engine="exact"', 'run.duration="2 min"', 'run.observe_every="20 s"', 'run.snapshot_every="1 min"']
     model = ex.Model.from_dict(MODEL, settings)

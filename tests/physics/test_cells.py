@@ -442,6 +442,7 @@ def test_a_division_sped_up_by_a_factor_bounds_the_step_as_the_division_does(eng
     np.testing.assert_allclose(steps, steps[0], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_means_over_dying_cells_are_per_cell_in_both_engines():
     """A cell keeps its 1000 receptors until it dies, and a plain or by_cell rate per cell gives the same release."""
     tables = {

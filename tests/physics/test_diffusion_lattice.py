@@ -128,7 +128,7 @@ def test_two_different_walls_hold_a_linear_profile(between_walls):
 
 
 @pytest.mark.parametrize("engine", ["leap", "exact", "mean_field"])
-@pytest.mark.parametrize("flow", [None, {"velocity": [-0.3, 0.0]}])
+@pytest.mark.parametrize("flow", [None, pytest.param({"velocity": [-0.3, 0.0]}, marks=pytest.mark.slow)])
 def test_a_fixed_wall_reflects_what_it_does_not_list(engine: str, flow: dict[str, list[float]] | None):
     """A comes in and goes out through the walls, B stays in the box and C crosses one wall alone."""
     faces = {"x_low": {"fixed": {"A": 3.0, "C": 0.0}}, "y_high": {"fixed": {"A": 3.0}}}

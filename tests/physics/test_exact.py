@@ -40,6 +40,7 @@ def test_a_channel_of_relative_rate_1e_7_fires_as_often_as_it_should(place):
 # ----- the lattice: the tree
 
 
+@pytest.mark.slow
 def test_a_box_between_fixed_walls_keeps_its_poisson_law():
     model = make_model(
         [6, 8],
@@ -257,7 +258,7 @@ def _busy():
     )
 
 
-@pytest.mark.parametrize("make", [_busy, fsp.two_voxels])
+@pytest.mark.parametrize("make", [pytest.param(_busy, marks=pytest.mark.slow), fsp.two_voxels])
 def test_bits_depend_neither_on_records_nor_on_replicates(make):
     model = make()
     many = simulate(model, [0.5, 1.0, 2.0], seed=4, replicates=3, engine="exact")
