@@ -108,7 +108,6 @@ def test_a_split_lattice_has_the_same_bits(devices, engine):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="one operation of this model still gathers a field; which is to be found")
 def test_only_faces_of_the_pieces_and_sums_go_between_devices():
     """In 2 x 2 pieces of 4 x 3 x 5 voxels: whatever still has its z is a face, at most of the whole lattice."""
     operations = _compiled_on(4, "leap")[1]
