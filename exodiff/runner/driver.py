@@ -28,6 +28,7 @@ from exodiff.problem import Inputs, Problem
 from exodiff.runner.changes import refuse_changes
 from exodiff.runner.checkpoints import Checkpoints, Latest
 from exodiff.runner.directory import RunDirectory
+from exodiff.runner.faults import told_clearly
 from exodiff.runner.recorder import Recorder, discard_after
 from exodiff.runner.signals import StopRequest
 from exodiff.schedule import Schedule, make_schedule
@@ -118,20 +119,18 @@ def run(
     if resume not in ("never", "auto"):
         raise ConfigError(f"resume={resume}", "is not a choice; give auto or never")
     goes_on = resume == "auto" and directory.holds_run and not overwrite
-    if goes_on and not accept_changes:
-        directory.refuse_another_config(model.config)
-    elif goes_on:
-        pass
+    if goes_on:
+        if not accept_changes:
+            directory.refuse_another_config(model.config)
     elif not (overwrite and directory.holds_run):
         directory.refuse_another_run()
-    with RunLock(directory.path):
+    with RunLock(directory.path) as lock, told_clearly(directory.path, model):
         if not goes_on:
             directory.clear()
             directory.begin(model.config, given)
         directory.tidy()
-        return _Driver(
-            model, directory, report, figures=figures, accept_changes=goes_on and accept_changes, given=given
-        ).drive()
+        accepts = goes_on and accept_changes
+        return _Driver(model, directory, lock, report, figures=figures, accept_changes=accepts, given=given).drive()
 
 
 def resume(
@@ -156,9 +155,11 @@ def resume(
     """
     directory = RunDirectory(Path(run_dir))
     model = build(directory.config())
-    with RunLock(directory.path):
+    with RunLock(directory.path) as lock, told_clearly(directory.path, model):
         directory.tidy()
-        return _Driver(model, directory, report, skip_damaged=from_last_good, accept_changes=accept_changes).drive()
+        return _Driver(
+            model, directory, lock, report, skip_damaged=from_last_good, accept_changes=accept_changes
+        ).drive()
 
 
 @partial(jax.jit, static_argnames=("problem", "replicates"), donate_argnames=("state",))
@@ -247,6 +248,7 @@ class _Driver:
 
     model: ConfiguredModel
     directory: RunDirectory
+    lock: RunLock
     report: Report
     skip_damaged: bool = True
     figures: bool = True
@@ -429,6 +431,7 @@ class _Driver:
 
     def _record(self, recorder: Recorder, moment: int, state: State) -> None:
         planned = self.schedule.moments[moment]
+        self.lock.confirm()
         if planned.observe:
             time_s = jnp.asarray(planned.time_s, self.problem.precision)
             measured = _measure_all(self.problem, self.inputs, self.seed, state, time_s, replicates=self.replicates)
@@ -438,6 +441,7 @@ class _Driver:
 
     def _save(self, recorder: Recorder, checkpoints: Checkpoints, state: State, pairs: int) -> None:
         """Begin a checkpoint, after everything recorded up to it is on the disk."""
+        self.lock.confirm()
         recorder.flush()
         checkpoints.save(state, pairs, self.schedule.time_s(pairs))
 
