@@ -151,6 +151,32 @@ def test_a_steady_field_has_the_same_bits_in_any_pieces():
     assert len(set(_on_devices(8, STEADY))) == 1
 
 
+DISTANCES = """
+import jax, jax.numpy as jnp, numpy as np
+from exodiff.devices import Division, mesh_of, on, placed
+from exodiff.lattice.grid import Grid
+from exodiff.observe import squared_distance_um2
+
+walls = (("periodic", "periodic"), ("reflecting", "reflecting"), ("reflecting", "reflecting"))
+grid = Grid((8, 6, 5), (10.0, 7.0, 3.0), walls=walls)
+origin = np.random.default_rng(0).uniform(size=grid.shape) < 0.03
+distances = jax.jit(lambda origin: squared_distance_um2(origin, grid))
+for pieces in ((1, 1), (4, 1), (1, 3), (2, 3)):
+    mesh = mesh_of(Division(pieces=pieces))
+    with on(mesh):
+        (given,) = placed(mesh, (origin,), grid.shape)
+        compiled = distances.lower(given).compile()
+        assert "all-gather" not in compiled.as_text()
+        print(np.asarray(compiled(given)).tobytes().hex())
+"""
+
+
+def test_distances_have_the_same_bits_in_any_pieces_and_gather_nothing():
+    found = _on_devices(8, DISTANCES)
+    assert len(found) == 4
+    assert len(set(found)) == 1
+
+
 MOVES = """
 import signal, sys
 import jax
