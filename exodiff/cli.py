@@ -34,6 +34,9 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", help='Change a key: --set run.seed=3 --set parameters.k_on="2e-4 um^3/s". Repeatable.'),
 ]
+Accept = Annotated[
+    bool, typer.Option("--accept-changes", help="Go on although the config was changed, if the state fits it.")
+]
 Engine = Annotated[
     str | None, typer.Option("--engine", help="leap (stochastic), exact (every event) or mean_field (no noise).")
 ]
@@ -64,6 +67,7 @@ def run(
         str, typer.Option("--resume", help="auto: continue if the directory holds a run of this config, else begin.")
     ] = "never",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the directory.")] = False,
+    accept_changes: Accept = False,
     set_: Set = None,
     engine: Engine = None,
 ) -> None:
@@ -86,7 +90,8 @@ def run(
     model = build(settings)
     for warning in model.warnings:
         _err.print(f"warning: {warning}")
-    _finish(lambda report: start(model, out, resume=resume, overwrite=overwrite, given=given, report=report))
+    how = {"resume": resume, "overwrite": overwrite, "accept_changes": accept_changes}
+    _finish(lambda report: start(model, out, **how, given=given, report=report))
 
 
 @app.command()
@@ -95,12 +100,15 @@ def resume(
     from_last_good: Annotated[
         bool, typer.Option("--from-last-good", help="Pass over damaged checkpoints instead of refusing them.")
     ] = False,
+    accept_changes: Accept = False,
 ) -> None:
     """Continue a run that was stopped, from its newest checkpoint; the result is the same, bit for bit."""
     from exodiff.runner.driver import resume as go_on  # noqa: PLC0415
 
     _cache_compilations()
-    _finish(lambda report: go_on(directory, from_last_good=from_last_good, report=report))
+    _finish(
+        lambda report: go_on(directory, from_last_good=from_last_good, accept_changes=accept_changes, report=report)
+    )
 
 
 @app.command()
@@ -459,7 +467,7 @@ def in_options(message: str) -> str:
         name, value = found[1].replace("_", "-"), found[2]
         return f"--{name}" if value == "True" else f"--{name} {value}"
 
-    return re.sub(r"(?<!\S)(out|resume|overwrite|from_last_good)=(True\b|)", option, message)
+    return re.sub(r"(?<!\S)(out|resume|overwrite|from_last_good|accept_changes)=(True\b|)", option, message)
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ class Moment:
 
     time_s: float
     observe: bool
-    snapshot: int | None
+    snapshot: bool
     fires: tuple[bool, ...] = ()
 
 
@@ -49,6 +49,10 @@ class Schedule:
         interval = int(np.searchsorted(self.pairs_before, pairs_done, side="right")) - 1
         return interval, pairs_done - self.pairs_before[interval]
 
+    def pairs_at(self, time_s: float) -> int:
+        """Pairs that are done at the time of a moment."""
+        return self.pairs_before[int(np.argmin([abs(moment.time_s - time_s) for moment in self.moments]))]
+
     def time_s(self, pairs_done: int) -> float:
         """Simulated time after some pairs."""
         interval, inside = self.position(pairs_done)
@@ -57,20 +61,23 @@ class Schedule:
         return self.intervals[interval].start_s + 2 * inside * self.intervals[interval].dt_s
 
 
-def make_schedule(duration_s: float, observe_every_s: float, snapshot_every_s: float, problem: Problem) -> Schedule:
-    """Cut a run at multiples of the two periods, at interventions, and at the end, where both are recorded."""
+def make_schedule(
+    duration_s: float,
+    observe_every_s: float,
+    snapshot_every_s: float,
+    problem: Problem,
+    cuts_s: Sequence[float] = (),
+) -> Schedule:
+    """Cut a run at multiples of the two periods, at the end, where both are recorded, at interventions, where told."""
     observed = multiples(observe_every_s, duration_s)
     pictured = multiples(snapshot_every_s, duration_s)
     intervened = [*problem.cuts_s, *(at for intervention in problem.scheduled for at in intervention.at_s)]
-    times = merge_times([*observed, *pictured, *intervened], duration_s)
+    times = merge_times([*observed, *pictured, *intervened, *cuts_s], duration_s)
     moments = []
-    num_snapshots = 0
     for time in times:
         is_pictured = _is_in(time, pictured, duration_s)
         is_observed = _is_in(time, observed, duration_s)
-        fires = scheduled_now(problem, time, 1e-9 * duration_s)
-        moments.append(Moment(time, is_observed, num_snapshots if is_pictured else None, fires))
-        num_snapshots += is_pictured
+        moments.append(Moment(time, is_observed, is_pictured, scheduled_now(problem, time, 1e-9 * duration_s)))
     cut = intervals(tuple(times), problem.step_bound_s)
     before = np.concatenate(([0], np.cumsum([i.num_pairs for i in cut], dtype=np.int64)))
     return Schedule(tuple(moments), cut, tuple(int(n) for n in before))

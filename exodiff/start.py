@@ -17,7 +17,7 @@ from exodiff.core.errors import ConfigError
 from exodiff.core.health import Health
 from exodiff.exact import engine as exact
 from exodiff.interventions import intervene, scheduled_now
-from exodiff.kernels.cell_events import initial_contents
+from exodiff.kernels.cell_events import add_initial_contents
 from exodiff.kernels.policies import policy_of, taken
 from exodiff.kernels.pools import initial_pools, with_pools
 from exodiff.kernels.random import fold, make_stream, site_id, voxel_index
@@ -79,9 +79,7 @@ def initial_state(problem: Problem, inputs: Inputs, start: Array, seed: Bits, re
     voxels = Voxels(problem, inputs, start, jnp.zeros((), problem.precision))
     counts = start
     for place in range(network.first_type, len(network.species)):
-        contents = initial_contents(voxels, place)
-        inside = contents[:, None, None, None] * start[place]
-        counts = counts.at[network.num_free : network.first_type].add(inside)
+        counts = add_initial_contents(voxels, counts, place, start[place])
     policy = policy_of(problem.engine)
     log_p = jnp.zeros((), problem.precision) if problem.engine == "score" else None
     for species, mean in problem.random_start:

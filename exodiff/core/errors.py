@@ -1,5 +1,7 @@
 """The errors that a user may see. Each says where, what, the limit, and what to do."""
 
+_LONGEST = 1000  # characters of a place that are shown; names in a model file may have any length
+
 
 class ExodiffError(Exception):
     """Base of all errors that exodiff raises on purpose.
@@ -13,6 +15,8 @@ class ExodiffError(Exception):
     exit_code = 3
 
     def __init__(self, where: str, problem: str) -> None:
+        if len(where) > _LONGEST:
+            where = f"{where[:_LONGEST]}..."
         super().__init__(f"{where}: {problem}" if where else problem)
         self.where = where
         self.problem = problem

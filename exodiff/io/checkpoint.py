@@ -122,6 +122,11 @@ def discard_after(folder: Path, step: int) -> list[Path]:
     return later
 
 
+def discard_all_but(folder: Path, step: int) -> None:
+    """Removes the checkpoints of all other steps, for a run that counts its steps anew."""
+    _remove([path for path in list_checkpoints(folder) if step_of(path) != step])
+
+
 def _run_folder(folder: Path) -> Path:
     return folder.parent if folder.name == "checkpoints" else folder
 

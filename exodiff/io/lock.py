@@ -47,6 +47,24 @@ class RunLock:
             os.close(self._descriptor)
             self._descriptor = None
 
+    def confirm(self) -> None:
+        """Refuse to write on where the folder that was locked is gone, or another one is in its place.
+
+        Raises:
+            RunDirectoryError: says so.
+
+        """
+        assert self._descriptor is not None
+        try:
+            is_there = os.path.samestat(self.path.stat(), os.fstat(self._descriptor))
+        except OSError:
+            is_there = False
+        if not is_there:
+            raise RunDirectoryError(
+                str(self.path.parent),
+                "was removed or replaced while the run went on; put it back from a copy and resume it, or run it anew",
+            )
+
     def _refusal(self, error: OSError, descriptor: int | None) -> RunDirectoryError:
         run_dir = str(self.path.parent)
         if descriptor is None:

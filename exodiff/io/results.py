@@ -150,7 +150,9 @@ class Master:
                 write_steps(group, times_s, entries)
         except WRITE_ERRORS as error:
             raise RunDirectoryError(
-                str(self.path), f"could not be written ({error}); make room and run again"
+                str(self.path),
+                f"could not be written ({error}); make room or fix the permissions, then `exodiff resume` "
+                f"{self.path.parent}",
             ) from error
         return MasterReport(self.path, len(heads), (*problems, *missing))
 

@@ -47,6 +47,15 @@ def _preferences(voxels: Voxels, cell_type: int) -> list[Real]:
     return result
 
 
+def add_initial_contents(voxels: Voxels, counts: Counts, cell_type: int, born: Number) -> Counts:
+    """Counts with what new cells of a type have in them."""
+    network = voxels.problem.network
+    inside = initial_contents(voxels, cell_type)[:, None, None, None] * born
+    # an addition in place would gather the lattice where it is split
+    free, in_cells, types = jnp.split(counts, (network.num_free, network.first_type))
+    return jnp.concatenate((free, in_cells + inside, types))
+
+
 def initial_contents(voxels: Voxels, cell_type: int) -> Array:
     """Molecules of each in-cell species in a new cell of a type, (in-cell species,)."""
     network, parameters = voxels.problem.network, voxels.inputs.parameters
@@ -90,10 +99,8 @@ def _molecules(
 def fill(policy: Policy, stream: Stream, index: Bits, voxels: Voxels, channel: Channel, born: Number) -> Counts:
     """New counts with a new cell in each of some empty voxels."""
     assert channel.child is not None
-    network = voxels.problem.network
     counts = voxels.counts.at[channel.child].add(born)
-    contents = initial_contents(voxels, channel.child)
-    counts = counts.at[network.num_free : network.first_type].add(contents[:, None, None, None] * born)
+    counts = add_initial_contents(voxels, counts, channel.child, born)
     return _molecules(policy, stream, index, voxels, channel, counts, born)
 
 

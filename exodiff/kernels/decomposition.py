@@ -81,6 +81,18 @@ def whole_along_last(array: Array, axes: int) -> Array:
     return lax.with_sharding_constraint(array, PartitionSpec(*[None] * (array.ndim - axes), *names, None))
 
 
+def layer(array: Array, index: Array, axis: int) -> Array:
+    """The values at one index of x, y or z, the last three axes, of length 1 along it and the same on each device.
+
+    Along a split axis the device that has them sends this one layer; a slice would bring the whole axis to each.
+    """
+    place = array.ndim - 3 + axis
+    if _name(axis, array.shape[place]) is None:
+        return lax.dynamic_slice_in_dim(array, index, 1, place)
+    at = lax.broadcasted_iota(jnp.int32, array.shape, place)
+    return jnp.sum(jnp.where(at == index, array, jnp.zeros((), array.dtype)), place, keepdims=True)
+
+
 def moved(array: Array, axis: int, distance: int, *, periodic: bool) -> Array:
     """The values moved along x, y or z, the last three axes; zeros enter unless it is periodic.
 

@@ -1,5 +1,6 @@
 """The checkpoints of one run: written in the background while the device computes, and the newest good one read."""
 
+import tomllib
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -9,11 +10,15 @@ from typing import Any, NamedTuple, Self
 import jax.numpy as jnp
 import numpy as np
 
-from exodiff.core.errors import CheckpointError
+from exodiff.config import load as config_load
+from exodiff.config.schema import RunConfig
+from exodiff.core.errors import CheckpointError, ConfigError
 from exodiff.io import checkpoint
+from exodiff.runner.directory import RESOLVED
 from exodiff.state import Clock, State
 
 KEPT = 3
+_FOREIGN = "belongs to another config than this folder's"
 _ALWAYS = ("counts", "events", "pair", "settings", "was_true")
 _SOME = ("concentrations", "pools")
 _CLOCK = ("time_s", "number", "rates")
@@ -24,13 +29,19 @@ class Latest(NamedTuple):
 
     Attributes:
         state: as it was saved.
-        pairs: pairs of steps done by it.
+        pairs: pairs of steps done by it, in its schedule.
+        time_s: simulated time.
+        cuts_s: times at which its schedule is cut because the config was changed there.
+        begun: the config that it was computed with, if that is another one than the run's.
         warnings: newer checkpoints that were passed over, and why.
 
     """
 
     state: State
     pairs: int
+    time_s: float
+    cuts_s: tuple[float, ...]
+    begun: RunConfig | None
     warnings: tuple[str, ...]
 
 
@@ -39,14 +50,22 @@ class Checkpoints:
 
     Args:
         folder: where the files are.
-        config_hash: of the run's config; a checkpoint of another one is refused.
-        seed: of the run, for the reader of a file.
+        config: of the run; a checkpoint of another one is refused.
+
+    Attributes:
+        cuts_s: times at which the schedule of what is saved is cut because the config was changed there.
 
     """
 
-    def __init__(self, folder: Path, config_hash: str, seed: int) -> None:
+    def __init__(self, folder: Path, config: RunConfig) -> None:
         self.folder = folder
-        self.meta = {"config_hash": config_hash, "seed": seed}
+        self.cuts_s: tuple[float, ...] = ()
+        self.config = config
+        self.meta = {
+            "config_hash": config_load.config_hash(config),
+            "seed": config.run.seed,
+            "config": config_load.dump(config),
+        }
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._last: Future[Path] | None = None
 
@@ -69,7 +88,7 @@ class Checkpoints:
         """
         self.wait()
         arrays = _host_arrays(state)
-        meta = {**self.meta, "time_s": time_s}
+        meta = {**self.meta, "time_s": time_s, "cuts_s": self.cuts_s}
         self._last = self._writer.submit(checkpoint.write_checkpoint, self.folder, arrays, meta, pairs, KEPT)
 
     def raise_if_failed(self) -> None:
@@ -93,12 +112,25 @@ class Checkpoints:
             last, self._last = self._last, None
             last.result()
 
-    def latest(self, *, exact: bool, skip_damaged: bool) -> Latest | None:
+    def restart(self, latest: Latest) -> None:
+        """Put a state in place of all checkpoints, of whatever config they are, and wait until it is there.
+
+        Raises:
+            CheckpointError: it could not be written; the others are untouched.
+
+        """
+        self.cuts_s = latest.cuts_s
+        self.save(latest.state, latest.pairs, latest.time_s)
+        self.wait()
+        checkpoint.discard_all_but(self.folder, latest.pairs)
+
+    def latest(self, *, exact: bool, skip_damaged: bool, accept_changes: bool) -> Latest | None:
         """The newest good checkpoint, or None if there is none at all; files of later steps are removed.
 
         Args:
             exact: whether states have a clock.
             skip_damaged: pass over damaged files instead of refusing them.
+            accept_changes: also take one of another config.
 
         Raises:
             CheckpointError: none is good, the newest is damaged, or it belongs to another config.
@@ -114,13 +146,31 @@ class Checkpoints:
                 f"cannot be used: {worst.problem}; the last good one is {found.path.name}, at "
                 f"{found.meta['time_s']:g} s: resume from it with from_last_good=True",
             )
-        if found.meta.get("config_hash") != self.meta["config_hash"]:
+        begun = self._other_config(found)
+        if begun is not None and not accept_changes:
+            keys = ", ".join(config_load.differences(begun, self.config)[:8])
             raise CheckpointError(
-                str(found.path), "belongs to another config than this folder's; restore resolved.toml, or run anew"
+                str(found.path),
+                f"{_FOREIGN} (it differs in {keys}); restore {RESOLVED}, go on with the changed config by "
+                "accept_changes=True, or run anew",
             )
         checkpoint.discard_after(self.folder, found.step)
         warnings = tuple(f"{each.path}: passed over, {each.problem}" for each in found.skipped)
-        return Latest(_state(found.arrays, exact=exact), found.step, warnings)
+        self.cuts_s = tuple(map(float, found.meta.get("cuts_s", ())))
+        time_s = float(found.meta["time_s"])
+        return Latest(_state(found.arrays, exact=exact), found.step, time_s, self.cuts_s, begun, warnings)
+
+    def _other_config(self, found: checkpoint.Checkpoint) -> RunConfig | None:
+        """What a checkpoint was computed with, if that gives other numbers or other columns than the run's config."""
+        written, is_same = found.meta.get("config"), found.meta.get("config_hash") == self.meta["config_hash"]
+        if is_same and written in (None, self.meta["config"]):
+            return None
+        try:
+            begun = config_load.from_mapping(tomllib.loads(str(written)))
+        except (tomllib.TOMLDecodeError, ConfigError) as error:
+            told = f"{_FOREIGN}, and its own cannot be read; restore {RESOLVED}, or run anew"
+            raise CheckpointError(str(found.path), told) from error
+        return None if is_same and begun.observables == self.config.observables else begun
 
 
 def _host_arrays(state: State) -> Mapping[str, np.ndarray]:

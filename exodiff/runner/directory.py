@@ -99,8 +99,8 @@ class RunDirectory:
         keys = ", ".join(config_load.differences(begun, config)[:8])
         raise ConfigError(
             f"out={self.path}",
-            f"holds a run of another config (it differs in {keys}); choose another folder, or replace the run with "
-            "overwrite=True",
+            f"holds a run of another config (it differs in {keys}); choose another folder, go on with the changed "
+            "config by accept_changes=True, or replace the run with overwrite=True",
         )
 
     def clear(self) -> None:
@@ -118,6 +118,12 @@ class RunDirectory:
         resolved = config_load.dump(config)
         write_text(self.path / CONFIG, given.decode("utf-8-sig") if given is not None else resolved)
         write_text(self.path / RESOLVED, resolved)
+
+    def accept(self, config: RunConfig, given: bytes | None) -> None:
+        """Put another config in place of the one that the run began with."""
+        if given is not None:
+            write_text(self.path / CONFIG, given.decode("utf-8-sig"))
+        write_text(self.path / RESOLVED, config_load.dump(config))
 
     def tidy(self) -> None:
         """Remove temporary files that a killed run left."""

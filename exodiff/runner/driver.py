@@ -25,8 +25,10 @@ from exodiff.kernels.decomposition import settled
 from exodiff.kernels.random import make_stream
 from exodiff.observe import Measured, measure
 from exodiff.problem import Inputs, Problem
+from exodiff.runner.changes import refuse_changes
 from exodiff.runner.checkpoints import Checkpoints, Latest
 from exodiff.runner.directory import RunDirectory
+from exodiff.runner.faults import told_clearly
 from exodiff.runner.recorder import Recorder, discard_after
 from exodiff.runner.signals import StopRequest
 from exodiff.schedule import Schedule, make_schedule
@@ -91,6 +93,7 @@ def run(
     *,
     resume: str = "never",
     overwrite: bool = False,
+    accept_changes: bool = False,
     given: bytes | None = None,
     report: Report = _say_nothing,
     figures: bool = True,
@@ -102,6 +105,7 @@ def run(
         out: the run directory, made if needed.
         resume: ``never``; ``auto`` continues if the directory holds a run of this config, else begins one.
         overwrite: replace a run that is there.
+        accept_changes: continue also a run of another config, from its newest checkpoint, if its state fits.
         given: the model file as the user wrote it, for ``config.toml``.
         report: called with the progress.
         figures: whether to draw them at the end; ``exodiff plot`` draws them later.
@@ -116,35 +120,46 @@ def run(
         raise ConfigError(f"resume={resume}", "is not a choice; give auto or never")
     goes_on = resume == "auto" and directory.holds_run and not overwrite
     if goes_on:
-        directory.refuse_another_config(model.config)
+        if not accept_changes:
+            directory.refuse_another_config(model.config)
     elif not (overwrite and directory.holds_run):
         directory.refuse_another_run()
-    with RunLock(directory.path):
+    with RunLock(directory.path) as lock, told_clearly(directory.path, model):
         if not goes_on:
             directory.clear()
             directory.begin(model.config, given)
         directory.tidy()
-        return _Driver(model, directory, report, figures=figures).drive()
+        accepts = goes_on and accept_changes
+        return _Driver(model, directory, lock, report, figures=figures, accept_changes=accepts, given=given).drive()
 
 
-def resume(run_dir: str | Path, *, from_last_good: bool = False, report: Report = _say_nothing) -> RunResult:
+def resume(
+    run_dir: str | Path,
+    *,
+    from_last_good: bool = False,
+    accept_changes: bool = False,
+    report: Report = _say_nothing,
+) -> RunResult:
     """Continue the run in a directory from its newest checkpoint; the command ``exodiff resume``.
 
     Args:
         run_dir: the run directory.
         from_last_good: pass over damaged checkpoints instead of refusing them.
+        accept_changes: go on with the ``resolved.toml`` that is there, though the run began with another one.
         report: called with the progress.
 
     Raises:
-        ConfigError: there is no run in it.
+        ConfigError: there is no run in it, or its state does not fit what was changed.
         CheckpointError: the newest checkpoint is damaged (the text names the last good one), or none is good.
 
     """
     directory = RunDirectory(Path(run_dir))
     model = build(directory.config())
-    with RunLock(directory.path):
+    with RunLock(directory.path) as lock, told_clearly(directory.path, model):
         directory.tidy()
-        return _Driver(model, directory, report, skip_damaged=from_last_good).drive()
+        return _Driver(
+            model, directory, lock, report, skip_damaged=from_last_good, accept_changes=accept_changes
+        ).drive()
 
 
 @partial(jax.jit, static_argnames=("problem", "replicates"), donate_argnames=("state",))
@@ -233,9 +248,12 @@ class _Driver:
 
     model: ConfiguredModel
     directory: RunDirectory
+    lock: RunLock
     report: Report
     skip_damaged: bool = True
     figures: bool = True
+    accept_changes: bool = False
+    given: bytes | None = None
     warnings: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -245,8 +263,13 @@ class _Driver:
         self.hash = config_hash(self.model.config)
         self.division = divide(self.problem, self.replicates, jax.device_count())
         self.mesh = mesh_of(self.division)
-        self.schedule: Schedule = make_schedule(
-            config.duration_s, config.observe_every_s, config.snapshot_every_s, self.problem
+        self.schedule = self._make_schedule(())
+        self.pairs_elsewhere = 0  # of schedules before this one, if the config was changed
+
+    def _make_schedule(self, cuts_s: tuple[float, ...]) -> Schedule:
+        times_s = self.model.config.run
+        return make_schedule(
+            times_s.duration_s, times_s.observe_every_s, times_s.snapshot_every_s, self.problem, cuts_s
         )
 
     def drive(self) -> RunResult:
@@ -262,9 +285,17 @@ class _Driver:
             self.directory.path,
             provenance(seed=self.model.config.run.seed, config_hash=self.hash, devices=devices),
         )
-        with Checkpoints(self.directory.checkpoints, self.hash, self.model.config.run.seed) as checkpoints:
-            found = checkpoints.latest(exact=self.problem.engine == "exact", skip_damaged=self.skip_damaged)
+        with Checkpoints(self.directory.checkpoints, self.model.config) as checkpoints:
+            found = checkpoints.latest(
+                exact=self.problem.engine == "exact",
+                skip_damaged=self.skip_damaged,
+                accept_changes=self.accept_changes,
+            )
+            if self.accept_changes:
+                found = self._accept(found, checkpoints)
             if found is not None:
+                self.schedule = self._make_schedule(found.cuts_s)
+                self.pairs_elsewhere = int(np.min(found.state.pair)) - found.pairs
                 self.warnings += found.warnings
                 if found.pairs == self.schedule.num_pairs:
                     self.warnings.append("the run was at its end already; only its figures were drawn again")
@@ -287,6 +318,20 @@ class _Driver:
             figures = tuple(make_figures(self.directory.path))
         self.report(Progress("done", time_s, time_s))
         return RunResult(self.directory.path, True, None, time_s, figures, tuple(self.warnings))
+
+    def _accept(self, found: Latest | None, checkpoints: Checkpoints) -> Latest | None:
+        """Where the run goes on with the changed config: at a time of its schedule that was put there."""
+        if found is None or found.begun is None:
+            self.directory.accept(self.model.config, self.given)
+            return found
+        keys = refuse_changes(str(self.directory.path), build(found.begun), self.model, found.time_s)
+        self.directory.accept(self.model.config, self.given)
+        cuts_s = (*found.cuts_s, found.time_s)
+        pairs = self._make_schedule(cuts_s).pairs_at(found.time_s)
+        found = found._replace(pairs=pairs, cuts_s=cuts_s, begun=None)
+        checkpoints.restart(found)
+        self.warnings.append(f"from {found.time_s:g} s on with other {', '.join(keys[:8])}")
+        return found
 
     def _recorder(self, found: Latest | None) -> Recorder:
         if found is None:
@@ -386,21 +431,27 @@ class _Driver:
 
     def _record(self, recorder: Recorder, moment: int, state: State) -> None:
         planned = self.schedule.moments[moment]
+        self.lock.confirm()
         if planned.observe:
             time_s = jnp.asarray(planned.time_s, self.problem.precision)
             measured = _measure_all(self.problem, self.inputs, self.seed, state, time_s, replicates=self.replicates)
             recorder.observe(planned.time_s, jax.tree.map(np.asarray, measured))
-        if planned.snapshot is not None:
-            recorder.snapshot(planned.snapshot, planned.time_s, state)
+        if planned.snapshot:
+            recorder.snapshot(planned.time_s, state)
 
     def _save(self, recorder: Recorder, checkpoints: Checkpoints, state: State, pairs: int) -> None:
         """Begin a checkpoint, after everything recorded up to it is on the disk."""
+        self.lock.confirm()
         recorder.flush()
         checkpoints.save(state, pairs, self.schedule.time_s(pairs))
 
     def _raise_if_stopped(self, state: State) -> None:
         where, then = str(self.directory.path), "the last checkpoint is intact"
-        raise_if_stopped(where, self.problem, self.inputs, state, self.schedule.time_s, then)
+
+        def time_of(pair: int) -> float:
+            return self.schedule.time_s(pair - self.pairs_elsewhere)
+
+        raise_if_stopped(where, self.problem, self.inputs, state, time_of, then)
 
 
 def _next_chunk(chunk: int, work: int, elapsed_s: float) -> int:

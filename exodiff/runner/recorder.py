@@ -8,7 +8,7 @@ import numpy as np
 
 from exodiff.io import records, results
 from exodiff.io.records import OBSERVABLE_KEYS, OBSERVABLES, PROFILE_COLUMNS, PROFILES, RecordWriter, profile_rows
-from exodiff.io.snapshots import FieldArray, write_snapshot
+from exodiff.io.snapshots import FieldArray, index_of, list_snapshots, write_snapshot
 from exodiff.observe import Measured, scalars
 from exodiff.problem import Binned, Problem
 from exodiff.state import State
@@ -30,6 +30,7 @@ class Recorder:
         self._observables = RecordWriter(run_dir / OBSERVABLES, (*OBSERVABLE_KEYS, *names))
         self._profiles = RecordWriter(run_dir / PROFILES, PROFILE_COLUMNS) if arrays else None
         self._master = results.Master(run_dir)
+        self._next_snapshot = max(map(index_of, list_snapshots(run_dir)), default=-1) + 1
 
     def observe(self, time_s: float, measured: Measured) -> None:
         """Append a row for each replicate; the arithmetic is in float64 on exact totals."""
@@ -42,11 +43,12 @@ class Recorder:
                 for replicate, row in enumerate(np.asarray(measured.arrays[name])):
                     self._profiles.append_rows(profile_rows(time_s, replicate, name, list(edges), list(row)))
 
-    def snapshot(self, index: int, time_s: float, state: State) -> None:
+    def snapshot(self, time_s: float, state: State) -> None:
         """Write the fields and cells of all replicates, and the master that joins the snapshots."""
         concentrations = None if state.concentrations is None else np.asarray(state.concentrations)
         fields = fields_of(self.problem, np.asarray(state.counts), concentrations)
-        self._master.add(write_snapshot(self.run_dir, index, time_s, fields, self.problem.grid))
+        self._master.add(write_snapshot(self.run_dir, self._next_snapshot, time_s, fields, self.problem.grid))
+        self._next_snapshot += 1
 
     def flush(self) -> None:
         """Wait until all rows are on the disk."""

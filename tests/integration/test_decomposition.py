@@ -108,7 +108,6 @@ def test_a_split_lattice_has_the_same_bits(devices, engine):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="one operation of this model still gathers a field; which is to be found")
 def test_only_faces_of_the_pieces_and_sums_go_between_devices():
     """In 2 x 2 pieces of 4 x 3 x 5 voxels: whatever still has its z is a face, at most of the whole lattice."""
     operations = _compiled_on(4, "leap")[1]
@@ -150,6 +149,32 @@ for pieces in ((1, 1), (2, 1), (1, 2), (4, 1), (2, 3), (4, 2)):
 
 def test_a_steady_field_has_the_same_bits_in_any_pieces():
     assert len(set(_on_devices(8, STEADY))) == 1
+
+
+DISTANCES = """
+import jax, jax.numpy as jnp, numpy as np
+from exodiff.devices import Division, mesh_of, on, placed
+from exodiff.lattice.grid import Grid
+from exodiff.observe import squared_distance_um2
+
+walls = (("periodic", "periodic"), ("reflecting", "reflecting"), ("reflecting", "reflecting"))
+grid = Grid((8, 6, 5), (10.0, 7.0, 3.0), walls=walls)
+origin = np.random.default_rng(0).uniform(size=grid.shape) < 0.03
+distances = jax.jit(lambda origin: squared_distance_um2(origin, grid))
+for pieces in ((1, 1), (4, 1), (1, 3), (2, 3)):
+    mesh = mesh_of(Division(pieces=pieces))
+    with on(mesh):
+        (given,) = placed(mesh, (origin,), grid.shape)
+        compiled = distances.lower(given).compile()
+        assert "all-gather" not in compiled.as_text()
+        print(np.asarray(compiled(given)).tobytes().hex())
+"""
+
+
+def test_distances_have_the_same_bits_in_any_pieces_and_gather_nothing():
+    found = _on_devices(8, DISTANCES)
+    assert len(found) == 4
+    assert len(set(found)) == 1
 
 
 MOVES = """

@@ -107,3 +107,16 @@ def test_no_git_is_no_error(monkeypatch, tmp_path):
     assert module.git_commit() is None
     (tmp_path / ".git").mkdir()
     assert module.git_commit() is None
+
+
+def test_a_folder_that_is_gone_or_another_is_noticed(tmp_path):
+    folder = tmp_path / "run"
+    with RunLock(folder) as lock:
+        lock.confirm()
+        folder.rename(tmp_path / "away")
+        with pytest.raises(RunDirectoryError, match="removed or replaced"):
+            lock.confirm()
+        folder.mkdir()
+        (folder / "run.lock").touch()
+        with pytest.raises(RunDirectoryError, match="removed or replaced"):
+            lock.confirm()

@@ -29,13 +29,13 @@ def test_moments_are_the_multiples_the_interventions_and_the_end(problem):
     told = [(m.time_s, m.observe, m.snapshot, m.fires) for m in schedule.moments]
     neither, both, one = (False, False), (True, True), (True, False)
     assert told == [
-        (0.0, True, 0, neither),
-        (3.0, False, None, one),
-        (4.0, True, None, neither),
-        (5.0, False, 1, neither),
-        (6.0, False, None, both),
-        (8.0, True, None, neither),
-        (10.0, True, 2, neither),
+        (0.0, True, True, neither),
+        (3.0, False, False, one),
+        (4.0, True, False, neither),
+        (5.0, False, True, neither),
+        (6.0, False, False, both),
+        (8.0, True, False, neither),
+        (10.0, True, True, neither),
     ]
 
 
@@ -56,12 +56,19 @@ def test_positions_and_times_follow_the_pairs(problem):
     assert schedule.duration_s == 10.0
 
 
+def test_a_cut_is_a_moment_at_which_nothing_is_recorded(problem):
+    schedule = make_schedule(10.0, 4.0, 5.0, problem, [7.0])
+    cut = next(m for m in schedule.moments if m.time_s == 7.0)
+    assert (cut.observe, cut.snapshot, cut.fires) == (False, False, (False, False))
+    assert schedule.time_s(schedule.pairs_at(7.0)) == 7.0
+
+
 def test_periods_that_do_not_divide_the_duration_still_record_the_end(problem):
     bare = replace(problem, interventions=())
     schedule = make_schedule(0.7, 0.1, 1.0, bare)  # 7 x 0.1 > 0.7 in float64
     assert len(schedule.moments) == 8
     assert schedule.moments[-1].time_s == 0.7
-    assert [m.snapshot for m in schedule.moments] == [0, *[None] * 6, 1]
+    assert [m.snapshot for m in schedule.moments] == [True, *[False] * 6, True]
 
 
 def test_times_that_differ_by_rounding_are_one():
