@@ -24,12 +24,11 @@ import jax
 import numpy as np
 
 import exodiff as ex
-from bench.rows import print_row
+from bench.rows import print_row, put_between
 from exodiff.kernels.straight_through import matched
 
 RESULTS = Path("bench/results/gradients.jsonl")
 PAGE = Path("docs/gradients.md")
-BEGIN, END = "<!-- gradients: begin -->", "<!-- gradients: end -->"
 
 REFERENCE_SEED = 77
 AT_ONCE = 2**21  # voxels of all replicates and shifted parameters in one call
@@ -257,15 +256,6 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def write_table() -> None:
-    """Put the table of all rows into the page."""
-    rows = [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
-    page = PAGE.read_text(encoding="utf-8")
-    before, rest = page.split(BEGIN)
-    after = rest.split(END)[1]
-    PAGE.write_text(f"{before}{BEGIN}\n{table(rows)}\n{END}{after}", encoding="utf-8")
-
-
 def main() -> None:
     """Measure, or write the table of what was measured."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -274,7 +264,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true")
     given = parser.parse_args()
     if given.table:
-        write_table()
+        put_between(PAGE, "gradients", table([json.loads(line) for line in RESULTS.read_text("utf-8").splitlines()]))
         return
     for name in [given.only] if given.only else CASES:
         measure(name, given.replicates)

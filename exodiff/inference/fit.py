@@ -24,7 +24,7 @@ from exodiff.inference.identifiability import Identifiability, identify
 from exodiff.inference.levenberg_marquardt import Optimum, maximise
 from exodiff.inference.likelihoods import CLASSES, LIKELIHOODS
 from exodiff.inference.objective import Evaluation, Objective
-from exodiff.inference.prediction import Predictor
+from exodiff.inference.prediction import FINER, Predictor
 from exodiff.inference.profile import profiles
 from exodiff.inference.result import Fit, Fitted
 
@@ -144,21 +144,44 @@ class Fitter:
         """
         objective = Objective(self.predictor, self.priors, self.data if data is None else data)
         report("compiling", "the closure and its derivatives")
+        optimum = self._search(objective, report)
+        found = self._identify(objective, optimum.at)
+        if not optimum.converged:
+            raise FitError("fit", self._not_converged(optimum, found))
+        return self._with_uncertainty(objective, optimum, found, report, self.settings.seed if seed is None else seed)
+
+    def _search(self, objective: Objective, report: Report) -> Optimum:
+        """Climb from the start; on with a finer step of the closure where rates outgrow it on the way."""
         first = objective.evaluate(self.start)
+        while first is None and self._refined(report):
+            first = objective.evaluate(self.start)
         if first is None:
             raise FitError(
                 "fit", "the model has no finite prediction at the start; run `exodiff check`, or start elsewhere"
             )
         self._refuse_silent(first)
-        optimum = maximise(
-            objective.evaluate,
-            first,
-            report=lambda step, at: report("searching", f"step {step}, log posterior {at.log_posterior:.6g}"),
-        )
-        found = self._identify(objective, optimum.at)
-        if not optimum.converged:
-            raise FitError("fit", self._not_converged(optimum, found))
-        return self._with_uncertainty(objective, optimum, found, report, self.settings.seed if seed is None else seed)
+
+        def climb(at: Evaluation) -> Optimum:
+            return maximise(
+                objective.evaluate,
+                at,
+                report=lambda step, at: report("searching", f"step {step}, log posterior {at.log_posterior:.6g}"),
+            )
+
+        optimum = climb(first)
+        while not optimum.converged and self._refined(report):
+            again = objective.evaluate(optimum.at.u)
+            optimum = optimum if again is None else climb(again)
+        return optimum
+
+    def _refined(self, report: Report) -> bool:
+        """Refine the step of the closure, if it was too long for what was tried, at most twice."""
+        shortest = self.model.problem.step_bound_s / FINER**2
+        if not self.predictor.outgrew_step or (self.predictor.time_step_s or np.inf) <= shortest:
+            return False
+        self.predictor.refine()
+        report("compiling", f"the closure with a step of {self.predictor.time_step_s:.3g} s")
+        return True
 
     def _identify(self, objective: Objective, at: Evaluation) -> Identifiability:
         num_values = sum(one.num_values for one in objective.data)

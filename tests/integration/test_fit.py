@@ -178,6 +178,19 @@ def test_a_correction_too_large_for_one_step_is_told(fitter, monkeypatch):
     assert sum("standard errors, which is much for one step" in warning for warning in fit.warnings) == 2
 
 
+def test_a_search_goes_on_where_rates_outgrow_the_step_of_the_start():
+    """The step of the start, a tenth of 1/g, is too long from seven times its g on; the data lie at twenty times.
+
+    A pair of the finer steps, 2 g dt = 0.53, is wrong in g by up to (2 g dt)^2 / 12 = 2.3 %.
+    """
+    k, g = 100.0, 2.0
+    times = np.array([0.2, 0.5, 1.0, 2.0, 4.0])
+    model = ex.Model.from_dict(BIRTH_DEATH)
+    data = ex.Data("n", times, k / g * (1 - np.exp(-g * times)), {"gaussian": {"sd": 0.1}})
+    fit = ex.fit(model, data, ["k", "g"], uncertainty="fisher")
+    assert np.allclose([fit.estimate["k"], fit.estimate["g"]], [k, g], rtol=0.023)
+
+
 @pytest.mark.parametrize("noise", [{"gaussian": {"sd": 2.0}}, {"gaussian": {"sd": "spread"}}, "gaussian"])
 def test_gaussian_noise_with_its_sd_given_fitted_or_in_the_data(noise):
     model = ex.Model.from_dict(
