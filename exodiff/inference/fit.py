@@ -17,19 +17,18 @@ from exodiff.config.schema import RunConfig
 from exodiff.core.errors import ConfigError, FitError
 from exodiff.core.expressions import names
 from exodiff.inference.calibration import Corrected, correct, synthetic
+from exodiff.inference.cautions import of_correction, of_independence
 from exodiff.inference.data import Data, Measured, checked
 from exodiff.inference.declared_priors import prior_of, start_of
 from exodiff.inference.design import make_design
 from exodiff.inference.identifiability import Identifiability, identify
 from exodiff.inference.levenberg_marquardt import Optimum, maximise
 from exodiff.inference.likelihoods import CLASSES, LIKELIHOODS
+from exodiff.inference.nuts import draw, require_sampler
 from exodiff.inference.objective import Evaluation, Objective
 from exodiff.inference.prediction import FINER, Predictor
 from exodiff.inference.profile import profiles
 from exodiff.inference.result import Fit, Fitted
-
-MOST_SHIFT = 1.0  # in standard errors: a larger correction is too large for one step
-MOST_SIMULATION_SHARE = 0.2  # of the variance
 
 Report = Callable[[str, str], None]  # of a phase, and what to say of it
 
@@ -56,8 +55,9 @@ def fit(
         data: one or several data sets, fitted jointly.
         parameters: names or key paths of ``model.parameters``.
         method: ``closure``, or ``synthetic`` for a last step on a normal likelihood with simulated mean and covariance.
-        calibrate: simulations at the estimate; None takes 400, and none for ``fisher`` and ``profile``.
-        uncertainty: ``sandwich`` (from simulations), ``fisher`` (from the closure's likelihood), ``profile``.
+        calibrate: simulations at the estimate; None takes 400 for ``sandwich``, and none for the others.
+        uncertainty: ``sandwich`` (from simulations), or from the closure's likelihood: ``fisher``, ``profile``, or
+            ``nuts`` (draws from the posterior; needs the extra ``bayes``).
         level: of the intervals of profiles, and of those that are printed.
         seed: of the simulations.
 
@@ -87,6 +87,8 @@ class Fitter:
     def __init__(self, model: ConfiguredModel, data: Sequence[Data], settings: FitSettings) -> None:
         if not isinstance(model, ConfiguredModel):
             raise ConfigError("model", f"a {type(model).__name__} is no model; give exodiff.load(FILE)")
+        if settings.uncertainty == "nuts":
+            require_sampler()
         self.model, self.settings = model, settings
         self.parameters = settings.parameters
         self.priors = [prior_of(model, name) for name in self.parameters]
@@ -223,6 +225,11 @@ class Fitter:
             generator = np.random.default_rng([seed, 1])
             step = synthetic if settings.method == "synthetic" else correct
             corrected = step(objective, at, simulated, generator)
+        drawn = None
+        if settings.uncertainty == "nuts":
+            report("sampling", "the posterior of the closure")
+            drawn = draw(objective, at, seed)
+            corrected = corrected._replace(covariance=np.atleast_2d(np.cov(drawn.u.reshape(-1, len(at.u)).T)))
         profiled = ()
         if settings.uncertainty == "profile":
             profiled = profiles(objective, at, settings.level, lambda name: report("profiling", name), self.parameters)
@@ -235,10 +242,16 @@ class Fitter:
             uncorrected=self._values(at.u),
             identifiability=found,
             profiles=profiled,
+            draws=drawn,
             data=self._fitted(objective, at, corrected, simulated),
             log_posterior=at.log_posterior,
             steps=optimum.steps,
-            warnings=(*found.warnings, *_warnings(corrected, self.parameters)),
+            warnings=(
+                *found.warnings,
+                *of_correction(corrected, self.parameters),
+                *of_independence(settings.uncertainty, objective.data),
+                *(drawn.warnings if drawn is not None else ()),
+            ),
         )
 
     def _fitted(
@@ -279,18 +292,3 @@ def _refuse_for_synthetic(data: Sequence[Measured], parameters: Sequence[str]) -
         fitted = set(parameters) & names(noise.scale) if noise.scale is not None else set()
         if fitted:
             raise ConfigError(one.name, f"method synthetic cannot fit the noise ({min(fitted)}); take method closure")
-
-
-def _warnings(corrected: Corrected, parameters: Sequence[str]) -> list[str]:
-    found = [
-        f"the simulations moved {name} by {shift:+.1f} standard errors, which is much for one step; fit again from "
-        "this estimate, or raise calibrate"
-        for name, shift in zip(parameters, corrected.shift, strict=True)
-        if abs(shift) > MOST_SHIFT
-    ]
-    if corrected.simulation_share > MOST_SIMULATION_SHARE:
-        found.append(
-            f"{100 * corrected.simulation_share:.0f} % of a variance comes from the finite number of simulations; "
-            "raise calibrate"
-        )
-    return found

@@ -57,7 +57,7 @@ class Predictor:
         self._scales = tuple(scales)
         self.time_step_s: float | None = None
         self.outgrew_step = False
-        self._with_derivatives = jax.jit(jax.jacfwd(self._closure, has_aux=True), static_argnums=1)
+        self._with_derivatives = jax.jit(jax.jacfwd(self._closure_twice, has_aux=True), static_argnums=1)
         self._simulated = jax.jit(self._simulation, static_argnames="replicates")
 
     def _values(self, fitted: Array) -> dict[str, Array]:
@@ -73,14 +73,19 @@ class Predictor:
         now = self.model.problem.step_bound_s if self.time_step_s is None else self.time_step_s
         self.time_step_s, self.outgrew_step = now / FINER, False
 
-    def _closure(
-        self, fitted: Array, time_step_s: float | None
-    ) -> tuple[tuple[Array, Array], tuple[Array, Array, Array]]:
+    def closure(self, fitted: Array, time_step_s: float | None) -> tuple[Array, Array, Array]:
+        """Means (times, columns), scales (data,) and health of the closure, for JAX to compile and differentiate."""
         values = self._values(fitted)
         found = simulate(self.model, self.design.times_s, parameters=values, engine="mean_field", time_step=time_step_s)
         means = self._columns(found.observables)[0]
-        scales = self._evaluate_scales(values, means.dtype)
-        return (means, scales), (means, scales, found.health)
+        return means, self._evaluate_scales(values, means.dtype), found.health
+
+    def _closure_twice(
+        self, fitted: Array, time_step_s: float | None
+    ) -> tuple[tuple[Array, Array], tuple[Array, Array, Array]]:
+        """To differentiate, and as it is."""
+        found = self.closure(fitted, time_step_s)
+        return found[:2], found
 
     def _evaluate_scales(self, values: Mapping[str, Array], dtype: jnp.dtype) -> Array:
         everything = {**self.model.parameters, **values}
