@@ -26,9 +26,9 @@ TISSUES = 3
 def make_model(side: int) -> ex.Model:
     """A sphere of cells that release, in tissue that takes up."""
     shells = {
-        "near": {"of": "tumour", "within": "50 um"},
+        "inner": {"of": "tumour", "within": "50 um"},
         "middle": {"of": "tumour", "beyond": "50 um", "within": "80 um"},
-        "far": {"of": "tumour", "beyond": "80 um", "within": "120 um"},
+        "outer": {"of": "tumour", "beyond": "80 um", "within": "120 um"},
     }
     return ex.Model.from_dict(
         {
