@@ -26,6 +26,14 @@ def print_row(name: str, **values: Any) -> None:
     print(json.dumps({"name": name, **values, **where, "commit": commit()}), flush=True)
 
 
+def put_between(page: Path, name: str, text: str) -> None:
+    """Replace what stands between the marks ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->`` of a page."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, rest = page.read_text(encoding="utf-8").split(begin)
+    after = rest.split(end)[1]
+    page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+
+
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """One process at a time; the others wait."""

@@ -17,19 +17,18 @@ from exodiff.config.schema import RunConfig
 from exodiff.core.errors import ConfigError, FitError
 from exodiff.core.expressions import names
 from exodiff.inference.calibration import Corrected, correct, synthetic
+from exodiff.inference.cautions import of_correction, of_independence
 from exodiff.inference.data import Data, Measured, checked
 from exodiff.inference.declared_priors import prior_of, start_of
 from exodiff.inference.design import make_design
 from exodiff.inference.identifiability import Identifiability, identify
 from exodiff.inference.levenberg_marquardt import Optimum, maximise
 from exodiff.inference.likelihoods import CLASSES, LIKELIHOODS
+from exodiff.inference.nuts import draw, require_sampler
 from exodiff.inference.objective import Evaluation, Objective
-from exodiff.inference.prediction import Predictor
+from exodiff.inference.prediction import FINER, Predictor
 from exodiff.inference.profile import profiles
 from exodiff.inference.result import Fit, Fitted
-
-MOST_SHIFT = 1.0  # in standard errors: a larger correction is too large for one step
-MOST_SIMULATION_SHARE = 0.2  # of the variance
 
 Report = Callable[[str, str], None]  # of a phase, and what to say of it
 
@@ -56,8 +55,9 @@ def fit(
         data: one or several data sets, fitted jointly.
         parameters: names or key paths of ``model.parameters``.
         method: ``closure``, or ``synthetic`` for a last step on a normal likelihood with simulated mean and covariance.
-        calibrate: simulations at the estimate; None takes 400, and none for ``fisher`` and ``profile``.
-        uncertainty: ``sandwich`` (from simulations), ``fisher`` (from the closure's likelihood), ``profile``.
+        calibrate: simulations at the estimate; None takes 400 for ``sandwich``, and none for the others.
+        uncertainty: ``sandwich`` (from simulations), or from the closure's likelihood: ``fisher``, ``profile``, or
+            ``nuts`` (draws from the posterior; needs the extra ``bayes``).
         level: of the intervals of profiles, and of those that are printed.
         seed: of the simulations.
 
@@ -87,6 +87,8 @@ class Fitter:
     def __init__(self, model: ConfiguredModel, data: Sequence[Data], settings: FitSettings) -> None:
         if not isinstance(model, ConfiguredModel):
             raise ConfigError("model", f"a {type(model).__name__} is no model; give exodiff.load(FILE)")
+        if settings.uncertainty == "nuts":
+            require_sampler()
         self.model, self.settings = model, settings
         self.parameters = settings.parameters
         self.priors = [prior_of(model, name) for name in self.parameters]
@@ -144,21 +146,44 @@ class Fitter:
         """
         objective = Objective(self.predictor, self.priors, self.data if data is None else data)
         report("compiling", "the closure and its derivatives")
+        optimum = self._search(objective, report)
+        found = self._identify(objective, optimum.at)
+        if not optimum.converged:
+            raise FitError("fit", self._not_converged(optimum, found))
+        return self._with_uncertainty(objective, optimum, found, report, self.settings.seed if seed is None else seed)
+
+    def _search(self, objective: Objective, report: Report) -> Optimum:
+        """Climb from the start; on with a finer step of the closure where rates outgrow it on the way."""
         first = objective.evaluate(self.start)
+        while first is None and self._refined(report):
+            first = objective.evaluate(self.start)
         if first is None:
             raise FitError(
                 "fit", "the model has no finite prediction at the start; run `exodiff check`, or start elsewhere"
             )
         self._refuse_silent(first)
-        optimum = maximise(
-            objective.evaluate,
-            first,
-            report=lambda step, at: report("searching", f"step {step}, log posterior {at.log_posterior:.6g}"),
-        )
-        found = self._identify(objective, optimum.at)
-        if not optimum.converged:
-            raise FitError("fit", self._not_converged(optimum, found))
-        return self._with_uncertainty(objective, optimum, found, report, self.settings.seed if seed is None else seed)
+
+        def climb(at: Evaluation) -> Optimum:
+            return maximise(
+                objective.evaluate,
+                at,
+                report=lambda step, at: report("searching", f"step {step}, log posterior {at.log_posterior:.6g}"),
+            )
+
+        optimum = climb(first)
+        while not optimum.converged and self._refined(report):
+            again = objective.evaluate(optimum.at.u)
+            optimum = optimum if again is None else climb(again)
+        return optimum
+
+    def _refined(self, report: Report) -> bool:
+        """Refine the step of the closure, if it was too long for what was tried, at most twice."""
+        shortest = self.model.problem.step_bound_s / FINER**2
+        if not self.predictor.outgrew_step or (self.predictor.time_step_s or np.inf) <= shortest:
+            return False
+        self.predictor.refine()
+        report("compiling", f"the closure with a step of {self.predictor.time_step_s:.3g} s")
+        return True
 
     def _identify(self, objective: Objective, at: Evaluation) -> Identifiability:
         num_values = sum(one.num_values for one in objective.data)
@@ -200,6 +225,11 @@ class Fitter:
             generator = np.random.default_rng([seed, 1])
             step = synthetic if settings.method == "synthetic" else correct
             corrected = step(objective, at, simulated, generator)
+        drawn = None
+        if settings.uncertainty == "nuts":
+            report("sampling", "the posterior of the closure")
+            drawn = draw(objective, at, seed)
+            corrected = corrected._replace(covariance=np.atleast_2d(np.cov(drawn.u.reshape(-1, len(at.u)).T)))
         profiled = ()
         if settings.uncertainty == "profile":
             profiled = profiles(objective, at, settings.level, lambda name: report("profiling", name), self.parameters)
@@ -212,10 +242,16 @@ class Fitter:
             uncorrected=self._values(at.u),
             identifiability=found,
             profiles=profiled,
+            draws=drawn,
             data=self._fitted(objective, at, corrected, simulated),
             log_posterior=at.log_posterior,
             steps=optimum.steps,
-            warnings=(*found.warnings, *_warnings(corrected, self.parameters)),
+            warnings=(
+                *found.warnings,
+                *of_correction(corrected, self.parameters),
+                *of_independence(settings.uncertainty, objective.data),
+                *(drawn.warnings if drawn is not None else ()),
+            ),
         )
 
     def _fitted(
@@ -256,18 +292,3 @@ def _refuse_for_synthetic(data: Sequence[Measured], parameters: Sequence[str]) -
         fitted = set(parameters) & names(noise.scale) if noise.scale is not None else set()
         if fitted:
             raise ConfigError(one.name, f"method synthetic cannot fit the noise ({min(fitted)}); take method closure")
-
-
-def _warnings(corrected: Corrected, parameters: Sequence[str]) -> list[str]:
-    found = [
-        f"the simulations moved {name} by {shift:+.1f} standard errors, which is much for one step; fit again from "
-        "this estimate, or raise calibrate"
-        for name, shift in zip(parameters, corrected.shift, strict=True)
-        if abs(shift) > MOST_SHIFT
-    ]
-    if corrected.simulation_share > MOST_SIMULATION_SHARE:
-        found.append(
-            f"{100 * corrected.simulation_share:.0f} % of a variance comes from the finite number of simulations; "
-            "raise calibrate"
-        )
-    return found

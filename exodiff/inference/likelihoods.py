@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import digamma, gammaln, log_ndtr, xlogy
+from scipy.special import digamma, log_ndtr
 
-SMALLEST = 1e-30  # a prediction of exactly 0 has no logarithm
-_HALF_LOG_2PI = 0.5 * np.log(2 * np.pi)
+from exodiff.inference.densities import DENSITIES, HALF_LOG_2PI, SMALLEST
+from exodiff.inference.library import NUMPY
 
 
 class Terms(NamedTuple):
@@ -64,9 +64,8 @@ def _rows(values: np.ndarray, root_weight: np.ndarray, jacobian: np.ndarray) -> 
 
 
 def _poisson(values: np.ndarray, prediction: np.ndarray, scale: np.ndarray, limit: float) -> Terms:
-    del scale, limit
     mean, y = np.maximum(prediction, SMALLEST), _filled(values)
-    log_density, score = _present(values, xlogy(y, mean) - mean - gammaln(y + 1), y / mean - 1)
+    log_density, score = _present(values, DENSITIES["poisson"](y, mean, scale, limit, NUMPY), y / mean - 1)
     return Terms(log_density, score, None)
 
 
@@ -78,16 +77,8 @@ def _weigh_poisson(
 
 
 def _negative_binomial(values: np.ndarray, prediction: np.ndarray, scale: np.ndarray, limit: float) -> Terms:
-    """Mean m and variance m + dispersion m^2."""
-    del limit
     mean, y, size = np.maximum(prediction, SMALLEST), _filled(values), 1 / scale
-    log_density = (
-        gammaln(y + size)
-        - gammaln(size)
-        - gammaln(y + 1)
-        + xlogy(y, scale * mean)
-        - (y + size) * np.log1p(scale * mean)
-    )
+    log_density = DENSITIES["negative_binomial"](y, mean, scale, limit, NUMPY)
     by_size = digamma(y + size) - digamma(size) - np.log1p(scale * mean) + (mean - y) / (size + mean)
     found = _present(values, log_density, (y - mean) / (mean * (1 + scale * mean)), -by_size * size**2)
     return Terms(*found)
@@ -102,9 +93,10 @@ def _weigh_negative_binomial(
 
 
 def _gaussian(values: np.ndarray, prediction: np.ndarray, scale: np.ndarray, limit: float) -> Terms:
-    del limit
-    off = (_filled(values) - prediction) / scale
-    found = _present(values, -0.5 * off**2 - np.log(scale) - _HALF_LOG_2PI, off / scale, (off**2 - 1) / scale)
+    y = _filled(values)
+    off = (y - prediction) / scale
+    log_density = DENSITIES["gaussian"](y, prediction, scale, limit, NUMPY)
+    found = _present(values, log_density, off / scale, (off**2 - 1) / scale)
     return Terms(*found)
 
 
@@ -116,11 +108,10 @@ def _weigh_gaussian(
 
 
 def _lognormal(values: np.ndarray, prediction: np.ndarray, scale: np.ndarray, limit: float) -> Terms:
-    """Of the logarithm of the values; one below the limit (0 included) says only that it is below."""
     mean, y = np.maximum(prediction, SMALLEST), np.maximum(_filled(values), SMALLEST)
     off = (np.log(y) - np.log(mean)) / scale
     below, depth, hazard = _censored(y, mean, scale, limit)
-    log_density = np.where(below, log_ndtr(depth), -0.5 * off**2 - np.log(scale) - _HALF_LOG_2PI)
+    log_density = DENSITIES["lognormal"](y, mean, scale, limit, NUMPY)
     score = np.where(below, -hazard, off) / (scale * mean)
     by_scale = np.where(below, -hazard * depth, off**2 - 1) / scale
     return Terms(*_present(values, log_density, score, by_scale))
@@ -134,7 +125,7 @@ def _censored(
         nothing = np.zeros(np.broadcast_shapes(values.shape, mean.shape))
         return nothing > 0, nothing, nothing
     depth = (np.log(limit) - np.log(mean)) / scale
-    return values < limit, depth, np.exp(-0.5 * depth**2 - _HALF_LOG_2PI - log_ndtr(depth))
+    return values < limit, depth, np.exp(-0.5 * depth**2 - HALF_LOG_2PI - log_ndtr(depth))
 
 
 def _weigh_lognormal(
@@ -160,10 +151,8 @@ def _by_prediction(by_share: np.ndarray, shares: np.ndarray, total: np.ndarray) 
 
 
 def _multinomial(values: np.ndarray, prediction: np.ndarray, scale: np.ndarray, limit: float) -> Terms:
-    del scale, limit
-    counts, number, shares, total = _shares(values, prediction)
-    each = xlogy(counts, shares) - gammaln(counts + 1)
-    log_density = gammaln(number + 1) + each.sum(axis=-1, keepdims=True)
+    counts, _, shares, total = _shares(values, prediction)
+    log_density = DENSITIES["multinomial"](counts, shares, scale, limit, NUMPY)
     return Terms(log_density, _by_prediction(counts / shares, shares, total), None)
 
 
@@ -182,15 +171,10 @@ def _weigh_multinomial(
 
 
 def _dirichlet_multinomial(values: np.ndarray, prediction: np.ndarray, scale: np.ndarray, limit: float) -> Terms:
-    """Class probabilities are Dirichlet with the mean m / sum(m) and the precision 1 / dispersion."""
-    del limit
     counts, number, shares, total = _shares(values, prediction)
     precision = np.broadcast_to(1 / scale, number.shape) if np.ndim(scale) else 1 / scale
     pseudo = precision * shares
-    each = gammaln(counts + pseudo) - gammaln(pseudo) - gammaln(counts + 1)
-    log_density = (
-        gammaln(precision) - gammaln(number + precision) + gammaln(number + 1) + each.sum(axis=-1, keepdims=True)
-    )
+    log_density = DENSITIES["dirichlet_multinomial"](counts, shares, scale, limit, NUMPY)
     gain = digamma(counts + pseudo) - digamma(pseudo)
     by_precision = digamma(precision) - digamma(number + precision) + (shares * gain).sum(axis=-1, keepdims=True)
     score = _by_prediction(precision * gain, shares, total)

@@ -21,6 +21,7 @@ from exodiff.simulation import simulate
 from exodiff.start import precision_context
 
 VOXELS_AT_ONCE = 2**18  # of all replicates that are simulated side by side
+FINER = 8  # takes the step at which an exit probability is a half to one at which it is below the default tolerance
 
 
 class Prediction(NamedTuple):
@@ -41,14 +42,22 @@ class Prediction(NamedTuple):
 
 
 class Predictor:
-    """The model as a function of the fitted parameters."""
+    """The model as a function of the fitted parameters.
+
+    Attributes:
+        time_step_s: of the closure; None for that of the model.
+        outgrew_step: whether a prediction failed because its rates were too fast for that step.
+
+    """
 
     def __init__(
         self, model: Model, parameters: Sequence[str], design: Design, scales: Sequence[Expression | None]
     ) -> None:
         self.model, self.parameters, self.design = model, tuple(parameters), design
         self._scales = tuple(scales)
-        self._with_derivatives = jax.jit(jax.jacfwd(self._closure, has_aux=True))
+        self.time_step_s: float | None = None
+        self.outgrew_step = False
+        self._with_derivatives = jax.jit(jax.jacfwd(self._closure_twice, has_aux=True), static_argnums=1)
         self._simulated = jax.jit(self._simulation, static_argnames="replicates")
 
     def _values(self, fitted: Array) -> dict[str, Array]:
@@ -59,12 +68,24 @@ class Predictor:
         read = [jnp.asarray(observables[name]) for name, _, _ in self.design.columns]
         return jnp.concatenate([a.reshape(*a.shape[:2], -1) for a in read], axis=-1)
 
-    def _closure(self, fitted: Array) -> tuple[tuple[Array, Array], tuple[Array, Array, Array]]:
+    def refine(self) -> None:
+        """Make the step of the closure finer."""
+        now = self.model.problem.step_bound_s if self.time_step_s is None else self.time_step_s
+        self.time_step_s, self.outgrew_step = now / FINER, False
+
+    def closure(self, fitted: Array, time_step_s: float | None) -> tuple[Array, Array, Array]:
+        """Means (times, columns), scales (data,) and health of the closure, for JAX to compile and differentiate."""
         values = self._values(fitted)
-        found = simulate(self.model, self.design.times_s, parameters=values, engine="mean_field")
+        found = simulate(self.model, self.design.times_s, parameters=values, engine="mean_field", time_step=time_step_s)
         means = self._columns(found.observables)[0]
-        scales = self._evaluate_scales(values, means.dtype)
-        return (means, scales), (means, scales, found.health)
+        return means, self._evaluate_scales(values, means.dtype), found.health
+
+    def _closure_twice(
+        self, fitted: Array, time_step_s: float | None
+    ) -> tuple[tuple[Array, Array], tuple[Array, Array, Array]]:
+        """To differentiate, and as it is."""
+        found = self.closure(fitted, time_step_s)
+        return found[:2], found
 
     def _evaluate_scales(self, values: Mapping[str, Array], dtype: jnp.dtype) -> Array:
         everything = {**self.model.parameters, **values}
@@ -93,8 +114,9 @@ class Predictor:
         """
         with precision_context(self.model.problem.precision):
             given = jnp.asarray(fitted, self.model.problem.precision)
-            (jacobian, of_scales), (means, scales, health) = self._with_derivatives(given)
+            (jacobian, of_scales), (means, scales, health) = self._with_derivatives(given, self.time_step_s)
             found = Prediction(*(np.asarray(a, np.float64) for a in (means, scales, jacobian, of_scales)))
+        self.outgrew_step |= bool(np.any(np.asarray(health) == Health.STEP_TOO_LONG))
         if np.any(np.asarray(health) != Health.GOOD) or not np.all(
             np.isfinite(found.jacobian[np.isfinite(found.means)])
         ):

@@ -7,9 +7,12 @@ derivative of x by u.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from scipy.special import expit, log_expit, logit, xlog1py, xlogy
+from scipy.special import logit
+
+from exodiff.inference.library import NUMPY, Library
 
 DEFAULT_SIGMA = 2.0  # of log x, where the file gives neither a prior nor bounds: 95 % within a factor of 50
 _STEP = 1e-4
@@ -66,52 +69,53 @@ class Prior:
             return float(np.log(x))
         return (x - self.arguments["mean"]) / self.arguments["sd"]
 
-    def from_coordinate(self, u: np.ndarray) -> np.ndarray:
+    def from_coordinate(self, u: Any, library: Library = NUMPY) -> Any:
         """The values of coordinates."""
         low, high = self.range
+        xp = library.arrays
         if np.isfinite(high):
-            share = expit(u)
+            share = library.special.expit(u)
             return low * (high / low) ** share if low > 0 else low + (high - low) * share
-        return np.exp(u) if low == 0 else self.arguments["mean"] + self.arguments["sd"] * u
+        return xp.exp(u) if low == 0 else self.arguments["mean"] + self.arguments["sd"] * u
 
     def slope(self, u: np.ndarray) -> np.ndarray:
         """dx/du."""
         low, high = self.range
         if np.isfinite(high):
-            share = expit(u)
+            share = NUMPY.special.expit(u)
             by_share = self.from_coordinate(u) * np.log(high / low) if low > 0 else high - low
             return by_share * share * (1 - share)
         return np.exp(u) if low == 0 else np.full_like(u, self.arguments["sd"])
 
-    def log_density(self, u: np.ndarray) -> np.ndarray:
+    def log_density(self, u: Any, library: Library = NUMPY) -> Any:
         """Logarithm of the density of u, up to a constant."""
         low, high = self.range
-        x = self.from_coordinate(u)
+        xp, x = library.arrays, self.from_coordinate(u, library)
         if not np.isfinite(high):
-            slope = u if low == 0 else np.zeros_like(u)
-            return self._log_density_of_value(x) + slope
-        slope = log_expit(u) + log_expit(-u) + (np.log(x) if low > 0 else 0.0)
-        return self._log_density_of_value(x) + slope
+            slope = u if low == 0 else xp.zeros_like(u)
+            return self._log_density_of_value(x, library) + slope
+        slope = -xp.logaddexp(0.0, -u) - xp.logaddexp(0.0, u) + (xp.log(x) if low > 0 else 0.0)
+        return self._log_density_of_value(x, library) + slope
 
-    def _log_density_of_value(self, x: np.ndarray) -> np.ndarray:  # noqa: PLR0911  (one return a distribution)
-        given = self.arguments
+    def _log_density_of_value(self, x: Any, library: Library) -> Any:  # noqa: PLR0911  (one return a distribution)
+        given, xp = self.arguments, library.arrays
         match self.kind:
             case "lognormal":
-                return -0.5 * (np.log(x / given["median"]) / given["sigma"]) ** 2 - np.log(x)
+                return -0.5 * (xp.log(x / given["median"]) / given["sigma"]) ** 2 - xp.log(x)
             case "normal":
                 return -0.5 * ((x - given["mean"]) / given["sd"]) ** 2
             case "half_normal":
                 return -0.5 * (x / given["scale"]) ** 2
             case "gamma":
-                return xlogy(given["shape"] - 1, x) - x / given["scale"]
+                return library.special.xlogy(given["shape"] - 1, x) - x / given["scale"]
             case "beta":
-                return xlogy(given["a"] - 1, x) + xlog1py(given["b"] - 1, -x)
+                return library.special.xlogy(given["a"] - 1, x) + library.special.xlog1py(given["b"] - 1, -x)
             case "loguniform":
-                return np.where((given["low"] <= x) & (x <= given["high"]), -np.log(x), -np.inf)
+                return xp.where((given["low"] <= x) & (x <= given["high"]), -xp.log(x), -np.inf)
             case "uniform":
-                return np.where((given["low"] <= x) & (x <= given["high"]), 0.0, -np.inf)
+                return xp.where((given["low"] <= x) & (x <= given["high"]), 0.0, -np.inf)
             case _:  # flat: in the logarithm, if the bounds are positive
-                return -np.log(x) if self.range[0] > 0 else np.zeros_like(x)
+                return -xp.log(x) if self.range[0] > 0 else xp.zeros_like(x)
 
     def derivatives(self, u: float) -> tuple[float, float]:
         """Slope of the log density at u, and its curvature with the sign changed, 0 where it is not concave."""

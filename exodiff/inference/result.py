@@ -13,8 +13,10 @@ from exodiff.build import ConfiguredModel
 from exodiff.config import load as config_load
 from exodiff.config.fit import Fit as FitSettings
 from exodiff.core.errors import ConfigError
+from exodiff.inference.arviz_export import export
 from exodiff.inference.data import Measured
 from exodiff.inference.identifiability import Identifiability
+from exodiff.inference.nuts import Draws
 from exodiff.inference.priors import Prior
 from exodiff.inference.profile import Profile
 from exodiff.inference.summary import summary
@@ -54,6 +56,7 @@ class Fit:
         uncorrected: values at the maximum of the closure's posterior, before simulations corrected them.
         identifiability: what the data determine.
         profiles: of each parameter, with ``uncertainty="profile"``.
+        draws: from the posterior, with ``uncertainty="nuts"``.
         data: each data set beside its prediction.
         log_posterior: at the maximum, up to a constant.
         steps: of the search.
@@ -69,6 +72,7 @@ class Fit:
     uncorrected: np.ndarray
     identifiability: Identifiability
     profiles: tuple[Profile, ...]
+    draws: Draws | None
     data: tuple[Fitted, ...]
     log_posterior: float
     steps: int
@@ -90,7 +94,7 @@ class Fit:
         return dict(zip(self.parameters, map(float, np.sqrt(np.diag(self.covariance))), strict=True))
 
     def interval(self, level: float | None = None) -> dict[str, tuple[float, float]]:
-        """Central intervals, by name; from the profile where there is one.
+        """Central intervals, by name; from the profile or the draws where there are any.
 
         Args:
             level: probability; None takes that of the fit, which is the only one that profiles know.
@@ -105,6 +109,9 @@ class Fit:
                     "level", f"the profiles were made for {self.settings.level}; fit again with level={level}"
                 )
             low, high = (np.array([p.ends[side] for p in self.profiles]) for side in (0, 1))
+        elif self.draws is not None:
+            drawn = self.draws.u.reshape(-1, len(self.u))
+            low, high = np.quantile(drawn, [0.5 - level / 2, 0.5 + level / 2], axis=0)
         else:
             reach = norm.ppf(0.5 + level / 2) * np.sqrt(np.diag(self.covariance))
             low, high = self.u - reach, self.u + reach
@@ -113,9 +120,12 @@ class Fit:
 
     @cached_property
     def samples(self) -> dict[str, np.ndarray]:
-        """Draws from the normal law in unconstrained coordinates, 4000 of each parameter."""
-        generator = np.random.default_rng([self.settings.seed, 3])
-        drawn = generator.multivariate_normal(self.u, self.covariance, NUM_SAMPLES)
+        """4000 draws of each parameter: those of the sampler, else from the normal law in unconstrained coordinates."""
+        if self.draws is not None:
+            drawn = self.draws.u.reshape(-1, len(self.u))
+        else:
+            generator = np.random.default_rng([self.settings.seed, 3])
+            drawn = generator.multivariate_normal(self.u, self.covariance, NUM_SAMPLES)
         columns = zip(self.parameters, self.priors, drawn.T, strict=True)
         return {name: prior.from_coordinate(column) for name, prior, column in columns}
 
@@ -156,8 +166,26 @@ class Fit:
                 {"name": one.data.name, "values": one.data.num_values, "missing": one.data.num_missing}
                 for one in self.data
             ],
+            "draws": None if self.draws is None else self._agreement(self.draws),
             "warnings": list(self.warnings),
         }
+
+    def _agreement(self, draws: Draws) -> dict[str, Any]:
+        return {
+            "chains": draws.u.shape[0],
+            "draws_a_chain": draws.u.shape[1],
+            "divergences": draws.divergences,
+            "r_hat": dict(zip(self.parameters, draws.r_hat.tolist(), strict=True)),
+            "effective_draws": dict(zip(self.parameters, draws.effective.tolist(), strict=True)),
+        }
+
+    def to_arviz(self) -> Any:
+        """The samples and what was measured as ArviZ takes them; needs the extra ``bayes``.
+
+        ``posterior`` holds the parameters by (chain, draw), one chain unless they were drawn by ``nuts``;
+        ``observed_data`` the values of each data set by (row, column).
+        """
+        return export(self)
 
     def summary(self) -> str:
         """The fit as text: data, spectrum, warnings, then estimates with intervals."""
@@ -174,6 +202,7 @@ class Fit:
             file.attrs["method"] = self.settings.method
             file.attrs["uncertainty"] = self.settings.uncertainty
             file.attrs["level"] = self.settings.level
+            file.attrs["chains"] = 1 if self.draws is None else len(self.draws.u)
             file.attrs["parameters"] = list(self.parameters)
             file.attrs["coordinates"] = list(self.identifiability.coordinates)
             file.attrs["warnings"] = list(self.warnings)

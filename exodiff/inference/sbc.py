@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import chi2, norm
 
 from exodiff.build import ConfiguredModel
-from exodiff.core.errors import FitError
+from exodiff.core.errors import ConfigError, FitError
 from exodiff.inference.data import Data
 from exodiff.inference.fit import Fitter, make_settings
 
@@ -113,6 +113,10 @@ def sbc(
 
 def calibration_of(fitter: Fitter, n: int, seed: int, report: Callable[[int], None] | None = None) -> Calibration:
     """As :func:`sbc`, for a fitter; tells the number of fits that are done after each."""
+    if fitter.settings.uncertainty not in {"sandwich", "fisher"}:
+        raise ConfigError(
+            "fit.uncertainty", f"{fitter.settings.uncertainty} is not what sbc calibrates; choose sandwich or fisher"
+        )
     generator = np.random.default_rng([seed, 4])
     drawn = np.stack([prior.draw(generator, n) for prior in fitter.priors], axis=1)
     rows, failures = [], 0

@@ -19,8 +19,22 @@ def summary(fit: Fit) -> str:
         fit.identifiability.table(),
         *(f"warning: {warning}" for warning in fit.warnings),
         *_table(fit),
+        *_agreement(fit),
     ]
     return "\n".join(lines)
+
+
+def _agreement(fit: Fit) -> list[str]:
+    """Whether chains agree."""
+    if fit.draws is None:
+        return []
+    chains, number, _ = fit.draws.u.shape
+    told = [
+        f"{name} {r_hat:.3f}, {effective:.0f}"
+        for name, r_hat, effective in zip(fit.parameters, fit.draws.r_hat, fit.draws.effective, strict=True)
+    ]
+    diverged = f"{fit.draws.divergences} diverged" if fit.draws.divergences else "none diverged"
+    return [f"{chains} chains of {number} draws, {diverged}; R-hat and effective draws: {'; '.join(told)}"]
 
 
 def _data_line(one: Fitted) -> str:

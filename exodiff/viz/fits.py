@@ -140,13 +140,16 @@ def _pairs_figure(file: Any) -> Figure:
                 axes.set_ylabel(short_name(names[row], 18) if column == 0 else "")
             axes.tick_params(which="both", labelsize=5.5)
             for axis, index in ((axes.xaxis, column), (axes.yaxis, row)):
-                if not is_log[index]:
+                if not is_log[index] and not (row == column and axis is axes.yaxis):
                     axis.set_major_locator(MaxNLocator(3))
             axes.set_xlabel(short_name(names[column], 18) if row == number - 1 else "")
     level = f"{100 * float(file.attrs['level']):g}"
-    add_note(
-        figure, f"Samples of the normal law of the estimate; ellipses hold 90 % of it. Shaded: the {level} % interval."
+    of = (
+        "Draws from the posterior; ellipses: 90 % of the normal law"
+        if file.attrs["uncertainty"] == "nuts"
+        else ("Samples of the normal law of the estimate; ellipses hold 90 % of it")
     )
+    add_note(figure, f"{of}. Shaded: the {level} % interval.")
     return figure
 
 

@@ -128,6 +128,21 @@ def test_one_tissue_measured_many_times_is_not_many_tissues(fitter):
     assert found > 10
 
 
+@pytest.mark.parametrize(
+    ("settings", "labels", "warns"),
+    [
+        ({"uncertainty": "fisher"}, ["0", "0"], True),
+        ({"uncertainty": "fisher"}, ["0", "1"], False),
+        ({"calibrate": 400}, ["0", "0"], False),
+    ],
+)
+def test_counts_of_one_tissue_are_not_silently_multiplied(fitter, settings, labels, warns):
+    times = TIMES[:2]
+    data = replace(fitter.data[0].rows(np.arange(2)), times_s=times, replicates=np.array(labels))
+    told = [w for w in fitted_with(fitter, [data], **settings).warnings if "of the same replicate" in w]
+    assert bool(told) == warns
+
+
 def test_the_synthetic_likelihood_weighs_counts_that_depend_on_each_other(fitter):
     """Late counts have the covariance m exp(-g times their distance), so k / g has the error of weighted least squares.
 
@@ -172,10 +187,23 @@ def test_simulations_take_off_the_bias_of_the_closure():
 
 
 def test_a_correction_too_large_for_one_step_is_told(fitter, monkeypatch):
-    monkeypatch.setattr("exodiff.inference.fit.MOST_SHIFT", 0.0)
+    monkeypatch.setattr("exodiff.inference.cautions.MOST_SHIFT", 0.0)
     data = [fitter.data[0]]
     fit = fitted_with(fitter, data, calibrate=400)
     assert sum("standard errors, which is much for one step" in warning for warning in fit.warnings) == 2
+
+
+def test_a_search_goes_on_where_rates_outgrow_the_step_of_the_start():
+    """The step of the start, a tenth of 1/g, is too long from seven times its g on; the data lie at twenty times.
+
+    A pair of the finer steps, 2 g dt = 0.53, is wrong in g by up to (2 g dt)^2 / 12 = 2.3 %.
+    """
+    k, g = 100.0, 2.0
+    times = np.array([0.2, 0.5, 1.0, 2.0, 4.0])
+    model = ex.Model.from_dict(BIRTH_DEATH)
+    data = ex.Data("n", times, k / g * (1 - np.exp(-g * times)), {"gaussian": {"sd": 0.1}})
+    fit = ex.fit(model, data, ["k", "g"], uncertainty="fisher")
+    assert np.allclose([fit.estimate["k"], fit.estimate["g"]], [k, g], rtol=0.023)
 
 
 @pytest.mark.parametrize("noise", [{"gaussian": {"sd": 2.0}}, {"gaussian": {"sd": "spread"}}, "gaussian"])
@@ -236,7 +264,11 @@ WRONG = {
     "counts of what is no number": ({}, {"noise": {"gaussian": {"sd": "1 nM"}}}, "has dimension"),
     "no sd": ({}, {"noise": "gaussian"}, "needs either a column sd"),
     "one class": ({}, {"noise": "multinomial"}, "two or more observables"),
-    "nuts": ({"uncertainty": "nuts"}, {}, "'nuts' is not yet supported"),
+    "draws of a simulated density": (
+        {"method": "synthetic", "uncertainty": "nuts"},
+        {},
+        "nuts is not that of method synthetic",
+    ),
     "too few simulations": ({"calibrate": 5}, {}, "at least 12 simulations"),
     "synthetic of classes": (
         {"method": "synthetic"},
@@ -256,6 +288,12 @@ def test_what_is_wrong_is_refused_with_a_line(name, model):
         ex.fit(model, ex.Data(**given), **{"parameters": ["k"], **call})
     assert says in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("uncertainty", ["profile", "nuts"])
+def test_calibration_is_of_normal_intervals(model, uncertainty):
+    with pytest.raises(ex.ConfigError, match=f"{uncertainty} is not what sbc calibrates; choose sandwich or fisher"):
+        ex.sbc(model, ex.Data("n", [10.0], [40.0]), ["k"], n=2, uncertainty=uncertainty)
 
 
 def test_a_prior_that_excludes_the_start_is_refused():
