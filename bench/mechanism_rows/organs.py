@@ -304,7 +304,7 @@ ROWS = (
             "no vesicles": {"dose_EV": 0.0},
         },
         (48, 168),
-        replicates=48,
+        replicates=256,
         check=_glucose,
         contested="the uptake that miR-122 leaves (0.2) and its dose are assumed.",
     ),
