@@ -172,9 +172,11 @@ def _check_values(data: Measured) -> None:
     wrong = known & (values <= 0) if kind == "lognormal" and limit is None else known & (values < (limit or 0.0))
     if kind == "gaussian":
         return
+    if LIKELIHOODS[kind].counts:
+        wrong |= known & (values != np.rint(values))
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
-        what = "a count of 0 or more" if LIKELIHOODS[kind].counts else "a positive value, or a detection_limit"
+        what = "a whole count of 0 or more" if LIKELIHOODS[kind].counts else "a positive value, or a detection_limit"
         raise ConfigError(
             f"{data.name}, row {row + 1}",
             f"{values[row, column]:g} is not possible with noise {kind}; needed is {what}",

@@ -55,8 +55,10 @@ class Identifiability:
             for i in np.flatnonzero(self.prior_dominated)
         ]
         if self.condition > MOST_CONDITION:
+            times = float(np.sqrt(self.condition))
+            told = "over a million" if times > 1e6 else f"{times:.0f}"
             found.append(
-                f"the data determine {self.describe(0)} {np.sqrt(self.condition):.0f} times better than "
+                f"the data determine {self.describe(0)} {told} times better than "
                 f"{self.describe(len(self.eigenvalues) - 1)}; fix a parameter, add an observable or a time, or give a "
                 "narrower prior"
             )

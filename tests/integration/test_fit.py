@@ -250,6 +250,7 @@ def test_what_the_data_cannot_tell_is_named(model):
     assert text.index("Fisher information") < text.index("warning: ") < text.index("90 % interval")
     one = ex.fit(model, ex.Data("n", [90.0], [50.0]), ["k", "g"], uncertainty="fisher")
     assert any(w.startswith("1 values for 2 parameters") for w in one.warnings)
+    assert all(len(w) < 250 for w in one.warnings)
 
 
 WRONG = {
@@ -259,6 +260,7 @@ WRONG = {
     "an unknown observable": ({}, {"observable": "m"}, "'m' is no observable"),
     "a time after the end": ({}, {"times": [200.0]}, "outside the simulated time, 0 to 100 s"),
     "a negative count": ({}, {"values": [-1.0]}, "row 1: -1 is not possible with noise poisson"),
+    "half a count": ({}, {"values": [2.5]}, "row 1: 2.5 is not possible with noise poisson; needed is a whole count"),
     "nothing but gaps": ({}, {"values": [np.nan]}, "every one is missing"),
     "an unknown noise": ({}, {"noise": "poison"}, "did you mean 'poisson'"),
     "counts of what is no number": ({}, {"noise": {"gaussian": {"sd": "1 nM"}}}, "has dimension"),
