@@ -1,5 +1,6 @@
 """The command line, e.g. ``exodiff run``. The only place that prints."""
 
+import os
 import re
 import sys
 import time
@@ -82,10 +83,13 @@ def run(
     out = out or Path("runs") / config.stem
     settings = config_load.load(config, _overrides(set_, engine))
     given = config.read_bytes()
-    _refuse_early(out, resume, overwrite=overwrite)
+    if os.environ.get("SLURM_PROCID", "0") == "0":  # another task may come when the first one has begun the run
+        _refuse_early(out, resume, overwrite=overwrite)
     from exodiff.build import build  # noqa: PLC0415
+    from exodiff.processes import join  # noqa: PLC0415
     from exodiff.runner.driver import run as start  # noqa: PLC0415
 
+    join()
     _cache_compilations()
     model = build(settings)
     for warning in model.warnings:
@@ -103,8 +107,10 @@ def resume(
     accept_changes: Accept = False,
 ) -> None:
     """Continue a run that was stopped, from its newest checkpoint; the result is the same, bit for bit."""
+    from exodiff.processes import join  # noqa: PLC0415
     from exodiff.runner.driver import resume as go_on  # noqa: PLC0415
 
+    join()
     _cache_compilations()
     _finish(
         lambda report: go_on(directory, from_last_good=from_last_good, accept_changes=accept_changes, report=report)
@@ -443,7 +449,13 @@ def _cache_compilations() -> None:
 
 def _finish(start: Callable[[Callable[[Any], None]], Any]) -> None:
     """Run with a progress bar, say what was written, and leave with the right exit code."""
+    from exodiff.processes import is_first  # noqa: PLC0415
+
     began = time.monotonic()
+    if not is_first():
+        if not start(lambda _: None).finished:
+            raise typer.Exit(STOPPED)
+        return
     with ProgressBar(_err) as bar:
         result = start(bar.show)
     for warning in result.warnings:

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from exodiff.core.errors import ConfigError
 from exodiff.kernels.decomposition import LATTICE_AXES, spec_on
 from exodiff.problem import Problem
 
@@ -31,33 +32,52 @@ class Division(NamedTuple):
         return f"lattice in {self.pieces[0]} x {self.pieces[1]} pieces" if self.num_devices > 1 else "undivided"
 
 
-def divide(problem: Problem, replicates: int, available: int) -> Division:
-    """How a simulation is divided over at most so many devices.
+def divide(problem: Problem, replicates: int, available: int, processes: int = 1) -> Division:
+    """How a simulation is divided over at most so many devices, equally many of each process.
 
     Several replicates go in equal shares. Of a single one the lattice is split, except in ``exact``, whose events come
     one after the other.
+
+    Raises:
+        ConfigError: it cannot be divided equally over the processes.
+
     """
-    if replicates > 1:
-        return Division(shares=max(n for n in range(1, available + 1) if replicates % n == 0))
-    if problem.engine == "exact":
-        return Division()
-    return Division(pieces=lattice_pieces(problem.grid.shape, available))
+    numbers = [n for n in range(processes, available + 1, processes) if replicates % n == 0]
+    if replicates > 1 and numbers:
+        return Division(shares=max(numbers))
+    pieces = None
+    if replicates == 1:
+        most = 1 if problem.engine == "exact" else available
+        pieces = lattice_pieces(problem.grid.shape, most, processes)
+    if pieces is None:
+        what = "run.replicates" if replicates > 1 else "lattice.shape"
+        raise ConfigError(
+            what, f"cannot be divided equally over {processes} processes; start as many as divide it (exact: one)"
+        )
+    return Division(pieces=pieces)
 
 
-def lattice_pieces(shape: tuple[int, int, int], available: int) -> tuple[int, int]:
+def lattice_pieces(shape: tuple[int, int, int], available: int, multiple_of: int = 1) -> tuple[int, int] | None:
     """Equal pieces along x and y: as many as there are devices for, and of those the ones with the least surface."""
     nx, ny, nz = shape
     splits = [
-        (x, y) for x in range(1, available + 1) for y in range(1, available // x + 1) if nx % x == 0 and ny % y == 0
+        (x, y)
+        for x in range(1, available + 1)
+        for y in range(1, available // x + 1)
+        if nx % x == 0 and ny % y == 0 and x * y % multiple_of == 0
     ]
-    return min(splits, key=lambda split: (-split[0] * split[1], ((split[0] - 1) * ny + (split[1] - 1) * nx) * nz))
+    return min(
+        splits, key=lambda split: (-split[0] * split[1], ((split[0] - 1) * ny + (split[1] - 1) * nx) * nz), default=None
+    )
 
 
 def mesh_of(division: Division) -> Mesh | None:
     """The devices of all processes in the order of the division, or None for a single one."""
     if division.num_devices == 1:
         return None
-    devices = np.asarray(jax.devices()[: division.num_devices])
+    share = division.num_devices // jax.process_count()
+    of_each = [[d for d in jax.devices() if d.process_index == i][:share] for i in range(jax.process_count())]
+    devices = np.asarray([device for some in of_each for device in some])
     if division.shares > 1:
         return Mesh(devices, (REPLICATES,), axis_types=(AxisType.Auto,))
     return Mesh(devices.reshape(division.pieces), LATTICE_AXES, axis_types=(AxisType.Auto,) * 2)

@@ -16,6 +16,7 @@ from exodiff.kernels.rates import Voxels, propensity, rate_factor
 from exodiff.model.network import DrawKind
 from exodiff.observe import current_inputs
 from exodiff.problem import Inputs, Problem
+from exodiff.processes import on_host
 from exodiff.state import State
 from exodiff.stepsize import diffusivities, exits_by_species, hops_by_species, pool_exits
 
@@ -34,11 +35,12 @@ def raise_if_stopped(
         then: what else the user should know, e.g. that the last checkpoint is intact.
 
     """
-    bad = np.flatnonzero(np.asarray(states.health) != Health.GOOD)
+    bad = np.flatnonzero(on_host(states.health) != Health.GOOD)
     if not bad.size:
         return
     replicate = int(bad[0])
-    state = jax.tree.map(lambda a: jnp.asarray(np.asarray(a)[replicate]), states)
+    state = jax.tree.map(lambda a: jnp.asarray(a[replicate]), on_host(states))
+    inputs = jax.tree.map(jnp.asarray, on_host(inputs))
     time_s = time_of(int(state.pair)) if state.clock is None else float(state.clock.time_s[0])
     told = f"replicate {replicate} stopped at {time_s:g} s: {explain(problem, inputs, state, time_s)}"
     raise SimulationError(where, f"{told}; {then}" if then else told)

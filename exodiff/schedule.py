@@ -69,8 +69,7 @@ def make_schedule(
     cuts_s: Sequence[float] = (),
 ) -> Schedule:
     """Cut a run at multiples of the two periods, at the end, where both are recorded, at interventions, where told."""
-    observed = multiples(observe_every_s, duration_s)
-    pictured = multiples(snapshot_every_s, duration_s)
+    observed, pictured = (np.asarray(multiples(every_s, duration_s)) for every_s in (observe_every_s, snapshot_every_s))
     intervened = [*problem.cuts_s, *(at for intervention in problem.scheduled for at in intervention.at_s)]
     times = merge_times([*observed, *pictured, *intervened, *cuts_s], duration_s)
     moments = []
@@ -89,7 +88,7 @@ def multiples(every_s: float, duration_s: float) -> list[float]:
     return [i * every_s for i in range(count + 1) if i * every_s <= duration_s] + [duration_s]
 
 
-def _is_in(time_s: float, times: list[float], duration_s: float) -> bool:
+def _is_in(time_s: float, times: np.ndarray, duration_s: float) -> bool:
     place = int(np.searchsorted(times, time_s))
     near = times[max(place - 1, 0) : place + 1]
     return any(abs(other - time_s) <= 1e-9 * duration_s for other in near)

@@ -14,6 +14,7 @@ from exodiff.config import load as config_load
 from exodiff.config.schema import RunConfig
 from exodiff.core.errors import CheckpointError, ConfigError
 from exodiff.io import checkpoint
+from exodiff.processes import anywhere, is_first, of_first, on_host
 from exodiff.runner.directory import RESOLVED
 from exodiff.state import Clock, State
 
@@ -88,6 +89,8 @@ class Checkpoints:
         """
         self.wait()
         arrays = _host_arrays(state)
+        if not is_first():
+            return
         meta = {**self.meta, "time_s": time_s, "cuts_s": self.cuts_s}
         self._last = self._writer.submit(checkpoint.write_checkpoint, self.folder, arrays, meta, pairs, KEPT)
 
@@ -136,9 +139,14 @@ class Checkpoints:
             CheckpointError: none is good, the newest is damaged, or it belongs to another config.
 
         """
-        if not checkpoint.list_checkpoints(self.folder):
+        found = checkpoint.read_latest(self.folder) if checkpoint.list_checkpoints(self.folder) else None
+        step = -1 if found is None else found.step
+        if anywhere(of_first(step) != (step,)):
+            raise CheckpointError(
+                str(self.folder), "is not the same for all processes; put the run on a file system that all nodes share"
+            )
+        if found is None:
             return None
-        found = checkpoint.read_latest(self.folder)
         if found.skipped and not skip_damaged:
             worst = found.skipped[0]
             raise CheckpointError(
@@ -154,7 +162,8 @@ class Checkpoints:
                 f"{_FOREIGN} (it differs in {keys}); restore {RESOLVED}, go on with the changed config by "
                 "accept_changes=True, or run anew",
             )
-        checkpoint.discard_after(self.folder, found.step)
+        if is_first():
+            checkpoint.discard_after(self.folder, found.step)
         warnings = tuple(f"{each.path}: passed over, {each.problem}" for each in found.skipped)
         self.cuts_s = tuple(map(float, found.meta.get("cuts_s", ())))
         time_s = float(found.meta["time_s"])
@@ -176,9 +185,9 @@ class Checkpoints:
 def _host_arrays(state: State) -> Mapping[str, np.ndarray]:
     """Copies, since the device goes on in place."""
     names = (*_ALWAYS, *(name for name in _SOME if getattr(state, name) is not None))
-    arrays = {name: np.array(getattr(state, name)) for name in names}
+    arrays = {name: on_host(getattr(state, name)) for name in names}
     if state.clock is not None:
-        arrays |= {f"clock.{name}": np.array(getattr(state.clock, name)) for name in _CLOCK}
+        arrays |= {f"clock.{name}": on_host(getattr(state.clock, name)) for name in _CLOCK}
     return arrays
 
 

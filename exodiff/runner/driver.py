@@ -1,7 +1,8 @@
 """Drive one run: begin or resume, advance in chunks, record at scheduled times, checkpoint, stop on a signal."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from exodiff.kernels.decomposition import settled
 from exodiff.kernels.random import make_stream
 from exodiff.observe import Measured, measure
 from exodiff.problem import Inputs, Problem
+from exodiff.processes import anywhere, is_first, of_first, on_host, together
 from exodiff.runner.changes import refuse_changes
 from exodiff.runner.checkpoints import Checkpoints, Latest
 from exodiff.runner.directory import RunDirectory
@@ -118,19 +120,45 @@ def run(
     directory = RunDirectory(Path(out))
     if resume not in ("never", "auto"):
         raise ConfigError(f"resume={resume}", "is not a choice; give auto or never")
+    _refuse_many_processes(accept_changes=accept_changes)
     goes_on = resume == "auto" and directory.holds_run and not overwrite
-    if goes_on:
-        if not accept_changes:
-            directory.refuse_another_config(model.config)
-    elif not (overwrite and directory.holds_run):
-        directory.refuse_another_run()
-    with RunLock(directory.path) as lock, told_clearly(directory.path, model):
+
+    def refuse() -> None:
+        if goes_on:
+            if not accept_changes:
+                directory.refuse_another_config(model.config)
+        elif not (overwrite and directory.holds_run):
+            directory.refuse_another_run()
+
+    def prepare() -> None:
         if not goes_on:
             directory.clear()
             directory.begin(model.config, given)
-        directory.tidy()
+
+    with _opened(directory, model, refuse, prepare) as lock:
         accepts = goes_on and accept_changes
         return _Driver(model, directory, lock, report, figures=figures, accept_changes=accepts, given=given).drive()
+
+
+def _refuse_many_processes(*, accept_changes: bool) -> None:
+    if accept_changes and jax.process_count() > 1:
+        raise ConfigError("accept_changes=True", "is not yet supported for several processes; begin with one")
+
+
+@contextmanager
+def _opened(
+    directory: RunDirectory, model: ConfiguredModel, refuse: Callable[[], None], prepare: Callable[[], None]
+) -> Iterator[RunLock | None]:
+    """The run directory, locked and prepared by the first process; the others wait for that and get no lock."""
+    with told_clearly(directory.path, model), ExitStack() as stack:
+        lock = None
+        with together(str(directory.path)):
+            if is_first():
+                refuse()
+                lock = stack.enter_context(RunLock(directory.path))
+                prepare()
+                directory.tidy()
+        yield lock
 
 
 def resume(
@@ -155,8 +183,8 @@ def resume(
     """
     directory = RunDirectory(Path(run_dir))
     model = build(directory.config())
-    with RunLock(directory.path) as lock, told_clearly(directory.path, model):
-        directory.tidy()
+    _refuse_many_processes(accept_changes=accept_changes)
+    with _opened(directory, model, lambda: None, lambda: None) as lock:
         return _Driver(
             model, directory, lock, report, skip_damaged=from_last_good, accept_changes=accept_changes
         ).drive()
@@ -248,7 +276,7 @@ class _Driver:
 
     model: ConfiguredModel
     directory: RunDirectory
-    lock: RunLock
+    lock: RunLock | None
     report: Report
     skip_damaged: bool = True
     figures: bool = True
@@ -261,7 +289,7 @@ class _Driver:
         self.problem = self.model.problem
         self.replicates = config.replicates
         self.hash = config_hash(self.model.config)
-        self.division = divide(self.problem, self.replicates, jax.device_count())
+        self.division = divide(self.problem, self.replicates, jax.device_count(), jax.process_count())
         self.mesh = mesh_of(self.division)
         self.schedule = self._make_schedule(())
         self.pairs_elsewhere = 0  # of schedules before this one, if the config was changed
@@ -281,10 +309,11 @@ class _Driver:
         self.inputs = placed(self.mesh, make_inputs(self.model, None, self.problem.precision), shape)
         self.seed = jnp.asarray(self.model.config.run.seed, BITS_DTYPE)
         devices = [str(device) for device in jax.devices()]
-        append_provenance(
-            self.directory.path,
-            provenance(seed=self.model.config.run.seed, config_hash=self.hash, devices=devices),
-        )
+        if is_first():
+            append_provenance(
+                self.directory.path,
+                provenance(seed=self.model.config.run.seed, config_hash=self.hash, devices=devices),
+            )
         with Checkpoints(self.directory.checkpoints, self.model.config) as checkpoints:
             found = checkpoints.latest(
                 exact=self.problem.engine == "exact",
@@ -311,9 +340,10 @@ class _Driver:
                 pairs = self._advance_to_end(recorder, checkpoints, state, pairs, stop)
         time_s = self.schedule.time_s(pairs)
         if pairs < self.schedule.num_pairs:
-            return RunResult(self.directory.path, False, stop.received, time_s, (), tuple(self.warnings))
+            stopped_by = stop.received or "a signal to another process"
+            return RunResult(self.directory.path, False, stopped_by, time_s, (), tuple(self.warnings))
         figures = ()
-        if self.figures:
+        if self.figures and is_first():
             self.report(Progress("drawing figures", time_s, time_s))
             figures = tuple(make_figures(self.directory.path))
         self.report(Progress("done", time_s, time_s))
@@ -333,7 +363,10 @@ class _Driver:
         self.warnings.append(f"from {found.time_s:g} s on with other {', '.join(keys[:8])}")
         return found
 
-    def _recorder(self, found: Latest | None) -> Recorder:
+    def _recorder(self, found: Latest | None) -> AbstractContextManager[Recorder | None]:
+        """What writes the records; only the first process does."""
+        if not is_first():
+            return nullcontext()
         if found is None:
             discard_after(self.directory.path, -1.0)
         else:
@@ -346,7 +379,7 @@ class _Driver:
         return _begin_all(self.problem, self.inputs, start, self.seed, replicates=self.replicates)
 
     def _advance_to_end(
-        self, recorder: Recorder, checkpoints: Checkpoints, state: State, pairs: int, stop: StopRequest
+        self, recorder: Recorder | None, checkpoints: Checkpoints, state: State, pairs: int, stop: StopRequest
     ) -> int:
         every_s = self.model.config.run.checkpoint_every_s
         saved_at, saved_pairs = time.monotonic(), pairs
@@ -368,9 +401,10 @@ class _Driver:
                 self._record(recorder, interval + 1, state)
             self._tell(self._time_s(state, pairs), began_s, time.monotonic() - began)
             # looked at once: a signal between two looks would end the run without its checkpoint
-            stops = stop.received is not None
+            stops = anywhere(holds=stop.received is not None)
+            chunk, is_due = of_first(chunk, time.monotonic() - saved_at >= every_s)
             checkpoints.raise_if_failed()
-            if stops or time.monotonic() - saved_at >= every_s:
+            if stops or is_due:
                 self._save(recorder, checkpoints, state, pairs)
                 saved_at, saved_pairs = time.monotonic(), pairs
             if stops:
@@ -382,7 +416,7 @@ class _Driver:
     def _time_s(self, state: State, pairs: int) -> float:
         """Simulated time reached by all replicates."""
         reached_s = self.schedule.time_s(pairs)
-        return reached_s if state.clock is None else max(reached_s, float(jnp.min(state.clock.time_s[:, 0])))
+        return reached_s if state.clock is None else max(reached_s, float(on_host(state.clock.time_s)[:, 0].min()))
 
     def _tell(self, time_s: float, began_s: float, elapsed_s: float) -> None:
         covered_s = time_s - began_s
@@ -397,14 +431,14 @@ class _Driver:
         """
         stretch, real = self.schedule.intervals[interval], self.problem.precision
         if state.clock is not None:
-            before = np.array(state.clock.number[:, 0])
+            before = on_host(state.clock.number)[:, 0]
             end = split_time(self.schedule.moments[interval + 1].time_s, real)
             budget = jnp.asarray(chunk, BITS_DTYPE)
             state, reached = _advance_exactly(
                 self.problem, self.inputs, self.seed, state, end, budget, replicates=self.replicates
             )
             assert state.clock is not None
-            return state, int(jnp.all(reached)), int(np.max(np.array(state.clock.number[:, 0]) - before))
+            return state, int(jnp.all(reached)), int(np.max(on_host(state.clock.number)[:, 0] - before))
         count = min(chunk, stretch.num_pairs - inside)
         numbers = (jnp.asarray(stretch.start_s, real), jnp.asarray(stretch.dt_s, real))
         state = _advance_all(
@@ -429,21 +463,30 @@ class _Driver:
         self._raise_if_stopped(state)
         return state
 
-    def _record(self, recorder: Recorder, moment: int, state: State) -> None:
+    def _record(self, recorder: Recorder | None, moment: int, state: State) -> None:
         planned = self.schedule.moments[moment]
-        self.lock.confirm()
+        self._confirm()
         if planned.observe:
             time_s = jnp.asarray(planned.time_s, self.problem.precision)
             measured = _measure_all(self.problem, self.inputs, self.seed, state, time_s, replicates=self.replicates)
-            recorder.observe(planned.time_s, jax.tree.map(np.asarray, measured))
+            measured = on_host(measured)
+            if recorder is not None:
+                recorder.observe(planned.time_s, measured)
         if planned.snapshot:
-            recorder.snapshot(planned.time_s, state)
+            fields = on_host((state.counts, state.concentrations))
+            if recorder is not None:
+                recorder.snapshot(planned.time_s, *fields)
 
-    def _save(self, recorder: Recorder, checkpoints: Checkpoints, state: State, pairs: int) -> None:
+    def _save(self, recorder: Recorder | None, checkpoints: Checkpoints, state: State, pairs: int) -> None:
         """Begin a checkpoint, after everything recorded up to it is on the disk."""
-        self.lock.confirm()
-        recorder.flush()
+        self._confirm()
+        if recorder is not None:
+            recorder.flush()
         checkpoints.save(state, pairs, self.schedule.time_s(pairs))
+
+    def _confirm(self) -> None:
+        if self.lock is not None:
+            self.lock.confirm()
 
     def _raise_if_stopped(self, state: State) -> None:
         where, then = str(self.directory.path), "the last checkpoint is intact"

@@ -11,7 +11,6 @@ from exodiff.io.records import OBSERVABLE_KEYS, OBSERVABLES, PROFILE_COLUMNS, PR
 from exodiff.io.snapshots import FieldArray, index_of, list_snapshots, write_snapshot
 from exodiff.observe import Measured, scalars
 from exodiff.problem import Binned, Problem
-from exodiff.state import State
 
 CELLS = "cells"
 
@@ -43,10 +42,9 @@ class Recorder:
                 for replicate, row in enumerate(np.asarray(measured.arrays[name])):
                     self._profiles.append_rows(profile_rows(time_s, replicate, name, list(edges), list(row)))
 
-    def snapshot(self, time_s: float, state: State) -> None:
+    def snapshot(self, time_s: float, counts: np.ndarray, concentrations: np.ndarray | None) -> None:
         """Write the fields and cells of all replicates, and the master that joins the snapshots."""
-        concentrations = None if state.concentrations is None else np.asarray(state.concentrations)
-        fields = fields_of(self.problem, np.asarray(state.counts), concentrations)
+        fields = fields_of(self.problem, counts, concentrations)
         self._master.add(write_snapshot(self.run_dir, self._next_snapshot, time_s, fields, self.problem.grid))
         self._next_snapshot += 1
 
