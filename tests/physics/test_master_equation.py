@@ -33,7 +33,10 @@ def test_the_models_are_those_of_the_truths():
 
 @pytest.mark.parametrize(
     "check",
-    [pytest.param(c, id=c.name, marks=[pytest.mark.slow] if "birth_death_from0, leap" in c.name else []) for c in fsp.CHECKS],
+    [
+        pytest.param(c, id=c.name, marks=[pytest.mark.slow] if "birth_death_from0, leap" in c.name else [])
+        for c in fsp.CHECKS
+    ],
 )
 def test_the_joint_law_is_that_of_the_master_equation(check):
     value = check.measure()
