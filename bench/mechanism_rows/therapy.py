@@ -184,7 +184,7 @@ ROWS = (
         '`parameters.antibody="0 nM"`',
         {"base": {}, "control": {"antibody": 0.0}},
         (48,),
-        12,
+        16,
         check=_metastasis,
         contested="a tenth of the plasma level of antibodies in a tumour, and what education does, are assumed; "
         "the direction is that of Nishida-Aoki et al. 2017.",

@@ -1,0 +1,139 @@
+"""Write the tables of docs/performance.md from bench/results/*.jsonl, and the curve of speed against error.
+
+python -m bench.performance
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+
+from bench.rows import put_between
+from exodiff.viz.style import DPI, RC
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "bench" / "results"
+PAGE = ROOT / "docs" / "performance.md"
+FIGURE = ROOT / "docs" / "figures" / "speed_against_error.png"
+Line = dict[str, Any]
+
+
+def read(name: str) -> list[Line]:
+    """The rows of a file, none if it was not measured."""
+    path = RESULTS / f"{name}.jsonl"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def table(columns: dict[str, Callable[[Line], Any]], lines: Iterable[Line]) -> str:
+    """Markdown: one column a function of a row."""
+    rows = [[str(value(line)) for value in columns.values()] for line in lines]
+    head = [list(columns), ["---"] * len(columns)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in head + rows)
+
+
+def of(key: str, form: str = "") -> Callable[[Line], str]:
+    """A value of a row, a dash if it has none."""
+    return lambda line: "-" if line.get(key) is None else format(line[key], form)
+
+
+def with_error(key: str) -> Callable[[Line], str]:
+    """A value and its standard error."""
+    return lambda line: f"{line[key][0]:+.2f} ± {line[key][1]:.2f}"
+
+
+def spatial() -> str:
+    """`abc` and `uptake`, a table each."""
+    common = {
+        "size": of("size"),
+        "molecules": of("molecules"),
+        "step (s)": of("step_s"),
+        "simulated s a core-second": of("simulated_s_per_core_s", ".3g"),
+        "ns a voxel-step": of("ns_per_voxel_step", ".0f"),
+    }
+    abc = {"mean, %": "mean_off", "variance, %": "variance_off", "covariance, %": "covariance_off"}
+    peers = {"times E-Cell4": of("times_ecell4", ".0f"), "times STEPS": of("times_steps", ".1f")}
+    lines = read("spatial")
+    first = {**common, **{name: with_error(key) for name, key in abc.items()}, **peers}
+    uptake = {"E, %": with_error("E_off"), "I, %": with_error("I_off"), "times STEPS": of("times_steps", ".1f")}
+    parts = [
+        table(first, [line for line in lines if line["problem"] == "abc"]),
+        table({**common, **uptake}, [line for line in lines if line["problem"] == "uptake"]),
+    ]
+    return "\n\n".join(parts)
+
+
+def draw_curve() -> None:
+    """Simulated seconds a core-second of `abc` against the error of the variance."""
+    lines = [line for line in read("spatial") if line["problem"] == "abc"]
+    with plt.rc_context(RC):
+        figure, axes = plt.subplots(figsize=(4.5, 3.0), layout="constrained")
+        for size, molecules in sorted({(line["size"], line["molecules"]) for line in lines}):
+            case = [line for line in lines if (line["size"], line["molecules"]) == (size, molecules)]
+            off = [abs(line["variance_off"][0]) for line in case]
+            error = [line["variance_off"][1] for line in case]
+            rate = [line["simulated_s_per_core_s"] for line in case]
+            axes.errorbar(off, rate, xerr=error, marker="o", label=f"{size}³ voxels, {molecules} molecules")
+        axes.set(xlabel="error of the variance (%)", ylabel="simulated s a core-second", yscale="log")
+        axes.legend()
+        FIGURE.parent.mkdir(exist_ok=True)
+        figure.savefig(FIGURE, dpi=DPI)
+
+
+def ensembles() -> str:
+    """The engine `exact` beside its peers."""
+    peers = ("rebop", "crn-jax", "gillespy2")
+    columns = {
+        "case": of("name"),
+        "cores": of("cores"),
+        "events a second": of("events_per_s_exodiff", ".2g"),
+        **{f"times {peer}": of(f"ratio_to_{peer}", ".1f") for peer in peers},
+    }
+    return table(columns, [line for line in read("exact") if "events_per_s_exodiff" in line])
+
+
+def draws() -> str:
+    """Binomial and Poisson numbers beside those of JAX."""
+    columns = {
+        "law": of("name"),
+        "n": of("n"),
+        "p or mean": lambda line: f"{line.get('p', line.get('mean')):.3g}",
+        "ns a number": of("ns_per_sample", ".1f"),
+        "times jax.random": of("ratio_to_jax", ".0f"),
+    }
+    return table(columns, [line for line in read("draws") if "ns_per_sample" in line])
+
+
+def hops() -> str:
+    """Sweeps of hops over three axes."""
+    columns = {
+        "molecules a voxel": of("molecules_per_voxel", "g"),
+        "hops an axis and step": of("hops_per_step", ".3g"),
+        "core-ns a voxel-step": of("cpu_ns_per_voxel_step", ".0f"),
+        "a pair of random words": of("cpu_ns_two_words", ".1f"),
+        "a copy": of("cpu_ns_copy", ".1f"),
+    }
+    return table(columns, read("hops"))
+
+
+def memory() -> str:
+    """Largest memory of a process."""
+    return table({"run": of("name"), "MiB": of("peak_rss_mib")}, read("memory"))
+
+
+def main() -> None:
+    """Write the page."""
+    draw_curve()
+    for name, text in {
+        "spatial": spatial(),
+        "ensembles": ensembles(),
+        "draws": draws(),
+        "hops": hops(),
+        "memory": memory(),
+    }.items():
+        put_between(PAGE, name, text)
+
+
+if __name__ == "__main__":
+    main()

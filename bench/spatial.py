@@ -1,0 +1,181 @@
+"""Reactions and diffusion on a cube: simulated seconds per second of a core against the error, beside E-Cell4.
+
+python -m bench.spatial [--problem abc uptake] [--size 32 64] [--molecules 10 100] [--step 0.05 0.1 0.25] [--rounds 3]
+
+h = 1 um, D = 1 um^2/s, reflecting walls, m molecules a voxel; docs/performance.md states both problems. Ours runs with
+`leap` at each step; in turn with it E-Cell4's mesoscopic simulator, event by event in a periodic box, for a time
+short enough to wait for. CPU time of the process, median over the rounds, without compiling.
+
+`abc` starts from its stationary law, each voxel Poisson(m) of A, B and C: the errors, in per cent of m, are those of
+the mean and of the variance of A, and the covariance of A and B in a voxel, which is 0. For `uptake`, whose law is not
+known, they are those of E in the fluid and of the load I of a cell against the smallest step of the same run. Each
+stands with its standard error over the rounds.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import jax
+import numpy as np
+
+import exodiff as ex
+from bench.rows import print_row
+
+FIRST_S, BETWEEN_S, RECORDS = 4.0, 2.0, 4
+DIFFUSION = {"diffusion": "1 um^2/s"}
+STEPS_TETOPSPLIT = {
+    ("abc", 32, 10): 1.52,
+    ("abc", 64, 10): 0.117,
+    ("abc", 32, 100): 0.38,
+    ("uptake", 32, 10): 3.6,
+}  # simulated seconds per second and core, measured elsewhere on two cores of such a machine
+
+Found = dict[str, float]
+
+
+def make_model(problem: str, size: int, m: int) -> ex.Model:
+    """The problem as a model file."""
+    pairs = f"{0.1 / m:.9g} um^3/s"
+    if problem == "abc":
+        free = {"initial": {"poisson": m}}
+        own: dict[str, Any] = {
+            "species": {"A": {**free, **DIFFUSION, "decay": "0.1 /s"}, "B": {**free, **DIFFUSION}, "C": free},
+            "reactions": [
+                {"equation": "A + B -> C", "rate": pairs},
+                {"equation": "C -> A + B", "rate": "0.1 /s"},
+                {"equation": "-> A", "rate": f"{0.1 * m:.9g} /um^3/s"},
+            ],
+        }
+    else:
+        own = {
+            "cells": {"cell": {}},
+            "place": [{"cells": "cell", "everywhere": True, "fill": 0.3}],
+            "species": {
+                "E": {**DIFFUSION, "initial": m},
+                "R": {"in": "cell", "initial": {"cell": 5}},
+                "B": {"in": "cell", "initial": {"cell": 5}},
+                "I": {"in": "cell", "initial": {"cell": 10}, "decay": "0.05 /s"},
+            },
+            "reactions": [
+                {"equation": "E + R -> B", "rate": pairs},
+                {"equation": "B -> I + R", "rate": "0.1 /s"},
+                {"equation": "-> E", "rate": "0.15 /um^3/s"},
+            ],
+        }
+    run = {"duration": "1 h", "time_step": "0.05 s"}
+    return ex.Model.from_dict({"schema": 1, "run": run, "lattice": {"shape": [size] * 3, "spacing": "1 um"}, **own})
+
+
+def ours(problem: str, size: int, m: int, step_s: float) -> Callable[[int], tuple[float, Found]]:
+    """From a seed to simulated seconds per CPU second, and what was measured at the records."""
+    model = make_model(problem, size, m)
+    times = [FIRST_S + BETWEEN_S * i for i in range(RECORDS)]
+
+    def call(seed: int) -> tuple[float, Found]:
+        began = time.process_time()
+        found = jax.block_until_ready(ex.simulate(model, times, seed=seed, time_step=step_s))
+        rate = times[-1] / (time.process_time() - began)
+        fields = {
+            name: np.asarray(found[name], float)[0].reshape(RECORDS, -1) for name in model.problem.network.species
+        }
+        return rate, measured(problem, fields)
+
+    call(0)
+    return call
+
+
+def measured(problem: str, fields: dict[str, np.ndarray]) -> Found:
+    """Statistics over voxels and records; fields are (records, voxels)."""
+    if problem == "abc":
+        a, b = fields["A"], fields["B"]
+        each = {"mean": a.mean(1), "variance": a.var(1), "covariance": (a * b).mean(1) - a.mean(1) * b.mean(1)}
+    else:
+        each = {"E": fields["E"].mean(1), "I": fields["I"].sum(1) / fields["cell"].sum(1)}
+    return {name: float(values.mean()) for name, values in each.items()}
+
+
+def ecell4(size: int, m: int, simulated_s: float) -> Callable[[int], float]:
+    """`abc` by the mesoscopic simulator: simulated seconds per CPU second."""
+    from ecell4_base import core, meso  # noqa: PLC0415  # pyright: ignore[reportMissingImports]
+
+    network = core.NetworkModel()
+    species = {name: core.Species(name, 0.01, d) for name, d in (("A", 1.0), ("B", 1.0), ("C", 0.0))}
+    for one in species.values():
+        network.add_species_attribute(one)
+    a, b, c = species.values()
+    network.add_reaction_rule(core.create_binding_reaction_rule(a, b, c, 0.1 / m))
+    network.add_reaction_rule(core.create_unbinding_reaction_rule(c, a, b, 0.1))
+    network.add_reaction_rule(core.create_degradation_reaction_rule(a, 0.1))
+    network.add_reaction_rule(core.create_synthesis_reaction_rule(a, 0.1 * m))
+
+    def call(seed: int) -> float:
+        rng = core.GSLRandomNumberGenerator(seed + 1)
+        world = meso.MesoscopicWorld(core.Real3(size, size, size), core.Integer3(size, size, size), rng)
+        world.bind_to(network)
+        for one in species.values():
+            world.add_molecules(one, m * size**3)
+        simulator = meso.MesoscopicSimulator(world, network)
+        began = time.process_time()
+        simulator.run(simulated_s)
+        return simulated_s / (time.process_time() - began)
+
+    return call
+
+
+def errors(problem: str, m: int, found: Found, fine: Found) -> Found:
+    """In per cent: of m for `abc`, of the finest step's value for `uptake`."""
+    if problem == "abc":
+        exact = {"mean": m, "variance": m, "covariance": 0.0}
+        return {f"{name}_off": 100 * (found[name] - exact[name]) / m for name in found}
+    return {f"{name}_off": 100 * (found[name] / fine[name] - 1) for name in found}
+
+
+def main() -> None:
+    """Print one row a problem and step."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--problem", nargs="+", default=["abc", "uptake"], choices=["abc", "uptake"])
+    parser.add_argument("--size", nargs="+", type=int, default=[32, 64])
+    parser.add_argument("--molecules", nargs="+", type=int, default=[10, 100])
+    parser.add_argument("--step", nargs="+", type=float, default=[0.05, 0.1, 0.25])
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    for problem in given.problem:
+        for size, m in [(size, m) for size in given.size for m in given.molecules]:
+            row(problem, size, m, sorted(given.step), given.rounds)
+
+
+def row(problem: str, size: int, m: int, steps: list[float], rounds: int) -> None:
+    """Measure one problem at all steps, in turn with E-Cell4, and print it."""
+    sides = {step: ours(problem, size, m, step) for step in steps}
+    peer = ecell4(size, m, 0.1 * (32 / size) ** 3 * 10 / m) if problem == "abc" else None
+    ecell4_rates: list[float] = []
+    all_found: dict[float, list[tuple[float, Found]]] = {step: [] for step in steps}
+    for seed in range(1, rounds + 1):
+        for step, call in sides.items():
+            all_found[step].append(call(seed))
+        if peer is not None:
+            ecell4_rates.append(peer(seed))
+    fine = all_found[steps[0]]
+    for step, runs in all_found.items():
+        rate = median(rate for rate, _ in runs)
+        each = [errors(problem, m, found, least) for (_, found), (_, least) in zip(runs, fine, strict=True)]
+        off = {name: [one[name] for one in each] for name in each[0]}
+        values: dict[str, Any] = {"problem": problem, "size": size, "molecules": m, "step_s": step}
+        values["simulated_s_per_core_s"] = round(rate, 3)
+        values["ns_per_voxel_step"] = round(1e9 * step / rate / size**3, 1)
+        for name, numbers in off.items():
+            values[name] = [round(float(np.mean(numbers)), 3), round(float(np.std(numbers) / len(numbers) ** 0.5), 3)]
+        if ecell4_rates:
+            values["ecell4_s_per_core_s"] = float(f"{median(ecell4_rates):.3g}")
+            values["times_ecell4"] = round(rate / median(ecell4_rates), 1)
+        known = STEPS_TETOPSPLIT.get((problem, size, m))
+        if known:
+            values |= {"steps_s_per_core_s": known, "times_steps": round(rate / known, 1)}
+        print_row("spatial", **values)
+
+
+if __name__ == "__main__":
+    main()
