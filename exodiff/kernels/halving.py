@@ -24,6 +24,7 @@ def half(stream: Stream, index: Bits, number: Bits | int, n: Count) -> Count:
 @elementwise
 def _half(key0: Bits, key1: Bits, index: Bits, number: Bits, n: Count) -> Count:
     stream = Stream(key0, key1)
+    n = jnp.broadcast_to(n, jnp.broadcast_shapes(key0.shape, index.shape, number.shape, n.shape))
 
     def few() -> Count:
         one, two = word_pair(stream, index, number >> 1)

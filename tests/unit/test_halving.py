@@ -1,11 +1,12 @@
 """Fair halves: the bits that are counted are those of the addressed words."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from exodiff.kernels.halving import half
-from exodiff.kernels.random import make_stream, retry_words, word_pair
+from exodiff.kernels.random import Stream, make_stream, retry_words, word_pair
 
 STREAM = make_stream(3, 1)
 INDEX = jnp.arange(200, dtype=jnp.uint32)
@@ -32,6 +33,14 @@ def test_each_index_has_its_own_number_of_trials():
     n = jnp.arange(200, dtype=jnp.int32) * 7
     alone = [int(half(STREAM, INDEX[i : i + 1], 4, n[i : i + 1])[0]) for i in (3, 40, 64, 127)]
     assert np.asarray(half(STREAM, INDEX, 4, n))[[3, 40, 64, 127]].tolist() == alone
+
+
+def test_replicates_may_share_the_numbers_of_trials():
+    n = jnp.arange(200, dtype=jnp.int32) * 13  # up to 2587: every branch
+    keys = jnp.arange(3, dtype=jnp.uint32)
+    many = jax.vmap(lambda key: half(Stream(key, key + 1), INDEX, 4, n))(keys)
+    for i, key in enumerate(keys):
+        assert (np.asarray(many[i]) == np.asarray(half(Stream(key, key + 1), INDEX, 4, n))).all()
 
 
 @pytest.mark.parametrize("n", [20, 1000, 5000])
