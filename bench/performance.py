@@ -1,4 +1,4 @@
-"""Write the tables of docs/performance.md from bench/results/*.jsonl, and the curve of speed against error.
+"""Write the tables of docs/performance.md from bench/results/*.jsonl.
 
 python -m bench.performance
 """
@@ -8,22 +8,19 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
-
 from bench.rows import put_between
-from exodiff.viz.style import DPI, RC
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
 PAGE = ROOT / "docs" / "performance.md"
-FIGURE = ROOT / "docs" / "figures" / "speed_against_error.png"
 Line = dict[str, Any]
 
 
 def read(name: str) -> list[Line]:
     """The rows of a file, none if it was not measured."""
     path = RESULTS / f"{name}.jsonl"
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]
 
 
 def table(columns: dict[str, Callable[[Line], Any]], lines: Iterable[Line]) -> str:
@@ -62,23 +59,6 @@ def spatial() -> str:
         table({**common, **uptake}, [line for line in lines if line["problem"] == "uptake"]),
     ]
     return "\n\n".join(parts)
-
-
-def draw_curve() -> None:
-    """Simulated seconds a core-second of `abc` against the error of the variance."""
-    lines = [line for line in read("spatial") if line["problem"] == "abc"]
-    with plt.rc_context(RC):
-        figure, axes = plt.subplots(figsize=(4.5, 3.0), layout="constrained")
-        for size, molecules in sorted({(line["size"], line["molecules"]) for line in lines}):
-            case = [line for line in lines if (line["size"], line["molecules"]) == (size, molecules)]
-            off = [abs(line["variance_off"][0]) for line in case]
-            error = [line["variance_off"][1] for line in case]
-            rate = [line["simulated_s_per_core_s"] for line in case]
-            axes.errorbar(off, rate, xerr=error, marker="o", label=f"{size}³ voxels, {molecules} molecules")
-        axes.set(xlabel="error of the variance (%)", ylabel="simulated s a core-second", yscale="log")
-        axes.legend()
-        FIGURE.parent.mkdir(exist_ok=True)
-        figure.savefig(FIGURE, dpi=DPI)
 
 
 def ensembles() -> str:
@@ -124,7 +104,6 @@ def memory() -> str:
 
 def main() -> None:
     """Write the page."""
-    draw_curve()
     for name, text in {
         "spatial": spatial(),
         "ensembles": ensembles(),
