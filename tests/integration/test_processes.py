@@ -123,7 +123,7 @@ def test_a_refusal_ends_all_processes(given, tmp_path):
 
 def test_what_does_not_divide_over_processes_is_refused():
     problem = ex.Model.from_dict(MODEL).problem
-    assert divide(problem, 1, 4, processes=2) == Division(pieces=(4, 1))
+    assert divide(problem, 1, 4, processes=2) == Division(pieces=(2, 2))  # the least surface
     assert divide(problem, 6, 4, processes=2) == Division(shares=2)
     with pytest.raises(ex.ConfigError, match=r"run\.replicates: cannot be divided equally over 2 processes"):
         divide(problem, 3, 4, processes=2)
