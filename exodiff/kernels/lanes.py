@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ def batched(function: Callable[..., Count]) -> Callable[..., Count]:
     wrapped = jax.custom_batching.custom_vmap(jax.jit(function))
 
     @wrapped.def_vmap
-    def _rule(axis_size: int, in_batched: list[bool], *arguments: jax.Array) -> tuple[Count, bool]:  # pyright: ignore[reportUnusedFunction]
+    def _rule(axis_size: int, in_batched: list[bool], *arguments: Any) -> tuple[Count, bool]:  # pyright: ignore[reportUnusedFunction]
         del axis_size
         ndim = max(a.ndim - b for a, b in zip(arguments, in_batched, strict=True))
         aligned = [
