@@ -87,6 +87,14 @@ def _tags(runs: Runs) -> list[Finding]:
         equals("mean distance of plain vesicles (um)", distance("base", "plain"), exact(1e-3)),
         equals("of vesicles with half the decay (um), sqrt(2) the range", distance("base", "stable"), exact(5e-4)),
         equals("of these without the tag (um)", distance("control", "stable"), exact(1e-3)),
+        equals("of vesicles that cells take up as fast as they decay (um)", distance("base", "loose"), exact(2e-3)),
+        equals("of these with twice the affinity (um)", distance("base", "sticky"), exact(3e-3)),
+        equals("of these without the tag (um)", distance("control", "sticky"), exact(2e-3)),
+        differs(
+            "taken up, twice the affinity - once",
+            value(runs["base"], "sticky_taken"),
+            value(runs["base"], "loose_taken"),
+        ),
     ]
 
 
@@ -213,13 +221,13 @@ ROWS = (
         "membrane composition",
         "S3:L50",
         "structural integrity ... interaction with recipient cells",
-        "Half the decay gives sqrt(2) the range where decay dominates.",
+        "Half the decay gives sqrt(2) the range where decay dominates; a tag of affinity is a factor of the uptake.",
         "membrane_tags.toml",
-        "`tags.stabilised.decay=1`",
-        {"base": {}, "control": {"tags.stabilised.decay": "1"}},
+        "`tags.stabilised.decay=1`; `tags.tetraspanin.receivers.epithelium=1`",
+        {"base": {}, "control": {"tags.stabilised.decay": "1", "tags.tetraspanin.receivers.epithelium": "1"}},
         (3,),
         check=_tags,
-        contested="the factor of a lipid on decay is assumed.",
+        contested="the factors of a lipid on decay and of a tetraspanin on uptake are assumed.",
     ),
     Row(
         "M06",

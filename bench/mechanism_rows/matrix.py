@@ -4,11 +4,13 @@ import numpy as np
 from scipy.ndimage import label
 
 import exodiff as ex
-from bench.mechanism_rows.row import NO_RELEASE, Finding, Row, Runs, differs, value, vanishes
+from bench.mechanism_rows.row import HOUR, NO_RELEASE, Finding, Row, Runs, differs, equals, value, vanishes
 
 OPENED = 12  # h, when vessels begin to supply
 OPENING = f'[{{ at = "{OPENED} h", set = {{ vessel_oxygen = "40 mmHg" }} }}]'
 NO_MMP = {"k_mmp": 0.0}
+K_MMP, VOXEL_FLUID = 3e-5, 1600.0  # um^3/s, um^3; of matrix_remodelling.toml
+AT_START = '"0.68 um^2/s"'  # of the vesicles of invasion.toml among its first collagen: 2.92 x 0.232
 
 
 def _sprouts(runs: Runs) -> list[Finding]:
@@ -71,6 +73,43 @@ def degradation(runs: Runs) -> list[Finding]:
     ]
 
 
+def _exponential(runs: Runs) -> list[Finding]:
+    """Each voxel's collagen falls as exp(-k_mmp times the integral of the vesicles over its fluid)."""
+    run = runs["no new collagen"]
+    collagen, vesicles = np.asarray(run["collagen"], float), np.asarray(run["tEV"], float)
+    told = np.log(collagen[:, 0] / collagen[:, -1]).reshape(len(collagen), -1)
+    wanted = K_MMP * np.trapezoid(vesicles / VOXEL_FLUID, dx=HOUR, axis=1).reshape(told.shape)
+    reached = wanted > 1e-3 * wanted.max()
+    off = np.where(reached, told / np.where(reached, wanted, 1.0), 1.0)
+    return [
+        equals("least log-loss of collagen / k times the time integral of vesicles", off.min(1), 1.0, within=0.01),
+        equals("largest", off.max(1), 1.0, within=0.01),
+    ]
+
+
+def _matrix(runs: Runs) -> list[Finding]:
+    return [*degradation(runs), *_exponential(runs)]
+
+
+def _invasion(runs: Runs) -> list[Finding]:
+    """Times are 24 and 48 h; a front is how far the tumour fills its strip."""
+    early, late = ({name: value(run, "front_um", time) for name, run in runs.items()} for time in (0, 1))
+    speed = {name: (late[name] - early[name]) / 24 for name in runs}
+    return [
+        differs("speed of the front (um/h), proteases - none", speed["base"], speed["control"]),
+        differs(
+            "collagen left ahead of the front, diffusion of the vesicles held - free",
+            value(runs["held"], "collagen_ahead"),
+            value(runs["base"], "collagen_ahead"),
+        ),
+        differs(
+            "vesicles ahead of the front, free - held",
+            value(runs["base"], "vesicles_ahead"),
+            value(runs["held"], "vesicles_ahead"),
+        ),
+    ]
+
+
 ROWS = (
     Row(
         "M24",
@@ -112,10 +151,25 @@ ROWS = (
         "The matrix falls exponentially where MMP vesicles are; diffusion follows.",
         "matrix_remodelling.toml",
         """`parameters.k_mmp="0 um^3/s"`""",
-        {"base": {}, "control": NO_MMP},
-        (24,),
+        {"base": {}, "control": NO_MMP, "no new collagen": {"k_dep": 0.0}},
+        tuple(range(25)),
         replicates=2,
-        check=degradation,
+        check=_matrix,
         contested="the rate of the proteases is assumed; deterministic, so without a standard error.",
+    ),
+    Row(
+        "M26b",
+        "proteases and invasion",
+        "S3:L84; T3 L88",
+        "invasion and dissemination",
+        "The front of a tumour whose vesicles carry proteases moves faster; vesicles get farther through what they "
+        "have loosened, so that they loosen more ahead than vesicles whose diffusion stays as it was.",
+        "invasion.toml",
+        """`parameters.k_mmp="0 um^3/s"`; `exosomes.tEV.diffusion` as at the start""",
+        {"base": {}, "control": NO_MMP, "held": {"exosomes.tEV.diffusion": AT_START}},
+        (24, 48),
+        replicates=16,
+        check=_invasion,
+        contested="that dense collagen halves division, and rates of proteases, are assumed.",
     ),
 )

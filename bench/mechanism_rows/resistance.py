@@ -15,6 +15,8 @@ from bench.mechanism_rows.row import (
     vanishes,
 )
 
+K_KILL = 0.2 / HOUR  # of pgp_transfer.toml
+SATURATED = '[{ at = "0 h", add = { "dose.PGP" = 1_000_000 } }]'
 RELEASE, LOSS, FILLED = 0.105, 0.05, 2e6  # per h, per h, molecules; of drug_export.toml
 
 
@@ -59,6 +61,30 @@ def _transfer(runs: Runs) -> list[Finding]:
         ),
         differs("survivors beside, half-life of P-gp 6 h - 5 min", near, fades),
         differs("resistant cells where the transfer is heritable - where not", grown, 0 * grown),
+        *_front(runs),
+        *_shift(runs),
+    ]
+
+
+def _front(runs: Runs) -> list[Finding]:
+    """Of resistant cells, where the transfer is heritable: the band at 0 to 80 um from them, then that at 80 to 160."""
+    run = runs["heritable"]
+    beside, further = value(run, "resistant_beside", 1), value(run, "resistant_next", 1)
+    return [
+        differs("front: new resistant cells at 4 h, 0 to 80 um away - 80 to 160 um away", beside, further),
+        differs("front: at 80 to 160 um, 24 h - 4 h", value(run, "resistant_next", 2), further),
+    ]
+
+
+def _shift(runs: Runs) -> list[Finding]:
+    """Factor on the drug's dose of half effect, from survival under a drug at EC50: kill rate k / (1 + shift)."""
+    run = runs["base"]
+    killing = -np.log(value(run, "near", 2) / value(run, "near", 0)) / (24 * HOUR)
+    shift = K_KILL / killing - 1
+    saturated, without = value(runs["saturated, 5 x drug"], "sensitive"), value(runs["control"], "sensitive")
+    return [
+        differs("shift of the dose beside resistant cells", shift, 0 * shift + 1),
+        equals("survivors, saturated with P-gp under 5 x the drug - without under 1 x", saturated - without, 0.0),
     ]
 
 
@@ -121,8 +147,8 @@ ROWS = (
         "transfer of P-gp",
         "S0:L6; S3:L58, L101; T4 L107",
         "transfer of drug resistance",
-        "Sensitive cells near resistant ones survive; it fades with its half-life, spreads where it is heritable, and "
-        "vanishes when release is blocked.",
+        "Sensitive cells near resistant ones survive: the dose shifts, five-fold at saturation. It fades with its "
+        "half-life, spreads as a front where it is heritable, and vanishes when release is blocked.",
         "pgp_transfer.toml",
         "`exosomes.tEV.biogenesis.fusion=0`",
         {
@@ -130,8 +156,10 @@ ROWS = (
             "control": NO_RELEASE,
             "short-lived": {"cargo.PGP.half_life": 300.0},
             "heritable": {"k_heritable": 0.1 / HOUR},
+            "saturated, 5 x drug": NO_RELEASE | {"interventions": SATURATED, "parameters.drug": '"500 nM"'},
         },
-        (0, 24),
+        (0, 4, 24),
+        32,
         check=_transfer,
         contested="a five-fold shift at saturation is measured (Zhang et al. 2014), K is assumed.",
     ),

@@ -101,10 +101,15 @@ def measure(row: Row) -> list[Finding]:
 def _run(
     config: str, changes: tuple[tuple[str, float | str], ...], hours: tuple[float, ...], seed: int, replicates: int
 ) -> ex.Trajectory:
-    model = ex.load(CONFIGS / config, [f"{key}={text}" for key, text in changes if isinstance(text, str)])
+    model = _model(config, tuple(f"{key}={text}" for key, text in changes if isinstance(text, str)))
     parameters = {key: number for key, number in changes if not isinstance(number, str)}
     times = [hour * HOUR for hour in hours]
     return ex.simulate(model, times, parameters=parameters, seed=seed, replicates=replicates)
+
+
+@lru_cache(maxsize=4)  # what was compiled for a model serves its other parameters too
+def _model(config: str, overrides: tuple[str, ...]) -> ex.Model:
+    return ex.load(CONFIGS / config, list(overrides))
 
 
 def value(run: ex.Trajectory, observable: str, time: int = -1) -> np.ndarray:

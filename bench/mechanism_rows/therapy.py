@@ -1,5 +1,7 @@
 """M38 to M41: therapy."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from bench.mechanism_rows.biogenesis import fusions
@@ -7,8 +9,9 @@ from bench.mechanism_rows.row import NO_RELEASE, Finding, Row, Runs, differs, eq
 
 MICROMOLAR = 602.214076  # molecules/um^3
 DOSES = (0.0, 1.0, 3.0, 10.0, 100.0)
-FEW_DOSES = (0.0, 3.0, 100.0)
 FLUID_UM3 = 1600.0
+PATIENTS = (0.003, 0.03, 0.3, 3.0, 30.0)  # copies of PD-L1 on a vesicle that carries it
+CUT = 10_000  # positive vesicles in a sample
 
 
 def _release(runs: Runs) -> list[Finding]:
@@ -27,9 +30,21 @@ def _downstream(runs: Runs) -> list[Finding]:
         ("caf_fraction", "CAF fraction"),
         ("off_fraction", "T cells off"),
     ):
-        none, middle, full = (value(runs[f"{dose:g} uM"], what) for dose in FEW_DOSES)
-        found += [differs(f"{name}, 0 - 3 uM", none, middle), differs(f"{name}, 3 - 100 uM", middle, full)]
+        found += _falls(runs, what, name)
     return found
+
+
+def _falls(runs: Runs, what: str, name: str) -> list[Finding]:
+    """From each dose to the next."""
+    at = [value(runs[f"{dose:g} uM"], what) for dose in DOSES]
+    return [
+        differs(f"{name}, {lower:g} - {higher:g} uM", at[place], at[place + 1])
+        for place, (lower, higher) in enumerate(pairwise(DOSES))
+    ]
+
+
+def _fewer_niches(runs: Runs) -> list[Finding]:
+    return _falls(runs, "niche", "niche cells")
 
 
 def _coating(runs: Runs) -> list[Finding]:
@@ -111,18 +126,19 @@ def _in_blood(runs: Runs) -> list[Finding]:
 
 
 def _policy(runs: Runs) -> list[Finding]:
-    """Treat nobody, all, or those with enough positive vesicles in plasma; a cohort is a rich and a poor tumour."""
+    """Treat nobody, all, or those with enough positive vesicles in plasma; a patient of each kind is a cohort."""
     treated, nobody, everybody, chosen = [], [], [], []
-    for kind in ("rich", "poor"):
-        signature = value(runs[kind], "signature", 0) > 10_000
-        without, with_it = (value(runs[name], "killed") for name in (kind, f"{kind}, treated"))
+    for copies in PATIENTS:
+        signature = value(runs[f"{copies:g}"], "signature", 0) > CUT
+        without, with_it = (value(runs[name], "killed") for name in (f"{copies:g}", f"{copies:g}, treated"))
         treated.append(signature)
         nobody.append(without)
         everybody.append(with_it)
         chosen.append(np.where(signature, with_it, without))
     share, none, everyone, by_signature = (np.mean(kinds, axis=0) for kinds in (treated, nobody, everybody, chosen))
+    swapped = np.mean(np.where(treated, nobody, everybody), axis=0)  # treat whom the signature tells not to
     return [
-        equals("share of patients treated by signature", share, 0.5),
+        differs("share of patients, everybody - treated by signature", 1 + 0 * share, share),
         differs("tumour cells killed, by signature - nobody treated", by_signature, none),
         equals(
             "tumour cells killed, by signature - everybody treated",
@@ -130,6 +146,7 @@ def _policy(runs: Runs) -> list[Finding]:
             0.0,
             0.05 * float(everyone.mean()),
         ),
+        differs("tumour cells killed, by signature - the others treated", by_signature, swapped),
     ]
 
 
@@ -152,13 +169,28 @@ ROWS = (
         "what follows when release falls",
         "S0:L7; S3:L122; T5 L127",
         "inhibiting exosome release",
-        "CAFs and T cells that are off fall with each dose of GW4869 (V7).",
+        "CAFs and T cells that are off fall with each of five doses of GW4869 (V7).",
         "release_block.toml",
         '`parameters.GW4869="0 uM"`',
-        {f"{dose:g} uM": {"GW4869": dose * MICROMOLAR} for dose in FEW_DOSES},
+        {f"{dose:g} uM": {"GW4869": dose * MICROMOLAR} for dose in DOSES},
         (24,),
+        64,
         check=_downstream,
         contested="thresholds and rates of the phenotypes are assumed.",
+    ),
+    Row(
+        "M38c",
+        "niches when release falls",
+        "S0:L7; S3:L122; T5 L127",
+        "inhibiting exosome release",
+        "Niche cells of a distant organ fall with each dose of GW4869 (V7).",
+        "education.toml",
+        '`parameters.GW4869="0 uM"`',
+        {f"{dose:g} uM": {"GW4869": dose * MICROMOLAR, "K_educate": 80.0} for dose in DOSES},
+        (48,),
+        64,
+        check=_fewer_niches,
+        contested="the dose of half effect on a cell is assumed.",
     ),
     Row(
         "M39",
@@ -231,15 +263,14 @@ ROWS = (
         "treatment by signature",
         "S3:L129, L143",
         "tailored",
-        "Treating only above a cut of the PD-L1 signature does no worse than treating nobody, at less cost than "
-        "treating everybody.",
+        "Treating only above a cut of the PD-L1 signature does better than treating nobody, at less cost than "
+        "treating everybody, over patients whose tumours differ ten-thousand-fold in PD-L1.",
         "signature_in_plasma.toml",
         "`parameters.copies=0.003` (poor tumours); `exosomes.tEV.biogenesis.fusion=0` (treated)",
         {
-            "rich": {},
-            "poor": {"copies": 0.003},
-            "rich, treated": NO_RELEASE,
-            "poor, treated": NO_RELEASE | {"copies": 0.003},
+            f"{copies:g}{name}": {"copies": copies} | changes
+            for copies in PATIENTS
+            for name, changes in (("", {}), (", treated", NO_RELEASE))
         },
         (4, 24),
         check=_policy,
