@@ -255,10 +255,17 @@ class _Builder:
         written = f"reactions.{reaction.name}.{'propensity' if is_propensity else 'rate'}"
         key = written if "." not in reaction.name else f"species.{reaction.name}"
         written_on_lattice = reaction.model_copy(update={"equation": on_lattice(self.config, reaction.equation)})
-        found = split(names_of, written_on_lattice, self._leaf(rate, key), self.table, per_volume=per_volume)
+        outside = releases(self.config, reaction.equation, pool_names(self.config))
+        found = split(
+            names_of,
+            written_on_lattice,
+            self._leaf(rate, key),
+            self.table,
+            per_volume=per_volume,
+            crosses=bool(outside),
+        )
         if found.channel is None:
             return found
-        outside = releases(self.config, reaction.equation, pool_names(self.config))
         return replace(found, channel=replace(found.channel, equation=str(reaction.equation), releases=outside))
 
     def _held(self, value: Expression, key: str) -> Expression:

@@ -11,14 +11,14 @@ from exodiff.core.errors import SimulationError
 from exodiff.core.health import ADVICE, Health
 from exodiff.growth import growth_rate
 from exodiff.kernels.crossings import arrival_rates
-from exodiff.kernels.pools import pool_rate
+from exodiff.kernels.pools import is_beyond, pool_rate
 from exodiff.kernels.rates import Voxels, propensity, rate_factor
 from exodiff.model.network import DrawKind
 from exodiff.observe import current_inputs
 from exodiff.problem import Inputs, Problem
 from exodiff.processes import on_host
 from exodiff.state import State
-from exodiff.stepsize import diffusivities, exits_by_species, hops_by_species, pool_exits
+from exodiff.stepsize import diffusivities, drawn_losses, exits_by_species, hops_by_species, pool_exits
 
 
 def raise_if_stopped(
@@ -52,7 +52,6 @@ def explain(problem: Problem, inputs: Inputs, state: State, time_s: float) -> st
     inputs = current_inputs(problem, inputs, state)
     voxels = Voxels(problem, inputs, state.counts, jnp.asarray(time_s, problem.precision))
     causes = {
-        Health.OVERFLOW: _overflow,
         Health.STEP_TOO_LONG: _too_fast,
         Health.NOT_A_NUMBER: _wrong_rate,
         Health.NEGATIVE_RATE: _wrong_rate,
@@ -61,16 +60,19 @@ def explain(problem: Problem, inputs: Inputs, state: State, time_s: float) -> st
         assert state.concentrations is not None
         species = unsolved(voxels, state.concentrations)
         return f"the equation of {species or 'a concentration'} has no solution; {ADVICE[health]}"
-    cause = causes[health](voxels)
+    cause = _overflow(voxels, state.pools) if health is Health.OVERFLOW else causes[health](voxels)
     return f"{cause}; {ADVICE[health]}" if cause else ADVICE[health]
 
 
-def _overflow(voxels: Voxels) -> str:
+def _overflow(voxels: Voxels, pools: jax.Array | None) -> str:
     problem, network = voxels.problem, voxels.problem.network
     missing = np.asarray(voxels.counts) < 0
     if missing.any():
         species, *voxel = _first(missing)
         return f"the count of {network.species[species]} in voxel {_user(problem, voxel)} is out of range"
+    beyond = np.asarray(is_beyond(problem, pools))
+    if beyond.any():
+        return f"the amount of {problem.pools.names[int(np.argmax(beyond))]} is out of range"
     sources = {
         f"{channel.name} makes": _field(voxels, propensity(voxels, channel))
         for channel in network.channels
@@ -83,7 +85,8 @@ def _too_fast(voxels: Voxels) -> str:
     """The exit rate, the growth or the hops that are most over the limit of the step."""
     problem, network = voxels.problem, voxels.problem.network
     exits = {f"the exit rate of {network.species[s]}": _field(voxels, r) for s, r in exits_by_species(voxels).items()}
-    exits |= {f"the exit rate of {name}": _field(voxels, r) for name, r in pool_exits(voxels).items()}
+    outside = {**drawn_losses(voxels), **pool_exits(voxels)}
+    exits |= {f"the exit rate of {name}": _field(voxels, r) for name, r in outside.items()}
     fastest = max((rate.max() for rate in exits.values()), default=0.0)
     growth = float(growth_rate(voxels))
     hops = {

@@ -10,6 +10,7 @@ from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, Mask, Number, Real
 from exodiff.core.health import Health
 from exodiff.kernels import totals, words
 from exodiff.kernels.policies import Policy, is_discrete, policy_of
+from exodiff.kernels.pools import is_beyond
 from exodiff.kernels.random import Stream, fold, site_id, to_unit_interval, voxel_index
 from exodiff.kernels.random import words as words_of
 from exodiff.kernels.rates import Voxels
@@ -131,7 +132,8 @@ def act(
     if not is_discrete(policy):
         is_finite &= jnp.all(jnp.isfinite(counts))
     health = jnp.where(is_finite, state.health, Health.NOT_A_NUMBER).astype(state.health.dtype)
-    health = jnp.where(jnp.min(counts, initial=0) < 0, Health.OVERFLOW, health).astype(state.health.dtype)
+    is_out = (jnp.min(counts, initial=0) < 0) | jnp.any(is_beyond(problem, pools))
+    health = jnp.where(is_out, Health.OVERFLOW, health).astype(state.health.dtype)
     return replace(state, counts=counts, settings=settings, concentrations=concentrations, pools=pools, health=health)
 
 
@@ -146,7 +148,7 @@ def _amount(policy: Policy, old: Array, value: Real, stream: Stream, *, adds: bo
         found = words.to_real(_amount(policy, words.from_whole(bare[0]), bare[1], stream, adds=adds), old.dtype)
         return words.from_one(matched(found, mean, lax.stop_gradient(mean)))
     size = jnp.abs(value).astype(jnp.float32)
-    whole, fraction = words.scaled(jnp.asarray((1 << 31, 0), BITS_DTYPE), jnp.minimum(size * 2.0**-47, 0.5))
+    whole, fraction = words.scaled(jnp.asarray((1 << 31, 0), BITS_DTYPE), jnp.minimum(size * 2.0**-63, 0.5))
     uniform = to_unit_interval(words_of(stream, voxel_index((1,)), 0))[0]
     change = totals.add(whole, words.from_count((uniform <= fraction).astype(COUNT_DTYPE)))
     if not adds:

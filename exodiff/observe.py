@@ -176,7 +176,7 @@ def scalars(
         parameters: values of the parameters that the observables name; those that interventions change are in
             ``measured``.
         time_s: time of the state.
-        xp: ``numpy`` (float64, totals exact to 2^48) or ``jax.numpy`` (the problem's precision).
+        xp: ``numpy`` (float64, totals exact to 2^53) or ``jax.numpy`` (the problem's precision).
 
     """
     dtype = "float64" if xp is np else problem.precision
@@ -210,8 +210,9 @@ def _look_up(
 def _real(words: Any, dtype: str, xp: Any) -> Any:
     if xp is np:
         words = np.asarray(words)
-        scale = 1.0 if np.issubdtype(words.dtype, np.floating) else 65536.0
-        return words[..., 0].astype(dtype) * scale + (0.0 if scale == 1.0 else words[..., 1].astype(dtype))
+        if np.issubdtype(words.dtype, np.floating):
+            return words[..., 0].astype(dtype)
+        return words[..., 0].astype(dtype) * 2.0**32 + words[..., 1].astype(np.uint32).astype(dtype)
     return totals.to_real(words, dtype)
 
 

@@ -8,6 +8,7 @@ from exodiff.kernels import totals
 from exodiff.kernels.crossings import arrivals, cross, departure
 from exodiff.kernels.pools import Request, changed, request
 from exodiff.kernels.random import Stream, fold, site_id
+from exodiff.kernels.reactions import deposit
 from exodiff.model.network import DrawKind
 from exodiff.model.pools import Crossing, PoolReaction
 from exodiff.passes import Amounts, Step, count_events
@@ -93,4 +94,7 @@ def _crossed(step: Step, stream: Stream, amounts: Amounts, crossing: Crossing, l
     voxels = step.voxels(amounts)
     counts, pools, events = cross(step.policy, stream, step.places, voxels, amounts.pools, crossing, left, came)
     counters = count_events(step, amounts.events, events, {crossing.channel.name: 0}, 0)
-    return amounts._replace(counts=counts, pools=pools, events=counters)
+    concentrations = amounts.concentrations
+    if concentrations is not None and crossing.channel.deposits:
+        concentrations = deposit(voxels, crossing.channel, concentrations, events)
+    return amounts._replace(counts=counts, pools=pools, events=counters, concentrations=concentrations)

@@ -18,6 +18,7 @@ from exodiff.core.health import Health
 from exodiff.interventions import pull_triggers
 from exodiff.kernels.laws import MAX_MEAN
 from exodiff.kernels.policies import is_discrete, policy_of
+from exodiff.kernels.pools import is_beyond
 from exodiff.kernels.random import Stream, fold, make_stream, site_id, voxel_index
 from exodiff.observe import current_inputs
 from exodiff.passes import Amounts, Step, cell_pass, field_pass, looped_pass, unrolled_pass
@@ -97,7 +98,7 @@ def advance_pair(
         lambda k, s: substep(problem, inputs, s, k, address=address, parts=parts, time_s=time_s),
         replace(state, health=parts.health),
     )
-    overflowed = (state.health == Health.GOOD) & _is_out_of_range(state.counts, state.pools)
+    overflowed = (state.health == Health.GOOD) & _is_out_of_range(problem, state.counts, state.pools)
     health = jnp.where(overflowed, Health.OVERFLOW, state.health).astype(state.health.dtype)
     return _counted(replace(state, health=health))
 
@@ -152,13 +153,13 @@ def substep(
     return _advance_once(problem, inputs, state, (root, k, parts.halvings), start, parts.dt_s)
 
 
-def _is_out_of_range(counts: Array, pools: Array | None) -> Array:
+def _is_out_of_range(problem: Problem, counts: Array, pools: Array | None) -> Array:
     """Whether a count cannot be held: below 0 where an integer overflowed, or where a real is no whole number."""
     if jnp.issubdtype(counts.dtype, jnp.integer):
-        return jnp.min(counts, initial=0) < 0
+        return (jnp.min(counts, initial=0) < 0) | jnp.any(is_beyond(problem, pools))
     whole_to = 2.0 ** (jnp.finfo(counts.dtype).nmant + 1)
     found = jnp.max(counts, initial=0.0) > min(whole_to, 2.0**31)
-    return found if pools is None else found | (jnp.max(jnp.abs(pools[:, 0]), initial=0.0) > min(whole_to, 2.0**47))
+    return found if pools is None else found | (jnp.max(jnp.abs(pools[:, 0]), initial=0.0) > min(whole_to, 2.0**63))
 
 
 def _counted(state: State) -> State:

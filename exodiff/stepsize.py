@@ -81,6 +81,24 @@ def pool_exits(voxels: Voxels, *, anywhere: bool = False) -> dict[str, Real]:
     return {name: jnp.where(voxels.inputs.parameters[name] > 0, rate, 0.0) for name, rate in found.items()}
 
 
+def drawn_losses(voxels: Voxels, *, anywhere: bool = False) -> dict[str, Real]:
+    """Rate at which events take one molecule out of each concentration, by name; 0 where it is 0, or ``anywhere``."""
+    network, volume = voxels.problem.network, voxels.problem.grid.fluid_volume_um3
+    result: dict[str, Real] = {}
+    for channel in network.channels:
+        for field, change in channel.deposits:
+            if change > 0:
+                continue
+            name = network.continuous[field]
+            is_there = voxels.inputs.fields[name] > 0
+            value = jnp.where(is_there, voxels.inputs.fields[name], 1.0 + 1.0 / volume)
+            inputs = voxels.inputs._replace(fields={**voxels.inputs.fields, name: value})
+            rate = -change * propensity(voxels._replace(inputs=inputs), channel) / (value * volume)
+            rate = rate if anywhere else jnp.where(is_there, rate, 0.0)
+            result[name] = result.get(name, jnp.zeros((), rate.dtype)) + rate
+    return result
+
+
 def _leaving_rate(voxels: Voxels, motility: Expression) -> Real:
     """Rate at which a cell leaves its voxel, twice: cells move once a pair, so the pair is the step to bound."""
     grid = voxels.problem.grid
@@ -117,6 +135,7 @@ def exit_and_hop_rates(problem: Problem, inputs: Inputs, counts: Array, time_s: 
     """The bounds on the next step, from the exact maximum over the lattice."""
     voxels = Voxels(problem, inputs, counts, time_s)
     exits = [jnp.max(rate) for rate in exits_by_species(voxels).values()]
+    exits += [jnp.max(rate) for rate in drawn_losses(voxels).values()]
     exits += pool_exits(voxels).values()
     spread = diffusivities(problem, inputs, voxels).values()
     hops = [rate / problem.hop_limit for rate in hops_by_species(problem, inputs, voxels).values()]
@@ -167,9 +186,10 @@ def _bounds_now(problem: Problem, inputs: Inputs, counts: Array, tolerance: floa
         fastest = float(jnp.max(rate))
         if fastest > 0:
             bounds.append(Bound(float(longest / fastest), f"the exit rate of {problem.network.species[species]}"))
-    for name, rate in pool_exits(voxels, anywhere=True).items():
-        if float(rate) > 0:
-            bounds.append(Bound(float(longest / float(rate)), f"the exit rate of {name}"))
+    for name, rate in (*drawn_losses(voxels, anywhere=True).items(), *pool_exits(voxels, anywhere=True).items()):
+        fastest = float(jnp.max(rate))
+        if fastest > 0:
+            bounds.append(Bound(float(longest / fastest), f"the exit rate of {name}"))
     growth = float(growth_rate(voxels))
     if growth > 0:
         bounds.append(Bound(float(longest / growth), "growth by feedback between species"))

@@ -62,6 +62,9 @@ def check_place_of_reaction(reaction: Reaction, names_of: Namespace, where: str)
             raise ConfigError(
                 f"{where}.equation", f"'{term}' is a random number in a compartment, which is not yet supported"
             )
+    for name in names_of.concentrations_in(equation):
+        if names_of.net_change(equation, name):
+            _refuse_steady(names_of, name, f"{where}.equation")
     if len(pools) + len(made) == len(equation.reactants) + len(equation.products):
         _rate_of_compartment(reaction, names_of, where)
     elif pools:
@@ -98,6 +101,18 @@ def _compartment(pool: str) -> str:
 def _exchanged(names_of: Namespace, compartment: str, species: str, where: str) -> None:
     names_of.require(species, ("species",), f"{where}.species")
     names_of.require(f"{compartment}.{species}", ("pools",), f"{where}.species", ": it lives in cells")
+    if names_of.unit_of(species) is not None and not names_of.has_molecules(species):
+        raise ConfigError(f"{where}.species", f"{species} has a unit without molecules, which cannot be exchanged")
+    _refuse_steady(names_of, species, f"{where}.species")
+
+
+def _refuse_steady(names_of: Namespace, species: str, where: str) -> None:
+    if names_of.config.species[species].solve == "steady":
+        raise ConfigError(
+            where,
+            f"{species} is steady and cannot keep what comes from a compartment or goes there; choose solve = "
+            f'"implicit", or hold it where cells are, e.g. fixed = {{ endothelium = "plasma.{species}" }}',
+        )
 
 
 def _rate_of_compartment(reaction: Reaction, names_of: Namespace, where: str) -> None:

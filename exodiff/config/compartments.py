@@ -20,7 +20,7 @@ from exodiff.core.dimensions import VOLUME
 from exodiff.core.syntax import number_text
 
 ELSEWHERE = "elsewhere"
-MAX_AMOUNT = 2**47
+MAX_AMOUNT = 2**62
 
 
 def _volume(value: object) -> float:
@@ -32,7 +32,7 @@ def _volume(value: object) -> float:
 
 def _amount(value: object) -> float:
     if not is_number(value) or not 0 <= float(value) < MAX_AMOUNT:  # pyright: ignore[reportArgumentType]
-        raise problem(f"{shown(value)} is not a number of molecules; write one from 0 to 1.4e14, e.g. 1e10")
+        raise problem(f"{shown(value)} is not a number of molecules; write one from 0 to 4.6e18, e.g. 1e10")
     return float(value)  # pyright: ignore[reportArgumentType]
 
 

@@ -29,7 +29,15 @@ class Split:
     gains: tuple[tuple[str, Term], ...]
 
 
-def split(names_of: Namespace, reaction: Reaction, rate: Expression, table: SpeciesTable, *, per_volume: bool) -> Split:
+def split(
+    names_of: Namespace,
+    reaction: Reaction,
+    rate: Expression,
+    table: SpeciesTable,
+    *,
+    per_volume: bool,
+    crosses: bool = False,
+) -> Split:
     """Split a reaction into events and terms.
 
     A steady field cannot keep what events take, so it has their mean as a term.
@@ -40,12 +48,13 @@ def split(names_of: Namespace, reaction: Reaction, rate: Expression, table: Spec
         rate: its rate or propensity, with literals as parameters.
         table: all species of whole molecules, and the names of the continuous ones.
         per_volume: whether a rate without molecular reactants is per volume.
+        crosses: whether molecules leave the lattice or come to it, so that there are events in any case.
 
     """
     equation = reaction.equation
     changes = {name: names_of.net_change(equation, name) for name in names_of.concentrations_in(equation)}
     changes = {name: change for name, change in changes.items() if change}
-    is_event = names_of.changes_numbers(equation) or not changes
+    is_event = crosses or names_of.changes_numbers(equation) or not changes
     rest = _Rest(names_of, reaction, rate, table, per_volume)
     steady = {name for name in changes if names_of.config.species[name].solve == Solve.STEADY.value}
     kept = {name: change for name, change in changes.items() if name not in steady}

@@ -11,7 +11,8 @@ from exodiff.config.vessels import volume_key
 from exodiff.core.dimensions import PER_TIME
 from exodiff.core.equations import Equation, Term
 from exodiff.core.expressions import Binary, Call, Compare, Expression, Name, Number, is_zero, names
-from exodiff.model.channels import SpeciesTable, make_channel
+from exodiff.expand.concentrations import split
+from exodiff.model.channels import SpeciesTable
 from exodiff.model.pools import Crossing, PoolReaction, Pools, make_pool_reaction
 
 Leaf = Callable[[Expression, str], Expression]
@@ -132,15 +133,10 @@ def _crossing(
     (pool,) = (term.name for term in reaction.equation.reactants if _compartment(config, term.name))
     rate = leaf(reaction.rate, f"reactions.{reaction.name}.rate")
     power = 1 - reaction.num_molecules(config.cells)
-    channel = make_channel(
-        reaction.name,
-        on_lattice(config, reaction.equation),
-        _per_volume(config, rate, _compartment(config, pool), power, leaf),
-        table,
-        is_propensity=False,
-        per_volume=False,
-        region=reaction.region or "",
-    )
+    of_one = _per_volume(config, rate, _compartment(config, pool), power, leaf)
+    here = reaction.model_copy(update={"equation": on_lattice(config, reaction.equation)})
+    channel = split(Namespace(config), here, of_one, table, per_volume=False, crosses=True).channel
+    assert channel is not None
     channel = replace(channel, equation=str(reaction.equation), volume_power=0)
     return Crossing(known.index(pool), known.index(_elsewhere(pool)), channel)
 

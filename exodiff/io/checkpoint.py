@@ -21,7 +21,7 @@ from exodiff.io.hdf5 import WRITE_ERRORS, create_hdf5, num_bytes, open_hdf5, sto
 from exodiff.io.sealed import UnreadableFileError, read_seal, verify_body
 
 FORMAT = "exodiff-checkpoint"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _FILE_NAME = re.compile(r"ckpt-(\d{1,18})\.h5")
 _KINDS = "biufc"
 
@@ -42,6 +42,7 @@ class Checkpoint:
     meta: dict[str, Any]
     step: int
     path: Path
+    version: int = FORMAT_VERSION
     skipped: tuple[SkippedCheckpoint, ...] = field(default=())
 
 
@@ -178,7 +179,7 @@ def _read_verified(path: Path) -> Checkpoint:
     verify_body(path, seal)
     with open_hdf5(path) as file:
         arrays = dict(_read_arrays(file, seal.head["arrays"], path.stat().st_size))
-    return Checkpoint(arrays, meta, step, path)
+    return Checkpoint(arrays, meta, step, path, version)
 
 
 def _read_arrays(

@@ -84,8 +84,8 @@ def arrivals(policy: Policy, stream: Stream, voxels: Voxels, left: Array, rates:
         came = some.drawn(stream, poisson=False, number=_ARRIVED)
     if not words.is_whole(came):
         return spread(policy, stream, _SPREAD, came[0], rates)
-    fits = came[0] < 1 << 15
-    total = jnp.where(fits, (came[0] << 16) | came[1], 0).astype(COUNT_DTYPE)
+    fits = (came[0] == 0) & (came[1] >> 31 == 0)
+    total = jnp.where(fits, came[1], 0).astype(COUNT_DTYPE)
     return jnp.where(fits, spread(policy, stream, _SPREAD, total, rates), -1)
 
 

@@ -15,10 +15,9 @@ from exodiff.kernels import draws, totals, words
 from exodiff.kernels.laws import MAX_MEAN
 from exodiff.kernels.random import Stream, to_unit_interval, word_pair
 
-_SMALL = 1 << 15  # high words of numbers below 2^31
 _TRIALS = 2.0**30
 _FEW = 2.0**14
-_SHARE = 2.0**-47  # Poisson means are shares of 2^47 molecules
+_SHARE = 2.0**-63  # Poisson means are shares of 2^63 molecules
 
 
 def binomial(stream: Stream, number: int, n: Bits, p: Real) -> Bits:
@@ -30,8 +29,8 @@ def binomial(stream: Stream, number: int, n: Bits, p: Real) -> Bits:
     flip = p > 0.5
     rare = jnp.where(flip, 1.0 - p, jnp.maximum(p, 0.0)).astype(jnp.float32)
     mean = words.to_real(n, "float32") * rare
-    is_small = n[0] < _SMALL
-    trials = jnp.where(is_small, (n[0] << 16) | n[1], jnp.asarray(1 << 30, BITS_DTYPE)).astype(COUNT_DTYPE)
+    is_small = (n[0] == 0) & (n[1] >> 31 == 0)
+    trials = jnp.where(is_small, n[1], jnp.asarray(1 << 30, BITS_DTYPE)).astype(COUNT_DTYPE)
     chance = jnp.where(is_small, rare, jnp.minimum(mean, _FEW) / _TRIALS)
     few = draws.binomial(stream, _index(), number, trials[None], chance[None])[0]
     many = _normal(stream, number + 1, n, rare, mean * (1.0 - rare), 1.0 - 2.0 * rare)
@@ -40,7 +39,7 @@ def binomial(stream: Stream, number: int, n: Bits, p: Real) -> Bits:
 
 
 def poisson(stream: Stream, number: int, mean: Real) -> Bits:
-    """Draw one Poisson number of mean below 2^46, as two words; addresses as of :func:`binomial`."""
+    """Draw one Poisson number of mean below 2^62, as two words; addresses as of :func:`binomial`."""
     mean = mean.astype(jnp.float32)
     few = draws.poisson(stream, _index(), number, jnp.minimum(mean, MAX_MEAN)[None])[0]
     whole = jnp.asarray((1 << 31, 0), BITS_DTYPE)
@@ -58,6 +57,6 @@ def _normal(stream: Stream, number: int, n: Bits, share: Real, variance: Real, s
     radius, angle = (to_unit_interval(word[0]) for word in word_pair(stream, _index(), number))
     z = jnp.sqrt(-2.0 * jnp.log(radius)) * jnp.cos(jnp.float32(2.0 * math.pi) * angle)
     deviation = jnp.sqrt(variance) * z + skew * (z * z - 1.0) / 6.0 + fraction
-    offset = jnp.round(deviation).astype(COUNT_DTYPE)
-    above, below = words.from_count(jnp.maximum(offset, 0)), words.from_count(jnp.maximum(-offset, 0))
+    offset = jnp.round(deviation)
+    above, below = words.from_real(jnp.maximum(offset, 0.0)), words.from_real(jnp.maximum(-offset, 0.0))
     return totals.add(totals.add(whole, above), words.negated(below))

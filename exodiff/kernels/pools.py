@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from exodiff.core.arrays import BITS_DTYPE, Number, Real
+from exodiff.core.arrays import BITS_DTYPE, Mask, Number, Real
 from exodiff.kernels import clocks, large_draws, totals, words
 from exodiff.kernels.policies import Policy, is_discrete
 from exodiff.kernels.random import Stream
@@ -18,6 +18,7 @@ from exodiff.model.pools import PoolReaction
 from exodiff.problem import Inputs, Parameters, Problem
 
 _BINOMIAL = 8  # draw number; clocks take those below
+_BEYOND = 1 << 30  # high word of 2^62
 
 
 def initial_pools(problem: Problem) -> Array | None:
@@ -28,6 +29,14 @@ def initial_pools(problem: Problem) -> Array | None:
     if problem.engine in ("mean_field", "leap_st"):
         return words.from_one(jnp.asarray(first, problem.precision))
     return jnp.asarray(words.from_host(first))
+
+
+def is_beyond(problem: Problem, pools: Array | None) -> Mask:
+    """Which amounts, of the compartments, are none that whole words hold: below 0 or from 2^62 on; reals never are."""
+    if pools is None or not words.is_whole(pools):
+        return jnp.zeros((len(problem.pools.names),), bool)
+    in_compartment = np.asarray([not name.startswith("elsewhere.") for name in problem.pools.names])
+    return jnp.asarray(in_compartment) & (pools[:, 0] >= _BEYOND)
 
 
 def with_pools(problem: Problem, inputs: Inputs, pools: Array | None) -> Inputs:
@@ -145,7 +154,7 @@ def request(
         rate = pool_rate(voxels, reaction) * _mass_action(voxels, reaction, but_one=pool)
         return Request(pools[pool], -jnp.expm1(-rate * dt_s), none, nothing)
     after, names = _propensity_after(voxels, reaction), voxels.problem.pools.names
-    capacity = jnp.full((1,), 2.0**46, voxels.problem.precision)
+    capacity = jnp.full((1,), 2.0**62, voxels.problem.precision)
     for pool, change in reaction.changes:
         if change < 0:
             capacity = jnp.minimum(capacity, voxels.inputs.parameters[names[pool]] / -change)

@@ -28,7 +28,7 @@ def _fold(high: Array, low: Array) -> tuple[Array, Array]:
 def total(values: Number) -> Array:
     """Sum over the lattice (the last three axes), shape (..., 2).
 
-    Counts (int32, none negative): (high, low), value = high 2^16 + low, exact below 2^48. Reals: (sum, 0).
+    Counts (int32, none negative): two words of 32 bits (high, low), value = high 2^32 + low. Reals: (sum, 0).
     """
     if jnp.issubdtype(values.dtype, jnp.floating):
         summed = ordered_sum(values)
@@ -37,7 +37,7 @@ def total(values: Number) -> Array:
     high, low = words >> 16, words & _LOW
     for _ in range(3):
         high, low = _fold(high, low)
-    return jnp.stack((high, low), -1)
+    return jnp.stack((high >> 16, (high << 16) | low), -1)
 
 
 def ordered_sum(values: Real) -> Real:
@@ -71,11 +71,17 @@ def add(accumulator: Array, increment: Array) -> Array:
         summed = accumulator[..., 0] + corrected
         return jnp.stack((summed, (summed - accumulator[..., 0]) - corrected), -1)
     low = accumulator[..., 1] + increment[..., 1]
-    return jnp.stack((accumulator[..., 0] + increment[..., 0] + (low >> 16), low & _LOW), -1)
+    carry = (low < increment[..., 1]).astype(low.dtype)
+    return jnp.stack((accumulator[..., 0] + increment[..., 0] + carry, low), -1)
 
 
 def to_real(words: Array, dtype: str) -> Array:
-    """A total as one real of the given precision."""
+    """A total as one real of the given precision; the high word of ``int32`` has a sign."""
     if jnp.issubdtype(words.dtype, jnp.floating):
         return words[..., 0].astype(dtype)
-    return words[..., 0].astype(dtype) * 65536.0 + words[..., 1].astype(dtype)
+    high, low = words[..., 0].astype(jnp.uint32), words[..., 1].astype(jnp.uint32)
+    is_negative = words[..., 0] < 0
+    # by its size, so that a small negative number is exact
+    high, low = (jnp.where(is_negative, ~word, word) for word in (high, low))
+    size = high.astype(dtype) * 2.0**32 + low.astype(dtype)
+    return jnp.where(is_negative, -1.0 - size, size)

@@ -14,6 +14,7 @@ from exodiff.config import load as config_load
 from exodiff.config.schema import RunConfig
 from exodiff.core.errors import CheckpointError, ConfigError
 from exodiff.io import checkpoint
+from exodiff.kernels import words
 from exodiff.processes import anywhere, is_first, of_first, on_host
 from exodiff.runner.directory import RESOLVED
 from exodiff.state import Clock, State
@@ -167,7 +168,7 @@ class Checkpoints:
         warnings = tuple(f"{each.path}: passed over, {each.problem}" for each in found.skipped)
         self.cuts_s = tuple(map(float, found.meta.get("cuts_s", ())))
         time_s = float(found.meta["time_s"])
-        return Latest(_state(found.arrays, exact=exact), found.step, time_s, self.cuts_s, begun, warnings)
+        return Latest(_state(migrated(found), exact=exact), found.step, time_s, self.cuts_s, begun, warnings)
 
     def _other_config(self, found: checkpoint.Checkpoint) -> RunConfig | None:
         """What a checkpoint was computed with, if that gives other numbers or other columns than the run's config."""
@@ -189,6 +190,19 @@ def _host_arrays(state: State) -> Mapping[str, np.ndarray]:
     if state.clock is not None:
         arrays |= {f"clock.{name}": on_host(getattr(state.clock, name)) for name in _CLOCK}
     return arrays
+
+
+def migrated(found: checkpoint.Checkpoint) -> Mapping[str, np.ndarray]:
+    """The arrays as this version has them: in the first, the low word of totals and amounts had 16 bits."""
+    if found.version > 1:
+        return found.arrays
+    narrow = {name: array for name in ("events", "pools") if (array := found.arrays.get(name)) is not None}
+    wide = {}
+    for name, array in narrow.items():
+        if array.dtype.kind == "u":
+            high = array[..., 0].astype(np.int32) if name == "pools" else array[..., 0]
+            wide[name] = words.from_host(high.astype(np.int64) * 65536 + array[..., 1])
+    return {**found.arrays, **wide}
 
 
 def _state(stored: Mapping[str, np.ndarray], *, exact: bool) -> State:

@@ -120,3 +120,74 @@ def test_a_rate_on_the_lattice_reads_an_amount_in_a_compartment():
         run={"engine": "mean_field"},
     )
     assert ex.simulate(model, [100.0]).total("answer")[0, 0] == pytest.approx(4 * 1e-3 * 500 * 100.0, rel=1e-5)
+
+
+def drug_model(engine: str = "leap", **changes):
+    """Eight voxels of 1600 um^3 fluid, half of them vessel, and 500 nM of a drug in 1 mL of plasma from 1 min on."""
+    return make_model(
+        [4, 2],
+        run={"engine": engine, "duration": "1 h", **changes.pop("run", {})},
+        lattice={"spacing": "20 um", "fluid_fraction": 0.2},
+        compartments={"plasma": {"volume": changes.pop("volume", "1 mL")}},
+        cells={"wall": {}},
+        species={"drug": {"kind": "concentration", "unit": "nM", "solve": "implicit", **changes.pop("species", {})}},
+        vessels={
+            "all": {
+                "cells": "wall",
+                "compartment": "plasma",
+                "species": ["drug"],
+                "permeability_surface": changes.pop("surface", "1 um^3/s"),
+            }
+        },
+        place=[{"cells": "wall", "layer": {"axis": "x", "from": 0, "to": "40 um"}}],
+        regions={"rest": {"layer": {"axis": "x", "from": "40 um", "to": "80 um"}}},
+        parameters={"dose": changes.pop("dose", "500 nM")},
+        interventions=[{"at": "1 min", "add": {"plasma.drug": "dose"}}],
+        observables={
+            "plasma": {"value": "plasma.drug"},
+            "in_walls": {"value": "mean(drug, wall)"},
+            "elsewhere": {"value": "total(drug, rest)"},
+            "everything": {"value": "plasma.drug + total(drug)"},
+        },
+        **changes,
+    )
+
+
+@pytest.mark.parametrize("engine", ["leap", "mean_field"])
+def test_a_drug_of_which_plasma_holds_more_than_2_to_47_molecules_crosses_the_walls_of_vessels(engine):
+    """500 nM in 1 mL are 3.01e14 molecules; in the tissue of a vessel c = 500 nM (1 - exp(-PS t / V))."""
+    minutes = np.array([2.0, 11.0, 31.0])
+    run = ex.simulate(drug_model(engine, run={"time_step": "2 s"}), 60.0 * minutes, replicates=8)
+    given = 500 * 0.602214076 * 1e12
+    np.testing.assert_allclose(run["plasma.drug"], given, rtol=1e-6)
+    found = np.mean(np.asarray(run.observables["in_walls"], float), axis=0)
+    share = 1.0 - np.exp(-60.0 * (minutes - 1.0) / 1600.0)
+    # 301 molecules/um^3 x 1600 um^3 a voxel: 4 standard errors of a Poisson number over 4 voxels and 8 replicates
+    error = 4.0 * np.sqrt(share / (given * 1e-12 * 1600 * 4 * 8)) + 1e-3
+    assert np.all(np.abs(found / 500 - share) < error)
+    assert np.all(np.asarray(run.observables["elsewhere"]) == 0)
+
+
+def test_what_a_drug_in_the_tissue_gains_its_plasma_loses():
+    """2e6 molecules in a small plasma, of which thousands cross: float64 keeps each."""
+    model = drug_model(dose="2 /um^3", volume="1e6 um^3", run={"precision": "float64"})
+    run = ex.simulate(model, [60.0, 600.0, 3600.0], replicates=4)
+    everything = np.asarray(run.observables["everything"], float)
+    np.testing.assert_allclose(everything, 2e6, rtol=1e-12)
+    assert np.all(np.asarray(run.observables["plasma"])[:, -1] < 2e6 - 5000)
+
+
+def test_the_automatic_step_follows_a_drug_through_leaky_walls():
+    """At PS / V of 1/16 a second tissue has the level of plasma, which a step of minutes would overshoot."""
+    run = ex.simulate(drug_model(surface="100 um^3/s"), [300.0, 1800.0], replicates=4)
+    np.testing.assert_allclose(np.asarray(run.observables["in_walls"], float), 500.0, rtol=5e-3)
+
+
+def test_an_amount_beyond_what_is_held_stops_the_run():
+    with pytest.raises(ex.SimulationError, match=r"the amount of plasma\.drug is out of range"):
+        ex.simulate(drug_model(dose="1e19 /mL"), [600.0])
+
+
+def test_a_steady_concentration_cannot_cross_the_walls_of_vessels():
+    with pytest.raises(ex.ConfigError, match=r"vessels\.all\.species: drug is steady.*solve = \"implicit\""):
+        drug_model(species={"solve": "steady", "decay": "1 /h", "diffusion": "100 um^2/s"})

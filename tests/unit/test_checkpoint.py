@@ -14,11 +14,13 @@ import pytest
 from exodiff.core.errors import CheckpointError
 from exodiff.io import checkpoint
 from exodiff.io.atomic import make_folder, remove_stale_temporaries, replace_file
-from exodiff.io.checkpoint import list_checkpoints, read_latest, step_of, write_checkpoint
+from exodiff.io.checkpoint import Checkpoint, list_checkpoints, read_latest, step_of, write_checkpoint
 from exodiff.io.hdf5 import stored_dataset
 from exodiff.io.records import read_table
 from exodiff.io.results import SnapshotReader
 from exodiff.io.sealed import UnreadableFileError, encode_head, read_seal, write_seal
+from exodiff.kernels import words
+from exodiff.runner.checkpoints import migrated
 
 ROOT = Path(__file__).parents[2]
 
@@ -289,7 +291,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from exodiff.io.atomic import remove_stale_temporaries
-from exodiff.io.checkpoint import list_checkpoints, read_latest, write_checkpoint
+from exodiff.io.checkpoint import Checkpoint, list_checkpoints, read_latest, write_checkpoint
 from exodiff.io.lock import RunLock
 from exodiff.io.records import RecordWriter, truncate_after
 from exodiff.io.results import Master, SnapshotReader, discard_after
@@ -346,3 +348,14 @@ def test_a_run_killed_again_and_again_can_always_go_on_and_loses_nothing(tmp_pat
         table = read_table(tmp_path / "observables.csv")
         assert list(table["time_s"][: last + 1]) == list(range(last + 1))
         assert list(table["value"][: last + 1]) == [step / 3 for step in range(last + 1)]
+
+
+def test_totals_and_amounts_of_the_first_format_are_read():
+    """Their low word had 16 bits: 3 x 2^16 + 5 events, and an amount of -7."""
+    arrays = {
+        "events": np.array([[[3, 5]]], np.uint32),
+        "pools": np.array([[[0xFFFFFFFF, 0x10000 - 7]]], np.uint32),
+    }
+    found = migrated(Checkpoint(arrays, {}, 1, Path("ckpt.h5"), version=1))
+    assert [int(words.to_host(found[name])[0, 0]) for name in arrays] == [3 * 65536 + 5, -7]
+    assert migrated(Checkpoint(arrays, {}, 1, Path("ckpt.h5"))) is arrays
