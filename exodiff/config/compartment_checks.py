@@ -107,7 +107,8 @@ def _exchanged(names_of: Namespace, compartment: str, species: str, where: str) 
 
 
 def _refuse_steady(names_of: Namespace, species: str, where: str) -> None:
-    if names_of.config.species[species].solve == "steady":
+    known = names_of.config.species.get(species)
+    if known is not None and known.solve == "steady":
         raise ConfigError(
             where,
             f"{species} is steady and cannot keep what comes from a compartment or goes there; choose solve = "

@@ -105,9 +105,14 @@ def pool_names(config: RunConfig) -> tuple[str, ...]:
         used |= reaction.equation.names | names(_speed(reaction))
         if not is_outside(config, reaction):
             used |= {_elsewhere(name) for name in reaction.equation.names if _compartment(config, name)}
-    values = [observable.value for observable in config.observables.values()]
+    values = [
+        part if part is None or isinstance(part, Expression) else part.of
+        for observable in config.observables.values()
+        for part in (observable.value, observable.profile, observable.histogram)
+    ]
     values += [value for i in config.interventions for _, value in i.assignments.values()]
     values += [i.when for i in config.interventions]
+    values += [value for species in config.species.values() for value in (species.fixed or {}).values()]
     used |= {target for i in config.interventions for target in (*i.assignments, *i.infuse)}
     used |= set().union(*(names(value) for value in values if value is not None))
     heads = (*config.compartments, ELSEWHERE) if config.compartments else ()

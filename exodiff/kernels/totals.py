@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.typing import DTypeLike
 
 from exodiff.core.arrays import Number, Real
 from exodiff.kernels.decomposition import rounded, whole_along_last
@@ -75,7 +76,7 @@ def add(accumulator: Array, increment: Array) -> Array:
     return jnp.stack((accumulator[..., 0] + increment[..., 0] + carry, low), -1)
 
 
-def to_real(words: Array, dtype: str) -> Array:
+def to_real(words: Array, dtype: DTypeLike) -> Array:
     """A total as one real of the given precision; the high word of ``int32`` has a sign."""
     if jnp.issubdtype(words.dtype, jnp.floating):
         return words[..., 0].astype(dtype)

@@ -191,3 +191,16 @@ def test_an_amount_beyond_what_is_held_stops_the_run():
 def test_a_steady_concentration_cannot_cross_the_walls_of_vessels():
     with pytest.raises(ex.ConfigError, match=r"vessels\.all\.species: drug is steady.*solve = \"implicit\""):
         drug_model(species={"solve": "steady", "decay": "1 /h", "diffusion": "100 um^2/s"})
+
+
+def test_an_amount_that_only_a_fixed_value_or_a_profile_names_is_known():
+    held = {"kind": "concentration", "unit": "nM", "solve": "steady", "diffusion": "100 um^2/s"}
+    model = make_model(
+        [4],
+        compartments={"plasma": {"volume": "1 mL"}},
+        cells={"wall": {}},
+        species={"drug": {**held, "fixed": {"wall": "plasma.drug"}}, "EV": {}},
+        place=[{"cells": "wall", "everywhere": True}],
+        observables={"beside": {"profile": {"of": "plasma.EV + EV", "from": "wall", "bin": "20 um"}}},
+    )
+    assert np.all(ex.simulate(model, [10.0])["drug"] == 0)
