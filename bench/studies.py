@@ -32,6 +32,7 @@ PAGE = ROOT / "docs" / "studies.md"
 FIGURES = ROOT / "docs" / "figures" / "studies"
 SHOWN = ("observables", "cells", "fields")
 FIGURE_COLOURS = 128
+UNTREATED = "untreated"
 ROUNDING = 1e-5  # relative: concentrations are float32, and nothing but rounding may change them
 Line = dict[str, Any]  # one run as JSON
 
@@ -84,6 +85,26 @@ class Effect:
 
 
 @dataclass(frozen=True)
+class Arm:
+    """One treatment, beside none, on an eighth of the lattice.
+
+    Args:
+        name: the drug.
+        doses: overrides.
+        observable: what it changes by the end.
+        says: what that is, in words.
+        rises: whether it raises it.
+
+    """
+
+    name: str
+    doses: tuple[str, ...]
+    observable: str
+    says: str
+    rises: bool
+
+
+@dataclass(frozen=True)
 class Study:
     """One study.
 
@@ -95,6 +116,7 @@ class Study:
         smaller: overrides of the lattice in the control: what must be nothing there is nothing at any size.
         treatment: overrides of both runs.
         told: other observables of the run with vesicles, with what they are in words.
+        arms: treatments that are compared with none.
 
     """
 
@@ -105,11 +127,15 @@ class Study:
     smaller: tuple[str, ...] = ("lattice.shape=[24, 24, 24]",)
     treatment: tuple[str, ...] = ()
     told: Mapping[str, str] = field(default_factory=dict)
+    arms: tuple[Arm, ...] = ()
 
     @property
     def runs(self) -> Mapping[str, tuple[str, ...]]:
         """Overrides of each run."""
-        return {"vesicles": self.treatment, "control": (*self.treatment, *self.control, *self.smaller)}
+        runs = {"vesicles": self.treatment, "control": (*self.treatment, *self.control, *self.smaller)}
+        if self.arms:
+            runs[UNTREATED] = self.smaller
+        return runs | {arm.name: (*arm.doses, *self.smaller) for arm in self.arms}
 
 
 STUDIES = (
@@ -181,6 +207,19 @@ STUDIES = (
             "drug_of_sensitive": "molecules of drug in a sensitive cell",
             "drug_of_resistant": "molecules of drug in a resistant cell",
         },
+        arms=(
+            Arm("doxorubicin", ('parameters.dose_dox="500 nM"',), "sensitive", "sensitive tumour cells", rises=False),
+            Arm("GW4869", ('parameters.dose_GW="10 uM"',), "released", "bodies that fused", rises=False),
+            Arm(
+                "antibody",
+                ('parameters.dose_mAb="10 nM"',),
+                "PGP_of_sensitive",
+                "P-gp in a sensitive cell",
+                rises=False,
+            ),
+            Arm("siKRAS vesicles", ("parameters.dose_si=1e9",), "divisions", "divisions", rises=False),
+            Arm("anti-PD-1", ('parameters.dose_aPD1="10 nM"',), "armed_fraction", "share of armed T cells", rises=True),
+        ),
     ),
     Study(
         "liquid_biopsy",
@@ -250,10 +289,14 @@ def verdict(study: Study, lines: Mapping[str, Line]) -> str:
     """In a word."""
     if lines.keys() != study.runs.keys():
         return "not measured yet"
-    with_them, control = (lines[run]["final"] for run in study.runs)
+    with_them, control = (lines[run]["final"] for run in ("vesicles", "control"))
     shown = all(effect.is_shown(with_them[effect.observable]) for effect in study.effects)
     absent = all(effect.is_absent(control[effect.observable]) for effect in study.effects)
-    return "pass" if shown and absent else "FAIL"
+    untreated = lines[UNTREATED]["final"] if study.arms else {}
+    treated = all(
+        (lines[arm.name]["final"][arm.observable] > untreated[arm.observable]) == arm.rises for arm in study.arms
+    )
+    return "pass" if shown and absent and treated else "FAIL"
 
 
 def page(lines: list[Line]) -> str:
@@ -303,9 +346,22 @@ def _entry(study: Study, lines: Mapping[str, Line]) -> list[str]:
     ]
     for effect in study.effects:
         wanted = f"{'above' if effect.rises else 'below'} {effect.without:g}, and {effect.without:g}"
-        values = " | ".join(at_end(run, effect.observable) for run in study.runs)
+        values = " | ".join(at_end(run, effect.observable) for run in ("vesicles", "control"))
         text.append(f"| {effect.says} | {values} | {wanted} |")
     text += [f"| {says} | {at_end('vesicles', observable)} | | |" for observable, says in study.told.items()]
+    if study.arms:
+        text += [
+            "",
+            "Each treatment alone, one run on an eighth of the lattice:",
+            "",
+            "| treatment | at the end | treated | untreated | must |",
+            "|---|---|---|---|---|",
+        ]
+        text += [
+            f"| {_settings(arm.doses)} | {arm.says} | {at_end(arm.name, arm.observable)} "
+            f"| {at_end(UNTREATED, arm.observable)} | {'rise' if arm.rises else 'fall'} |"
+            for arm in study.arms
+        ]
     if "vesicles" in lines:
         text += [""] + [f"![{study.name}, {kind}](figures/studies/{study.name}_{kind}.png)" for kind in SHOWN]
     return text
@@ -319,14 +375,14 @@ def main() -> None:
     """Measure, keep the results, write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", action="append", default=[], choices=[study.name for study in STUDIES])
-    parser.add_argument("--run", choices=tuple(STUDIES[0].runs), help="only this of the two runs")
+    parser.add_argument("--run", action="append", metavar="RUN", help="only this run, e.g. control")
     parser.add_argument("--page", action="store_true", help="run nothing, write the page from what is kept")
     options = parser.parse_args()
     for study in STUDIES:
         if options.page or study.name not in (options.only or [study.name]):
             continue
         for run, overrides in study.runs.items():
-            if options.run in (None, run):
+            if run in (options.run or [run]):
                 line = measured(study, run, overrides)
                 with alone(RESULTS.parent):
                     keep(line)
