@@ -13,6 +13,7 @@ import time
 import numpy as np
 
 import exodiff as ex
+from bench.coverage import LINE
 from bench.rows import print_row
 from exodiff.inference.data import Data
 from exodiff.inference.fit import Fitter, make_settings
@@ -32,25 +33,13 @@ def make_model(side: int) -> ex.Model:
     }
     return ex.Model.from_dict(
         {
+            **LINE,
             "schema": 1,
-            "run": {"duration": "1 h"},
             "lattice": {"shape": [side] * 3, "spacing": "20 um", "fluid_fraction": 0.2},
             "parameters": {**START, "k_release": "10 /min"},
-            "cells": {"tumour": {}, "fibroblast": {}},
-            "species": {
-                "EV": {"diffusion": "D"},
-                "receptor": {"in": "cell", "initial": {"fibroblast": 5}},
-                "bound": {"in": "cell"},
-                "inside": {"in": "cell"},
-            },
             "place": [
                 {"cells": "tumour", "sphere": {"radius": "60 um"}},
                 {"cells": "fibroblast", "everywhere": True},
-            ],
-            "reactions": [
-                {"equation": "tumour -> tumour + EV", "rate": "k_release"},
-                {"equation": "EV + receptor -> bound", "rate": "k_on"},
-                {"equation": "bound -> receptor + inside", "rate": "k_internalise"},
             ],
             "regions": shells,
             "observables": {
