@@ -189,8 +189,8 @@ STUDIES = (
     ),
     Study(
         "therapy",
-        "Under doxorubicin resistant cells export the drug in vesicles and hand over P-gp, and PD-L1 on vesicles "
-        "disarms T cells.",
+        "Under doxorubicin tumour cells export the drug in vesicles, resistant ones hand over P-gp, and PD-L1 on "
+        "vesicles disarms T cells.",
         (
             Effect("PGP_of_sensitive", "copies of P-gp in a sensitive cell"),
             Effect("armed_fraction", "share of T cells that are armed", 1.0, rises=False),
@@ -217,7 +217,13 @@ STUDIES = (
                 "P-gp in a sensitive cell",
                 rises=False,
             ),
-            Arm("siKRAS vesicles", ("parameters.dose_si=1e9",), "divisions", "divisions", rises=False),
+            Arm(
+                "siKRAS vesicles",
+                ("parameters.dose_si=1e9",),
+                "siKRAS_of_sensitive",
+                "copies of siRNA in a sensitive cell",
+                rises=True,
+            ),
             Arm("anti-PD-1", ('parameters.dose_aPD1="10 nM"',), "armed_fraction", "share of armed T cells", rises=True),
         ),
     ),
@@ -293,9 +299,8 @@ def verdict(study: Study, lines: Mapping[str, Line]) -> str:
     shown = all(effect.is_shown(with_them[effect.observable]) for effect in study.effects)
     absent = all(effect.is_absent(control[effect.observable]) for effect in study.effects)
     untreated = lines[UNTREATED]["final"] if study.arms else {}
-    treated = all(
-        (lines[arm.name]["final"][arm.observable] > untreated[arm.observable]) == arm.rises for arm in study.arms
-    )
+    changes = (lines[arm.name]["final"][arm.observable] - untreated[arm.observable] for arm in study.arms)
+    treated = all(change * (1 if arm.rises else -1) > 0 for arm, change in zip(study.arms, changes, strict=True))
     return "pass" if shown and absent and treated else "FAIL"
 
 

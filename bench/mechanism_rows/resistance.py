@@ -83,7 +83,7 @@ def _shift(runs: Runs) -> list[Finding]:
     shift = K_KILL / killing - 1
     saturated, without = value(runs["saturated, 5 x drug"], "sensitive"), value(runs["control"], "sensitive")
     return [
-        differs("shift of the dose beside resistant cells", shift, 0 * shift + 1),
+        Finding("factor on the dose of half effect beside resistant cells", *mean_and_error(shift), 1.0, ">"),
         equals("survivors, saturated with P-gp under 5 x the drug - without under 1 x", saturated - without, 0.0),
     ]
 
