@@ -209,7 +209,7 @@ ROWS = (
         "vesicles in blood",
         "S3:L40, L56, L116",
         "non-invasive",
-        "Tumour vesicles in plasma follow the burden with a lag of minutes; a dose leaves in two phases (V5).",
+        "Tumour vesicles in plasma follow release; a dose leaves in two phases (V5), the first of minutes.",
         "plasma_kinetics.toml",
         """`parameters.k10="0.00186 /min"`""",
         {"base": {}, "depleted": {"k10": 0.00186 / 60}, "half the release": {"k_release": 30.0 / 3600}},

@@ -78,6 +78,7 @@ def _loads(runs: Runs) -> list[Finding]:
     off = [value(runs[name], "off_fraction") for name in ("rare", "common")]
     return [
         equals("mean copies, rare - common", rare.mean(1) - common.mean(1), 0.0),
+        differs("share of T cells that are off, common - rare", off[1], off[0]),
         share("cells without a copy, rare", float(np.sum(rare == 0)), rare.size, none),
         share(
             "cells without a copy, common",

@@ -1,5 +1,6 @@
 """Every config in configs/ runs."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,15 @@ def test_config_runs_to_the_end_and_draws_figures(path, tmp_path):
     result = ex.run(model, tmp_path / "run")
     assert result.finished
     assert any(figure.suffix == ".png" and figure.stat().st_size > 5000 for figure in result.figures)
+
+
+@pytest.mark.parametrize(
+    "path", [pytest.param(p, id=p.stem) for p in CONFIGS if p.parent.name == "mechanisms" or p.stem in STUDIES]
+)
+def test_every_parameter_of_a_mechanism_or_a_study_says_where_it_comes_from(path):
+    for name, parameter in tomllib.loads(path.read_text(encoding="utf-8")).get("parameters", {}).items():
+        assert parameter["evidence"] in ("measured", "derived", "assumed"), name
+        assert parameter["source"].strip(), name
 
 
 @pytest.mark.parametrize("name", STUDIES)
