@@ -1,10 +1,12 @@
 """What to expect of exosome populations before a run: release, range, uptake, and copies of cargo beside thresholds.
 
 The estimate takes the state at time zero, multivesicular bodies at their steady state, receptors in excess, and
-vesicles mixed over their lattice, so that each is taken up in it or decays: uptake is conserved with release. What a
-gradient, a wall, blood or a written reaction does to vesicles is left out.
+vesicles mixed over their lattice, so that each is taken up in it, decays or goes back to blood: uptake is conserved
+with release. Blood holds what is given to it over the run against what leaves it (`exodiff.supplies`). What a gradient,
+a wall or a written reaction does to vesicles is left out.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +18,7 @@ from exodiff.core.expressions import Call, Expression, names, walk
 from exodiff.kernels.rates import Voxels, propensity, rate_factor
 from exodiff.model.network import DrawKind
 from exodiff.stepsize import diffusivities
+from exodiff.supplies import arrivals
 
 DAY = 86400.0
 LENGTH_UM = 100.0  # of the Peclet number: the distance between vessels
@@ -61,7 +64,7 @@ class PopulationAudit:
     Attributes:
         name: of the population.
         lattice: of several the one with this name, or empty.
-        release_per_s: vesicles a second.
+        release_per_s: vesicles a second, with those that come from compartments.
         taken_up: share of them.
         bins: see `BinAudit`.
 
@@ -130,7 +133,9 @@ class _Auditor:
         self.config = config
         self.voxels = voxels
         self.network = voxels.problem.network
-        self.channels = {channel.name: channel for channel in self.network.channels}
+        self.arrivals = arrivals(voxels, config.run.duration_s)
+        crossings = [channel for channel, _ in self.arrivals]
+        self.channels = {channel.name: channel for channel in (*self.network.channels, *crossings)}
         self.shape = voxels.problem.grid.shape
         self.cells = {name: self.counts(name) > 0 for name in self.network.cell_types if self.counts(name).any()}
 
@@ -173,9 +178,10 @@ class _Auditor:
 
     def laws(self, cargo: str, cell: str) -> tuple[str, ...]:
         """The Hill laws that read a dose in reactions that a cell of this type may do."""
+        of_fields = (term.channel for field in self.network.fields for term in field.terms)
         found = {
             f"K {self.half(node.arguments[1], cell)} of {node.function} in {channel.name}": None
-            for channel in self.network.channels
+            for channel in (*self.channels.values(), *of_fields)
             if channel.parent is None or self.network.species[channel.parent] == cell
             for node in walk(channel.rate)
             if isinstance(node, Call) and node.function in LAWS and f"dose.{cargo}" in names(node.arguments[0])
@@ -219,6 +225,8 @@ class _Part:
             is_route = any(channel.name.startswith(f"{self.name}.{route}.") for route in ("escrt", "ceramide"))
             made = events * (burst if is_route else auditor.copies(channel.name, one))
             found += float(np.sum(made[self.places]))
+        for channel, events in auditor.arrivals:
+            found += float(np.sum((events * auditor.copies(channel.name, one))[self.places]))
         return found
 
     def _capture(self, one: str) -> np.ndarray:
@@ -236,7 +244,10 @@ class _Part:
         return self.auditor.field(name)[self.places]
 
     def _loss(self, one: str) -> float:
-        return float(self.capture[one].mean() + self._field(f"{one}.decay").mean())
+        species = self.auditor.network.index(one)
+        out = [c.name for c in self.auditor.network.channels if c.releases and c.change_of.get(species, 0) < 0]
+        rates = (self.capture[one], self._field(f"{one}.decay"), *map(self._field, out))
+        return float(sum(rate.mean() for rate in rates))
 
     def _taken_up(self, one: str) -> float:
         loss = self._loss(one)
@@ -254,7 +265,17 @@ class _Part:
 
     def uptakes(self, cell: str) -> float:
         """Vesicles that a cell of a type takes up in a second, in the mean over all lattices."""
-        return sum(self._of_all(self._uptakes(one, cell), cell) for one in self.bins)
+        inside, found = self.auditor.cells[cell][self.places], 0.0
+        for one in self.bins:
+            found += self._of_all(self._uptakes(one, cell), cell)
+            found += sum(self._of_all(events[inside], cell) for _, events in self._from_compartments(one))
+        return found
+
+    def _from_compartments(self, one: str) -> Iterator[tuple[str, np.ndarray]]:
+        """Uptake straight from compartments: the channel's name, and vesicles a second in each voxel."""
+        for channel, events in self.auditor.arrivals:
+            if channel.name.startswith(f"{one}.internalise."):
+                yield channel.name, events[self.places]
 
     def delivered(self, cargo: str, cell: str) -> float:
         """Copies of a cargo that a cell of a type gets in a second, in the mean over all lattices."""
@@ -263,9 +284,12 @@ class _Part:
         for one in self.bins:
             escape, degrade = auditor.field(f"{one}.escape"), auditor.field(f"{one}.degrade")
             share = np.divide(escape, escape + degrade, out=np.zeros_like(escape), where=escape > 0)
-            copies = auditor.copies(f"{one}.internalise", f"dose.{cargo}")
-            copies = copies + share * auditor.copies(f"{one}.escape", f"dose.{cargo}")
-            found += self._of_all(self._uptakes(one, cell) * copies[self.places][inside], cell)
+            later = share * auditor.copies(f"{one}.escape", f"dose.{cargo}")
+            copies = (auditor.copies(f"{one}.internalise", f"dose.{cargo}") + later)[self.places]
+            found += self._of_all(self._uptakes(one, cell) * copies[inside], cell)
+            for name, events in self._from_compartments(one):
+                copies = (auditor.copies(name, f"dose.{cargo}") + later)[self.places]
+                found += self._of_all((events * copies)[inside], cell)
         return found
 
     def _bin(self, one: str) -> BinAudit:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _TOLERANCE = 0.1
 MEAN_ERROR = 0.004
 VARIANCE_ERROR = 0.008
+COARSE = 0.25  # (voxel / range)^2, above which the voxel does not resolve the gradient
 _PLAIN: dict[str, Any] = {"box": None, "pad_edge": False}
 
 
@@ -50,9 +51,9 @@ def render(report: "CheckReport", config: RunConfig, console: Console) -> None:
 
 def _print_audit(audit: "Audit", console: Console) -> None:
     console.print(
-        "expected of exosome populations (state at time 0, vesicles mixed over a lattice, each taken up or decayed):"
+        "expected of exosome populations (state at time 0, vesicles mixed over a lattice; doses spread over the run):"
     )
-    table = Table("vesicles", "release /h", "taken up", "D um^2/s", "loss /s", "range um", "(voxel/range)^2", **_PLAIN)
+    table = Table("vesicles", "supply /h", "taken up", "D um^2/s", "loss /s", "range um", "(voxel/range)^2", **_PLAIN)
     for population in audit.populations:
         for i, one in enumerate(population.bins):
             shared = (
@@ -60,6 +61,8 @@ def _print_audit(audit: "Audit", console: Console) -> None:
             )
             reach = "-" if one.range_um is None else f"{one.range_um:.3g}"
             damkoehler = "-" if one.damkoehler is None else f"{one.damkoehler:.2g}"
+            if one.damkoehler is not None and one.damkoehler > COARSE:
+                damkoehler += ", too coarse"
             table.add_row(
                 _placed(one.name, population.lattice),
                 *shared,

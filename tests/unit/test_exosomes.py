@@ -497,3 +497,42 @@ def test_a_rate_of_thousands_is_refused_and_a_propensity_taken():
     assert refusal(raw).startswith("reactions.export.rate: '5000 dox' is no mass action")
     raw["reactions"][0] = {"name": "export", "equation": "5000 dox -> tEV", "propensity": "k * dox / 5000"}
     assert equations(raw)["export"] == "5000 dox -> tEV"
+
+
+def test_the_audit_follows_a_dose_into_blood_to_what_takes_it_up_there():
+    """Of r vesicles a second plasma of volume V holds r / (k10 + N kappa / V); a cell takes kappa / V of them."""
+    raw = {
+        "schema": 1,
+        "run": {"duration": "1 d"},
+        "lattice": {"shape": [4, 4], "spacing": "20 um", "fluid_fraction": 0.2, "represents": 1000},
+        "compartments": {"plasma": {"volume": "1e6 um^3"}},
+        "cells": {"kupffer": {}},
+        "cargo": {"miR": {"site": "lumen", "half_life": "10 h"}},
+        "exosomes": {
+            "EV": {
+                "cargo": {"miR": {"fraction": 0.5, "mean": 4}},
+                "uptake": {
+                    "mode": "clearance",
+                    "receptors": 10000,
+                    "k_on": "1e-4 um^3/s",
+                    "receivers": {"kupffer": {"weight": 1.0, "from": "plasma"}},
+                },
+            }
+        },
+        "parameters": {"drip": "7200 /h"},
+        "reactions": [{"equation": "plasma.EV ->", "rate": "0.01 /s"}],
+        "interventions": [
+            {"from": "0 h", "to": "12 h", "infuse": {"plasma.EV": "drip"}},
+            {"at": "6 h", "add": {"plasma.EV": 86400}},
+        ],
+        "place": [{"cells": "kupffer", "layer": {"axis": "x", "from": 0, "to": "40 um"}}],
+    }
+    audit = check_model(ex.Model.from_dict(raw)).audit
+    assert audit is not None
+    (dose,) = audit.doses
+    supply = 2.0 * 0.5 + 1.0  # a second: the drip for half of the day, and the bolus over all of it
+    amount = supply / (0.01 + 1000 * 8 * 1.0 / 1e6)
+    uptakes = amount / 1e6 * 86400.0
+    assert dose.uptakes_per_day == pytest.approx(uptakes, rel=1e-5)
+    assert dose.copies_per_day == pytest.approx(2.0 * uptakes, rel=1e-5)
+    assert dose.steady == pytest.approx(2.0 * uptakes / 86400.0 / (np.log(2.0) / 36000.0), rel=1e-5)
