@@ -114,7 +114,7 @@ def run_command(model: str, out: str) -> None:
 def start(model: Path, out: Path) -> BaseProcess:
     """A run in a process of its own."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["exodiff", "exodiff.runner.driver"])
+    context.set_forkserver_preload(["exodiff", "exodiff.runner.entry"])
     process = context.Process(target=run_command, args=(str(model), str(out)))
     process.start()
     return process
