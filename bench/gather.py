@@ -4,6 +4,7 @@ python -m bench.gather [--size 128] [--species 10]
 """
 
 import argparse
+import math
 import resource
 import time
 
@@ -12,7 +13,8 @@ import numpy as np
 
 from bench.device_hashes import start_tasks
 from bench.rows import print_row
-from exodiff.devices import Division, mesh_of, placed
+from bench.soak import resident_mib
+from exodiff.devices import Division, mesh_of, on, placed
 from exodiff.processes import is_first, join, on_host
 
 
@@ -26,9 +28,10 @@ def gather(size: int, species: int) -> None:
     join()
     shape = (1, species, size, size, size)
     mesh = mesh_of(Division(pieces=(2, 2)))
-    counts = placed(mesh, np.zeros(shape, np.int32), shape[-3:])
+    with on(mesh):
+        counts = placed(mesh, np.arange(math.prod(shape), dtype=np.int32).reshape(shape), shape[-3:])
     jax.block_until_ready(counts)
-    before = peak_mib()
+    before = resident_mib()
     seconds = []
     for _ in range(3):
         began = time.perf_counter()

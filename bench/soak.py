@@ -35,8 +35,9 @@ def model(calls: int) -> ex.Model:
             "species": {"EV": {"diffusion": "1.3 um^2/s", "decay": "0.5 /h"}, "bound": {"in": "cell"}},
             "reactions": [
                 {"equation": "tumour -> tumour + EV", "rate": "60 /h"},
-                {"equation": "EV + tumour -> tumour + bound", "rate": "1 um^3/s"},
+                {"equation": "EV -> bound", "rate": "take"},
             ],
+            "parameters": {"take": {"by_cell": {"tumour": "1e-4 /s"}}},
             "place": [{"cells": "tumour", "sphere": {"radius": "150 um"}, "fill": 0.5}],
             "observables": {
                 "free": {"value": "total(EV)"},

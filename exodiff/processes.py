@@ -52,9 +52,14 @@ def on_host(tree: Any) -> Any:
 
 
 def _whole(array: Any) -> np.ndarray:
-    if isinstance(array, jax.Array) and not (array.is_fully_addressable or array.is_fully_replicated):
+    if not isinstance(array, jax.Array) or array.is_fully_addressable or array.is_fully_replicated:
+        return np.array(array)
+    if array.ndim <= 3:
         return np.array(multihost_utils.process_allgather(array, tiled=True))
-    return np.array(array)
+    found = np.empty(array.shape, array.dtype)
+    for index in range(len(array)):  # one field at a time, since each device gets the whole of what is gathered
+        found[index] = _whole(array[index])
+    return found
 
 
 def of_first(*numbers: int) -> tuple[int, ...]:
