@@ -58,12 +58,12 @@ def start_tasks(number: int, devices: int, module: str, *arguments: str) -> list
 
 
 def run(name: str, out: Path, devices: int, processes: int = 1, *, stops: bool = False) -> None:
-    """Begin or continue the run; if told, stop it by a signal once it has recorded something after its start."""
+    """Begin or continue the run; if told, stop it by a signal once it has come to its second snapshot."""
     given = [part for override in overrides(name) for part in ("--set", override)]
     arguments = ("run", f"configs/{name}.toml", "--out", str(out), "--resume", "auto", *given)
     tasks = start_tasks(processes, devices, "exodiff.cli", *arguments)
-    table = out / "observables.csv"
-    while stops and tasks[0].poll() is None and not (table.exists() and table.read_text().count("\n") > 2):
+    second = out / "snapshots" / "snap-00000001.vtkhdf"
+    while stops and tasks[0].poll() is None and not second.exists():
         time.sleep(0.1)
     if stops:
         tasks[0].send_signal(signal.SIGTERM)
