@@ -22,8 +22,8 @@ from exodiff.devices import divide
 from exodiff.io import checkpoint
 from exodiff.io.snapshots import list_snapshots
 
-DURATIONS = {"quickstart": "4 h", "primary_tumour": "30 min", "premetastatic_niche": "30 min"}
-PERIODS = ('run.observe_every="10 min"', 'run.snapshot_every="15 min"')
+DURATIONS = {"quickstart": "2 h", "primary_tumour": "15 min", "premetastatic_niche": "15 min"}
+PERIODS = ('run.observe_every="5 min"', 'run.snapshot_every="5 min"')
 
 
 def overrides(name: str) -> tuple[str, ...]:
