@@ -2,9 +2,9 @@
 
 python -m bench.fuzz [--configs 10000] [--expressions 10000] [--checkpoints 1000] [--seed 1]
 
-A model file is changed in its text or in its keys and values; of what the loader takes every fourth one is also built, if
-it is small. A checkpoint is changed in its bytes, and must then never be used: the one before it is. What goes wrong is
-printed.
+A model file is changed in its text or in its keys and values; of what the loader takes, every fourth one is also built
+if it is small. A checkpoint is changed in its bytes, and must then never be used: the one before it is. What goes wrong
+is printed.
 """
 
 import argparse

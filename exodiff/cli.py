@@ -247,6 +247,8 @@ def _tell_status(plan: Any) -> None:
     for run in range(len(plan.rows)):
         if (outcome := plan.outcome(run)).state == FAILED:
             _out.print(f"{plan.name(run)} ({', '.join(plan.overrides(run))}): {outcome.message}")
+    if plan.unfinished():
+        _out.print(f"do what is left, also what failed or was stopped: exodiff sweep {plan.path}")
 
 
 def _run_sweep(plan: Any, jobs: int, only: int | None) -> None:
@@ -292,8 +294,11 @@ def collect(
     from exodiff.sweep.collect import collect as join  # noqa: PLC0415
     from exodiff.sweep.plan import read_plan  # noqa: PLC0415
 
-    for path in join(read_plan(directory), out):
+    plan = read_plan(directory)
+    for path in join(plan, out):
         _out.print(str(path))
+    if left := len(plan.unfinished()):
+        _err.print(f"warning: {left} of {len(plan.rows)} runs are not done and left out; exodiff sweep {directory}")
 
 
 def _refuse_second(file: Path, what: str, *, overwrite: bool) -> None:

@@ -153,6 +153,7 @@ class Driver:
         if self.figures and is_first():
             self.report(Progress("drawing figures", time_s, time_s))
             figures = tuple(make_figures(self.directory.path))
+        anywhere(holds=False)  # the others wait here: waiting to exit, they would be ended after five minutes
         self.report(Progress("done", time_s, time_s))
         return RunResult(self.directory.path, True, None, time_s, figures, tuple(self.warnings))
 
