@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from exodiff.inference.fit import fit
     from exodiff.inference.gradient import check_grad, grad
     from exodiff.inference.sbc import sbc
-    from exodiff.runner.driver import resume, run
+    from exodiff.runner.entry import resume, run
     from exodiff.simulation import simulate
     from exodiff.trajectory import Trajectory
 
@@ -65,8 +65,8 @@ _HOMES = {
     "fit": ("exodiff.inference.fit", "fit"),
     "grad": ("exodiff.inference.gradient", "grad"),
     "load": ("exodiff.build", "load"),
-    "resume": ("exodiff.runner.driver", "resume"),
-    "run": ("exodiff.runner.driver", "run"),
+    "resume": ("exodiff.runner.entry", "resume"),
+    "run": ("exodiff.runner.entry", "run"),
     "sbc": ("exodiff.inference.sbc", "sbc"),
     "simulate": ("exodiff.simulation", "simulate"),
 }

@@ -83,11 +83,11 @@ def run(
     out = out or Path("runs") / config.stem
     settings = config_load.load(config, _overrides(set_, engine))
     given = config.read_bytes()
-    if os.environ.get("SLURM_PROCID", "0") == "0":  # another task may come when the first one has begun the run
+    if "SLURM_PROCID" not in os.environ:  # tasks of a step refuse together
         _refuse_early(out, resume, overwrite=overwrite)
     from exodiff.build import build  # noqa: PLC0415
     from exodiff.processes import join  # noqa: PLC0415
-    from exodiff.runner.driver import run as start  # noqa: PLC0415
+    from exodiff.runner.entry import run as start  # noqa: PLC0415
 
     join()
     _cache_compilations()
@@ -108,7 +108,7 @@ def resume(
 ) -> None:
     """Continue a run that was stopped, from its newest checkpoint; the result is the same, bit for bit."""
     from exodiff.processes import join  # noqa: PLC0415
-    from exodiff.runner.driver import resume as go_on  # noqa: PLC0415
+    from exodiff.runner.entry import resume as go_on  # noqa: PLC0415
 
     join()
     _cache_compilations()
@@ -247,6 +247,8 @@ def _tell_status(plan: Any) -> None:
     for run in range(len(plan.rows)):
         if (outcome := plan.outcome(run)).state == FAILED:
             _out.print(f"{plan.name(run)} ({', '.join(plan.overrides(run))}): {outcome.message}")
+    if plan.unfinished():
+        _out.print(f"do what is left, also what failed or was stopped: exodiff sweep {plan.path}")
 
 
 def _run_sweep(plan: Any, jobs: int, only: int | None) -> None:
@@ -292,8 +294,11 @@ def collect(
     from exodiff.sweep.collect import collect as join  # noqa: PLC0415
     from exodiff.sweep.plan import read_plan  # noqa: PLC0415
 
-    for path in join(read_plan(directory), out):
+    plan = read_plan(directory)
+    for path in join(plan, out):
         _out.print(str(path))
+    if left := len(plan.unfinished()):
+        _err.print(f"warning: {left} of {len(plan.rows)} runs are not done and left out; exodiff sweep {directory}")
 
 
 def _refuse_second(file: Path, what: str, *, overwrite: bool) -> None:
@@ -449,14 +454,16 @@ def _cache_compilations() -> None:
 
 def _finish(start: Callable[[Callable[[Any], None]], Any]) -> None:
     """Run with a progress bar, say what was written, and leave with the right exit code."""
-    from exodiff.processes import is_first  # noqa: PLC0415
+    from exodiff.processes import failing_at_once, is_first  # noqa: PLC0415
 
     began = time.monotonic()
     if not is_first():
-        if not start(lambda _: None).finished:
+        with failing_at_once():
+            result = start(lambda _: None)
+        if not result.finished:
             raise typer.Exit(STOPPED)
         return
-    with ProgressBar(_err) as bar:
+    with failing_at_once(), ProgressBar(_err) as bar:
         result = start(bar.show)
     for warning in result.warnings:
         _err.print(f"warning: {warning}")

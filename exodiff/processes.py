@@ -3,6 +3,7 @@
 Each calls the same functions in the same order. The first one decides, and is the only one that writes.
 """
 
+import atexit
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from jax.experimental import multihost_utils
 from exodiff.core.errors import ConfigError, RunDirectoryError
 
 _SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_PROCID", "SLURM_LOCALID")
+_LOST_S = 30  # without a sign of life from a process; JAX then ends the others
 
 
 def join(environment: Mapping[str, str] = os.environ) -> None:
@@ -33,7 +35,7 @@ def join(environment: Mapping[str, str] = os.environ) -> None:
         raise ConfigError("SLURM", f"{', '.join(missing)} is not set; start the processes with srun")
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:
-        jax.distributed.initialize(cluster_detection_method="slurm")
+        jax.distributed.initialize(cluster_detection_method="slurm", heartbeat_timeout_seconds=_LOST_S)
     except (RuntimeError, ValueError) as error:
         advice = "start all tasks with one srun, and set JAX_COORDINATOR_PORT if another job took the port"
         raise ConfigError("SLURM", f"the processes do not find each other ({error}); {advice}") from error
@@ -50,9 +52,14 @@ def on_host(tree: Any) -> Any:
 
 
 def _whole(array: Any) -> np.ndarray:
-    if isinstance(array, jax.Array) and not (array.is_fully_addressable or array.is_fully_replicated):
+    if not isinstance(array, jax.Array) or array.is_fully_addressable or array.is_fully_replicated:
+        return np.array(array)
+    if array.ndim <= 3:
         return np.array(multihost_utils.process_allgather(array, tiled=True))
-    return np.array(array)
+    found = np.empty(array.shape, array.dtype)
+    for index in range(len(array)):  # one field at a time, since each device gets the whole of what is gathered
+        found[index] = _whole(array[index])
+    return found
 
 
 def of_first(*numbers: int) -> tuple[int, ...]:
@@ -87,3 +94,18 @@ def together(what: str) -> Iterator[None]:
         raise
     if anywhere(holds=False):
         raise RunDirectoryError(what, "could not be used by the first process, which tells why")
+
+
+@contextmanager
+def failing_at_once() -> Iterator[None]:
+    """Where this process fails, it ends without the others: at its end JAX would wait for them, and they wait for it.
+
+    They end as soon as they miss it.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if jax.process_count() > 1:
+            code = 130 if isinstance(error, KeyboardInterrupt) else getattr(error, "exit_code", 1)
+            atexit.register(os._exit, code)  # called before what JAX has registered
+        raise

@@ -1,12 +1,10 @@
-"""Drive one run: begin or resume, advance in chunks, record at scheduled times, checkpoint, stop on a signal."""
+"""Drive one run to its end: advance in chunks, record at scheduled times, checkpoint, stop on a signal."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,28 +13,21 @@ import numpy as np
 from exodiff.build import ConfiguredModel, build
 from exodiff.config.load import config_hash
 from exodiff.core.arrays import BITS_DTYPE
-from exodiff.core.errors import ConfigError
-from exodiff.devices import divide, in_shares, mesh_of, on, placed
-from exodiff.exact import engine as exact
-from exodiff.exact.clock import Time, split_time
+from exodiff.devices import divide, mesh_of, on, placed
+from exodiff.exact.clock import split_time
 from exodiff.failure import raise_if_stopped
 from exodiff.io.lock import RunLock
 from exodiff.io.provenance import append_provenance, provenance
-from exodiff.kernels.decomposition import settled
-from exodiff.kernels.random import make_stream
-from exodiff.observe import Measured, measure
-from exodiff.problem import Inputs, Problem
-from exodiff.processes import anywhere, is_first, of_first, on_host, together
+from exodiff.processes import anywhere, is_first, of_first, on_host
 from exodiff.runner.changes import refuse_changes
 from exodiff.runner.checkpoints import Checkpoints, Latest
+from exodiff.runner.compiled import advance_all, advance_exactly, begin_all, intervene_all, measure_all
 from exodiff.runner.directory import RunDirectory
-from exodiff.runner.faults import told_clearly
 from exodiff.runner.recorder import Recorder, discard_after
 from exodiff.runner.signals import StopRequest
 from exodiff.schedule import Schedule, make_schedule
-from exodiff.start import begin, intervene_at, make_inputs, precision_context, start_array
+from exodiff.start import make_inputs, precision_context, start_array
 from exodiff.state import State
-from exodiff.trajectories import advance
 from exodiff.viz.figures import make_figures
 
 _CHUNK_S = 0.5  # wall-clock time of one call of the device, so that signals and progress are not kept waiting
@@ -85,193 +76,8 @@ class RunResult:
 Report = Callable[[Progress], None]
 
 
-def _say_nothing(progress: Progress) -> None:
-    del progress
-
-
-def run(
-    model: ConfiguredModel,
-    out: str | Path,
-    *,
-    resume: str = "never",
-    overwrite: bool = False,
-    accept_changes: bool = False,
-    given: bytes | None = None,
-    report: Report = _say_nothing,
-    figures: bool = True,
-) -> RunResult:
-    """Run a model in a directory; the command ``exodiff run``.
-
-    Args:
-        model: from ``load`` or ``Model.from_dict``.
-        out: the run directory, made if needed.
-        resume: ``never``; ``auto`` continues if the directory holds a run of this config, else begins one.
-        overwrite: replace a run that is there.
-        accept_changes: continue also a run of another config, from its newest checkpoint, if its state fits.
-        given: the model file as the user wrote it, for ``config.toml``.
-        report: called with the progress.
-        figures: whether to draw them at the end; ``exodiff plot`` draws them later.
-
-    Raises:
-        ConfigError: the directory holds something else; nothing was written.
-        SimulationError: the simulation cannot go on; the directory can be resumed from its last checkpoint.
-
-    """
-    directory = RunDirectory(Path(out))
-    if resume not in ("never", "auto"):
-        raise ConfigError(f"resume={resume}", "is not a choice; give auto or never")
-    _refuse_many_processes(accept_changes=accept_changes)
-    goes_on = resume == "auto" and directory.holds_run and not overwrite
-
-    def refuse() -> None:
-        if goes_on:
-            if not accept_changes:
-                directory.refuse_another_config(model.config)
-        elif not (overwrite and directory.holds_run):
-            directory.refuse_another_run()
-
-    def prepare() -> None:
-        if not goes_on:
-            directory.clear()
-            directory.begin(model.config, given)
-
-    with _opened(directory, model, refuse, prepare) as lock:
-        accepts = goes_on and accept_changes
-        return _Driver(model, directory, lock, report, figures=figures, accept_changes=accepts, given=given).drive()
-
-
-def _refuse_many_processes(*, accept_changes: bool) -> None:
-    if accept_changes and jax.process_count() > 1:
-        raise ConfigError("accept_changes=True", "is not yet supported for several processes; begin with one")
-
-
-@contextmanager
-def _opened(
-    directory: RunDirectory, model: ConfiguredModel, refuse: Callable[[], None], prepare: Callable[[], None]
-) -> Iterator[RunLock | None]:
-    """The run directory, locked and prepared by the first process; the others wait for that and get no lock."""
-    with told_clearly(directory.path, model), ExitStack() as stack:
-        lock = None
-        with together(str(directory.path)):
-            if is_first():
-                refuse()
-                lock = stack.enter_context(RunLock(directory.path))
-                prepare()
-                directory.tidy()
-        yield lock
-
-
-def resume(
-    run_dir: str | Path,
-    *,
-    from_last_good: bool = False,
-    accept_changes: bool = False,
-    report: Report = _say_nothing,
-) -> RunResult:
-    """Continue the run in a directory from its newest checkpoint; the command ``exodiff resume``.
-
-    Args:
-        run_dir: the run directory.
-        from_last_good: pass over damaged checkpoints instead of refusing them.
-        accept_changes: go on with the ``resolved.toml`` that is there, though the run began with another one.
-        report: called with the progress.
-
-    Raises:
-        ConfigError: there is no run in it, or its state does not fit what was changed.
-        CheckpointError: the newest checkpoint is damaged (the text names the last good one), or none is good.
-
-    """
-    directory = RunDirectory(Path(run_dir))
-    model = build(directory.config())
-    _refuse_many_processes(accept_changes=accept_changes)
-    with _opened(directory, model, lambda: None, lambda: None) as lock:
-        return _Driver(
-            model, directory, lock, report, skip_damaged=from_last_good, accept_changes=accept_changes
-        ).drive()
-
-
-@partial(jax.jit, static_argnames=("problem", "replicates"), donate_argnames=("state",))
-def _advance_all(
-    problem: Problem,
-    inputs: Inputs,
-    seed: jax.Array,
-    state: State,
-    interval: tuple[jax.Array, jax.Array],
-    first_pair: jax.Array,
-    num_pairs: jax.Array,
-    *,
-    replicates: int,
-) -> State:
-    def one(state: State, replicate: jax.Array) -> State:
-        return advance(problem, inputs, seed, replicate, state, interval, first_pair, num_pairs)
-
-    return _over_replicates(one, problem, state, replicates)
-
-
-@partial(jax.jit, static_argnames=("problem", "replicates"), donate_argnames=("state",))
-def _advance_exactly(
-    problem: Problem,
-    inputs: Inputs,
-    seed: jax.Array,
-    state: State,
-    target: Time,
-    budget: jax.Array,
-    *,
-    replicates: int,
-) -> tuple[State, jax.Array]:
-    numbers = jnp.arange(replicates, dtype=BITS_DTYPE)
-
-    def share(state: State, numbers: jax.Array) -> tuple[State, jax.Array]:
-        return exact.advance(problem, inputs, seed, numbers, state, target, budget)
-
-    return in_shares(share, state, numbers)
-
-
-@partial(jax.jit, static_argnames=("problem", "replicates"))
-def _measure_all(
-    problem: Problem, inputs: Inputs, seed: jax.Array, state: State, time_s: jax.Array, *, replicates: int
-) -> Measured:
-    def one(state: State, replicate: jax.Array) -> Measured:
-        return measure(problem, inputs, state, time_s, make_stream(seed, replicate))
-
-    return _over_replicates(one, problem, state, replicates)
-
-
-@partial(jax.jit, static_argnames=("problem", "replicates"), donate_argnames=("state",))
-def _intervene_all(
-    problem: Problem,
-    inputs: Inputs,
-    seed: jax.Array,
-    state: State,
-    fires: jax.Array,
-    time_s: jax.Array,
-    *,
-    replicates: int,
-) -> State:
-    def one(state: State, replicate: jax.Array) -> State:
-        return intervene_at(problem, inputs, seed, replicate, state, fires, time_s)
-
-    return _over_replicates(one, problem, state, replicates)
-
-
-@partial(jax.jit, static_argnames=("problem", "replicates"))
-def _begin_all(problem: Problem, inputs: Inputs, start: jax.Array, seed: jax.Array, *, replicates: int) -> State:
-    def one(_: jax.Array, replicate: jax.Array) -> State:
-        return begin(problem, inputs, start, seed, replicate)
-
-    return _over_replicates(one, problem, jnp.zeros((replicates,)), replicates)
-
-
-def _over_replicates(function: Callable[..., Any], problem: Problem, state: Any, replicates: int) -> Any:
-    """Map over the replicates' axis; a single one is not mapped, which spares the batched control flow."""
-    if replicates == 1:
-        one = function(jax.tree.map(lambda a: a[0], state), jnp.zeros((), BITS_DTYPE))
-        return settled(jax.tree.map(lambda a: a[None], one), problem.grid.shape)
-    return in_shares(jax.vmap(function), state, jnp.arange(replicates, dtype=BITS_DTYPE))
-
-
 @dataclass
-class _Driver:
+class Driver:
     """One run from where it is to its end."""
 
     model: ConfiguredModel
@@ -301,6 +107,7 @@ class _Driver:
         )
 
     def drive(self) -> RunResult:
+        """Begin or go on, and come to the end or to a signal."""
         with precision_context(self.problem.precision), on(self.mesh), StopRequest() as stop:
             return self._drive(stop)
 
@@ -346,6 +153,7 @@ class _Driver:
         if self.figures and is_first():
             self.report(Progress("drawing figures", time_s, time_s))
             figures = tuple(make_figures(self.directory.path))
+        anywhere(holds=False)  # the others wait here: waiting to exit, they would be ended after five minutes
         self.report(Progress("done", time_s, time_s))
         return RunResult(self.directory.path, True, None, time_s, figures, tuple(self.warnings))
 
@@ -376,7 +184,7 @@ class _Driver:
 
     def _first_state(self) -> State:
         start = placed(self.mesh, start_array(self.model, self.problem), self.problem.grid.shape)
-        return _begin_all(self.problem, self.inputs, start, self.seed, replicates=self.replicates)
+        return begin_all(self.problem, self.inputs, start, self.seed, replicates=self.replicates)
 
     def _advance_to_end(
         self, recorder: Recorder | None, checkpoints: Checkpoints, state: State, pairs: int, stop: StopRequest
@@ -434,14 +242,14 @@ class _Driver:
             before = on_host(state.clock.number)[:, 0]
             end = split_time(self.schedule.moments[interval + 1].time_s, real)
             budget = jnp.asarray(chunk, BITS_DTYPE)
-            state, reached = _advance_exactly(
+            state, reached = advance_exactly(
                 self.problem, self.inputs, self.seed, state, end, budget, replicates=self.replicates
             )
             assert state.clock is not None
             return state, int(jnp.all(reached)), int(np.max(on_host(state.clock.number)[:, 0] - before))
         count = min(chunk, stretch.num_pairs - inside)
         numbers = (jnp.asarray(stretch.start_s, real), jnp.asarray(stretch.dt_s, real))
-        state = _advance_all(
+        state = advance_all(
             self.problem,
             self.inputs,
             self.seed,
@@ -459,7 +267,7 @@ class _Driver:
             return state
         time_s = jnp.asarray(planned.time_s, self.problem.precision)
         fires = jnp.asarray(planned.fires)
-        state = _intervene_all(self.problem, self.inputs, self.seed, state, fires, time_s, replicates=self.replicates)
+        state = intervene_all(self.problem, self.inputs, self.seed, state, fires, time_s, replicates=self.replicates)
         self._raise_if_stopped(state)
         return state
 
@@ -468,7 +276,7 @@ class _Driver:
         self._confirm()
         if planned.observe:
             time_s = jnp.asarray(planned.time_s, self.problem.precision)
-            measured = _measure_all(self.problem, self.inputs, self.seed, state, time_s, replicates=self.replicates)
+            measured = measure_all(self.problem, self.inputs, self.seed, state, time_s, replicates=self.replicates)
             measured = on_host(measured)
             if recorder is not None:
                 recorder.observe(planned.time_s, measured)

@@ -10,7 +10,7 @@ from pathlib import Path
 from exodiff.build import build
 from exodiff.config import load as config_load
 from exodiff.core.errors import ExodiffError
-from exodiff.runner.driver import run as start
+from exodiff.runner.entry import run as start
 from exodiff.sweep.plan import DONE, FAILED, STOPPED, Outcome, Plan, read_plan
 
 STOPPED_CODE = 75

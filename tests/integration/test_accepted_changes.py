@@ -14,7 +14,7 @@ from exodiff import cli
 from exodiff.io import checkpoint, records
 from exodiff.io.results import SnapshotReader
 from exodiff.runner import driver
-from tests.integration.test_run import StopAfter
+from tests.integration.stopping import StopAfter, assert_same_run
 
 MODEL = {
     "schema": 1,
@@ -56,13 +56,6 @@ def _stopped(out: Path, monkeypatch: pytest.MonkeyPatch, looks: int = 4, **chang
     return reached_s
 
 
-def _content(out: Path) -> dict[str, Any]:
-    """The last state, the table and the snapshots."""
-    content: dict[str, Any] = dict(checkpoint.read_latest(out / "checkpoints").arrays)
-    content["table"] = (out / "observables.csv").read_bytes()
-    return content | {path.name: path.read_bytes() for path in (out / "snapshots").iterdir()}
-
-
 def test_a_changed_config_is_refused_with_the_keys_and_the_flag(tmp_path, monkeypatch):
     out = tmp_path / "run"
     _stopped(out, monkeypatch)
@@ -102,7 +95,7 @@ def test_after_the_change_a_kill_changes_nothing(tmp_path, monkeypatch):
     assert not ex.run(_with(CHANGES), outs[1], resume="auto", accept_changes=True).finished
     monkeypatch.undo()
     assert ex.resume(outs[1]).finished
-    np.testing.assert_equal(_content(outs[1]), _content(outs[0]))
+    assert_same_run(*outs)
 
 
 def test_a_killed_change_can_be_accepted_again(tmp_path, monkeypatch):
@@ -122,7 +115,7 @@ def test_a_killed_change_can_be_accepted_again(tmp_path, monkeypatch):
     with pytest.raises(ex.CheckpointError, match="accept_changes=True"):
         ex.resume(outs[1])
     assert ex.resume(outs[1], accept_changes=True).finished
-    np.testing.assert_equal(_content(outs[1]), _content(outs[0]))
+    assert_same_run(*outs)
 
 
 def test_a_finished_run_is_made_longer(tmp_path):

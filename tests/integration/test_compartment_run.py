@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 import exodiff as ex
-from exodiff.io import checkpoint
 from exodiff.runner import driver
-from tests.integration.test_run import StopAfter
+from tests.integration.stopping import StopAfter, assert_same_run, final_state
 
 DOSE = 10_000_000_000
 MODEL = {
@@ -44,12 +43,9 @@ def test_a_run_with_compartments_resumes_bit_for_bit(replicates, tmp_path, monke
     with monkeypatch.context() as patch:
         patch.setattr(driver, "StopRequest", StopAfter(2))
         assert not ex.run(model, parts, figures=False).finished
-    assert driver.resume(parts).finished
-    last = [checkpoint.read_latest(out / "checkpoints").arrays for out in (whole, parts)]
-    assert last[0]["pools"].shape[0] == replicates
-    for name, array in last[0].items():
-        np.testing.assert_array_equal(array, last[1][name])
-    assert (whole / "observables.csv").read_text() == (parts / "observables.csv").read_text()
+    assert ex.resume(parts).finished
+    assert_same_run(whole, parts)
+    assert final_state(whole)["pools"].shape[0] == replicates
     with (whole / "observables.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows:

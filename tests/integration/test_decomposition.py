@@ -182,7 +182,7 @@ import signal, sys
 import jax
 from pathlib import Path
 import exodiff as ex
-from exodiff.runner.driver import resume, run
+from exodiff.runner.entry import resume, run
 
 tables = {
     "schema": 1,

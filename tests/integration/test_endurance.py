@@ -1,4 +1,4 @@
-"""Shares of the harnesses that kill runs and mutate their input: `python -m bench.kills`, `python -m bench.fuzz`."""
+"""Shares of the harnesses that kill, mutate and wear out: `bench.kills`, `bench.fuzz`, `bench.soak`."""
 
 import random
 import signal
@@ -7,6 +7,7 @@ import pytest
 
 from bench.fuzz import fuzz_checkpoints, fuzz_configs, fuzz_expressions
 from bench.kills import MODELS, measure
+from bench.soak import soak
 
 
 @pytest.mark.parametrize(
@@ -32,3 +33,10 @@ def test_mutated_input_is_read_or_refused_in_a_clear_line(fuzz, number, usual):
     outcomes = fuzz(number, random.Random(4), problems)
     assert not problems, problems[0]
     assert outcomes[usual] > number / 2
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_over_many_calls_of_the_device():
+    found = soak(300)
+    assert found["calls"] >= 300
+    assert abs(found["growth_percent"]) < 2

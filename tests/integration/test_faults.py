@@ -14,8 +14,9 @@ import pytest
 
 import exodiff as ex
 from exodiff.core.errors import ExodiffError
-from exodiff.io import atomic, checkpoint
+from exodiff.io import atomic
 from exodiff.runner import driver, faults
+from tests.integration.stopping import Killed, content
 
 MODEL = {
     "schema": 1,
@@ -41,14 +42,7 @@ def model():
 def whole(model, tmp_path_factory):
     out = tmp_path_factory.mktemp("whole") / "run"
     assert ex.run(model, out, figures=False).finished
-    return _content(out)
-
-
-def _content(out: Path) -> dict[str, Any]:
-    """The last state, the table and the snapshots."""
-    content: dict[str, Any] = dict(checkpoint.read_latest(out / "checkpoints").arrays)
-    content["table"] = (out / "observables.csv").read_bytes()
-    return content | {path.name: path.read_bytes() for path in (out / "snapshots").iterdir()}
+    return content(out)
 
 
 class At:
@@ -102,14 +96,11 @@ def test_a_full_disk_is_told_and_with_room_the_run_goes_on(model, whole, disk, k
     assert "exodiff r" in told
     disk("size=50m")
     assert ex.run(model, out, resume="auto", figures=False).finished
-    np.testing.assert_equal(_content(out), whole)
+    np.testing.assert_equal(content(out), whole)
 
 
 def test_a_read_only_folder_is_told_and_the_run_goes_on_afterwards(model, whole, disk):
     out = disk("size=50m") / "run"
-
-    class Killed(BaseException):
-        pass
 
     def kill() -> None:
         raise Killed
@@ -121,7 +112,7 @@ def test_a_read_only_folder_is_told_and_the_run_goes_on_afterwards(model, whole,
     assert "Read-only" in _refused(model, out.parent / "other")
     disk("rw,size=50m")
     assert ex.run(model, out, resume="auto", figures=False).finished
-    np.testing.assert_equal(_content(out), whole)
+    np.testing.assert_equal(content(out), whole)
 
 
 def test_a_write_that_fails_anywhere_leaves_a_run_that_goes_on(model, whole, tmp_path, monkeypatch):
@@ -141,7 +132,7 @@ def test_a_write_that_fails_anywhere_leaves_a_run_that_goes_on(model, whole, tmp
         monkeypatch.undo()
         assert "No space left on device" in told
         assert ex.run(model, out, resume="auto", figures=False).finished
-        np.testing.assert_equal(_content(out), whole)
+        np.testing.assert_equal(content(out), whole)
 
 
 @pytest.mark.parametrize("is_back", [False, True])
@@ -161,7 +152,7 @@ def test_a_folder_that_is_removed_is_not_written_anew(model, whole, tmp_path, is
         out.rmdir()
     kept.rename(out)
     assert ex.resume(out).finished
-    np.testing.assert_equal(_content(out), whole)
+    np.testing.assert_equal(content(out), whole)
 
 
 def test_files_that_a_reader_holds_are_no_obstacle(model, whole, tmp_path):
@@ -174,7 +165,7 @@ def test_files_that_a_reader_holds_are_no_obstacle(model, whole, tmp_path):
     assert ex.run(model, out, report=At(600.0, hold), figures=False).finished
     for file in held:
         file.close()
-    np.testing.assert_equal(_content(out), whole)
+    np.testing.assert_equal(content(out), whole)
 
 
 @pytest.mark.parametrize("jump_s", [1e9, -1e9])
@@ -187,12 +178,12 @@ def test_a_clock_that_jumps_changes_nothing(model, whole, tmp_path, monkeypatch,
 
     monkeypatch.setattr(driver.time, "monotonic", jumping)
     assert ex.run(model, tmp_path / "run", figures=False).finished
-    np.testing.assert_equal(_content(tmp_path / "run"), whole)
+    np.testing.assert_equal(content(tmp_path / "run"), whole)
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")])
 def test_too_little_memory_tells_what_fits_and_the_run_goes_on_elsewhere(model, whole, tmp_path, monkeypatch, error):
-    right, calls = driver._advance_all, []
+    right, calls = driver.advance_all, []
 
     def exhausted(*given: Any, **named: Any) -> Any:
         calls.append(None)
@@ -200,20 +191,20 @@ def test_too_little_memory_tells_what_fits_and_the_run_goes_on_elsewhere(model, 
             raise error
         return right(*given, **named)
 
-    monkeypatch.setattr(driver, "_advance_all", exhausted)
+    monkeypatch.setattr(driver, "advance_all", exhausted)
     monkeypatch.setattr(faults, "memory_bytes", lambda: 2**17)
     told = _refused(model, tmp_path / "run")
     assert "not enough memory for 2048 voxels of 4 bytes" in told
     assert "about 1638 voxels fit into 0.000122 GiB" in told
     monkeypatch.undo()
     assert ex.resume(tmp_path / "run").finished
-    np.testing.assert_equal(_content(tmp_path / "run"), whole)
+    np.testing.assert_equal(content(tmp_path / "run"), whole)
 
 
 def test_another_error_of_the_device_stays_what_it_is(model, tmp_path, monkeypatch):
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("INTERNAL: something else")
 
-    monkeypatch.setattr(driver, "_advance_all", broken)
+    monkeypatch.setattr(driver, "advance_all", broken)
     with pytest.raises(RuntimeError, match="INTERNAL"):
         ex.run(model, tmp_path / "run")

@@ -12,7 +12,7 @@ from exodiff.config.load import dump, from_mapping
 from exodiff.io import records
 from exodiff.runner import driver
 from tests.integration.small_models import MODEL
-from tests.integration.test_run import StopAfter, assert_same_run, final_state
+from tests.integration.stopping import StopAfter, assert_same_run, final_state
 
 # At 0, between records, at a record, and on conditions; with parts of molecules, regions, removal and parameters.
 INTERVENTIONS = [

@@ -1,10 +1,7 @@
 """One run by several processes, found by the variables of SLURM: the same bits, one of them writes, a signal to any."""
 
-import os
 import signal
-import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,9 +11,11 @@ import pytest
 import tomli_w
 
 import exodiff as ex
+from bench.device_hashes import start_tasks
 from exodiff.devices import Division, divide, mesh_of
 from exodiff.io import checkpoint
 from exodiff.processes import join
+from tests.integration.stopping import content
 
 MODEL: dict[str, Any] = {
     "schema": 1,
@@ -33,38 +32,9 @@ MODEL: dict[str, Any] = {
 }
 
 
-def _content(out: Path) -> dict[str, Any]:
-    """The last state, the tables and the snapshots."""
-    content: dict[str, Any] = dict(checkpoint.read_latest(out / "checkpoints").arrays)
-    files = [out / "observables.csv", out / "profiles.csv", *(out / "snapshots").iterdir()]
-    return content | {path.name: path.read_bytes() for path in files}
-
-
-def _started(number: int, config: Path, out: Path, *options: str) -> list[subprocess.Popen[str]]:
-    """Tasks of a step of SLURM on this machine, of two devices each."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    shared = {
-        **os.environ,
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-        "JAX_COORDINATOR_PORT": port,
-        "SLURM_JOB_ID": "7",
-        "SLURM_STEP_NODELIST": "127.0.0.1",
-        "SLURM_NTASKS": str(number),
-    }
-    command = [sys.executable, "-m", "exodiff.cli", "run", str(config), "--out", str(out), "--resume", "auto", *options]
-    return [
-        subprocess.Popen(
-            command,
-            env={**shared, "SLURM_PROCID": str(i), "SLURM_LOCALID": str(i)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for i in range(number)
-    ]
+def _started(config: Path, out: Path) -> list[subprocess.Popen[str]]:
+    """Two tasks of two devices each."""
+    return start_tasks(2, 2, "exodiff.cli", "run", str(config), "--out", str(out), "--resume", "auto")
 
 
 def _ended(tasks: list[subprocess.Popen[str]]) -> tuple[list[int], list[str]]:
@@ -79,35 +49,68 @@ def given(tmp_path_factory):
     folder = tmp_path_factory.mktemp("one")
     (folder / "model.toml").write_text(tomli_w.dumps(MODEL))
     assert ex.run(ex.load(folder / "model.toml"), folder / "run", figures=False).finished
-    return folder / "model.toml", _content(folder / "run")
+    return folder / "model.toml", content(folder / "run")
 
 
 @pytest.mark.slow
 def test_two_processes_of_two_devices_write_the_run_of_one(given, tmp_path):
     config, whole = given
-    codes, told = _ended(_started(2, config, tmp_path / "run"))
+    codes, told = _ended(_started(config, tmp_path / "run"))
     assert codes == [0, 0], told
-    np.testing.assert_equal(_content(tmp_path / "run"), whole)
+    np.testing.assert_equal(content(tmp_path / "run"), whole)
     assert "done" in told[0]
     assert "done" not in told[1]
     assert len(list((tmp_path / "run" / "figures").iterdir())) > 0
+
+
+def _begun(config: Path, out: Path) -> list[subprocess.Popen[str]]:
+    """Tasks whose first call of the device is being compiled, or goes on."""
+    tasks = _started(config, out)
+    while not (out / "snapshots" / "snap-00000000.vtkhdf").exists():
+        assert all(task.poll() is None for task in tasks)
+        time.sleep(0.02)
+    return tasks
 
 
 @pytest.mark.slow
 def test_a_signal_to_one_process_stops_both_with_a_checkpoint_and_one_goes_on(given, tmp_path):
     config, whole = given
     out = tmp_path / "run"
-    tasks = _started(2, config, out)
-    # the first call of the device is being compiled then
-    while not (out / "snapshots" / "snap-00000000.vtkhdf").exists():
-        assert all(task.poll() is None for task in tasks)
-        time.sleep(0.02)
+    tasks = _begun(config, out)
     tasks[1].send_signal(signal.SIGTERM)
     codes, told = _ended(tasks)
     assert codes == [75, 75], told
     assert 0 < checkpoint.read_latest(out / "checkpoints").meta["time_s"] < 240
     assert ex.run(ex.load(config), out, resume="auto", figures=False).finished
-    np.testing.assert_equal(_content(out), whole)
+    np.testing.assert_equal(content(out), whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dies", [0, 1])
+def test_if_a_process_dies_the_other_ends_within_a_minute_and_the_run_goes_on(given, tmp_path, dies):
+    config, whole = given
+    out = tmp_path / "run"
+    tasks = _begun(config, out)
+    tasks[dies].kill()
+    died = time.monotonic()
+    codes, told = _ended(tasks)
+    assert time.monotonic() - died < 60
+    assert codes[1 - dies] != 0, told
+    assert ex.run(ex.load(config), out, resume="auto", figures=False).finished
+    np.testing.assert_equal(content(out), whole)
+
+
+@pytest.mark.slow
+def test_if_the_first_process_fails_the_other_ends_within_a_minute(given, tmp_path):
+    config, _ = given
+    tasks = _begun(config, tmp_path / "run")
+    (tmp_path / "run").rename(tmp_path / "away")
+    failed = time.monotonic()
+    codes, told = _ended(tasks)
+    assert time.monotonic() - failed < 60
+    assert codes[0] == 3
+    assert codes[1] != 0
+    assert "was removed or replaced while the run went on" in told[0]
 
 
 @pytest.mark.slow
@@ -115,7 +118,7 @@ def test_a_refusal_ends_all_processes(given, tmp_path):
     config, _ = given
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "precious").touch()
-    codes, told = _ended(_started(2, config, tmp_path / "run"))
+    codes, told = _ended(_started(config, tmp_path / "run"))
     assert codes[0] == 2
     assert codes[1] != 0
     assert "is not empty and holds no run" in told[0]

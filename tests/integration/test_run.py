@@ -20,6 +20,7 @@ from exodiff.io.results import SnapshotReader
 from exodiff.progress import duration
 from exodiff.runner import driver
 from tests.integration.small_models import MODEL
+from tests.integration.stopping import Killed, StopAfter, assert_same_run, final_state
 
 
 @pytest.fixture(scope="module")
@@ -33,43 +34,6 @@ def whole(model, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("whole") / "run"
     assert ex.run(model, out).finished
     return out
-
-
-class StopAfter:
-    """Stands in for the signals: asks for a stop at the n-th look."""
-
-    def __init__(self, looks: int) -> None:
-        self.looks = looks
-
-    def __call__(self) -> "StopAfter":
-        return self
-
-    def __enter__(self) -> "StopAfter":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    @property
-    def received(self) -> str | None:
-        self.looks -= 1
-        return "SIGTERM" if self.looks < 0 else None
-
-
-def final_state(out: Path) -> dict[str, np.ndarray]:
-    return checkpoint.read_latest(out / "checkpoints").arrays
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    for name, array in final_state(one).items():
-        np.testing.assert_array_equal(array, final_state(other)[name], err_msg=name)
-    for table in (records.OBSERVABLES, records.PROFILES):
-        assert (one / table).read_bytes() == (other / table).read_bytes()
-    ones, others = SnapshotReader(one), SnapshotReader(other)
-    np.testing.assert_array_equal(ones.times_s, others.times_s)
-    for place in range(len(ones)):
-        for name, field in ones.read(place).fields.items():
-            np.testing.assert_array_equal(field.values, others.read(place).fields[name].values)
 
 
 def test_a_run_leaves_all_its_files(whole):
@@ -129,9 +93,6 @@ def test_a_stopped_and_resumed_run_equals_the_whole_run_bit_for_bit(model, whole
 def test_a_run_killed_after_a_checkpoint_resumes_from_it_without_doubling_a_row(model, whole, tmp_path):
     out = tmp_path / "run"
 
-    class Killed(BaseException):
-        pass
-
     def kill_late(progress: driver.Progress) -> None:
         if progress.time_s > 700.0:
             raise Killed
@@ -144,9 +105,6 @@ def test_a_run_killed_after_a_checkpoint_resumes_from_it_without_doubling_a_row(
 
 
 def test_a_run_killed_before_it_was_marked_as_one_can_begin_again(model, tmp_path, monkeypatch):
-    class Killed(BaseException):
-        pass
-
     def kill(path: Path, content: str) -> None:
         if path.name == "resolved.toml":
             (path.parent / ".tmp-1-resolved.toml").write_text(content[:10])

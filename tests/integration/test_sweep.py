@@ -77,6 +77,8 @@ def test_a_run_that_fails_says_why_and_is_tried_again(config: Path, tmp_path: Pa
     assert (failed.state, failed.exit_code) == (FAILED, 2)
     assert plan.counts() == {DONE: 1, FAILED: 1}
     assert failed.message in told(out, "--status")
+    assert f"exodiff sweep {out}" in told(out, "--status")
+    assert "1 of 2 runs are not done and left out" in CliRunner().invoke(app, ["collect", str(out)]).output
     (out / plan.name(1) / "foreign.txt").unlink()
     assert plan.unfinished() == (1,)
     assert run_one(out, 1).state == DONE
