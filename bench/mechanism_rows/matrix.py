@@ -165,7 +165,7 @@ ROWS = (
         "The front of a tumour whose vesicles carry proteases moves faster; vesicles get farther through what they "
         "have loosened, so that they loosen more ahead than vesicles whose diffusion stays as it was.",
         "invasion.toml",
-        """`parameters.k_mmp="0 um^3/s"`; `exosomes.tEV.diffusion` as at the start""",
+        """`parameters.k_mmp="0 um^3/s"`; `exosomes.tEV.diffusion="0.68 um^2/s"`""",
         {"base": {}, "control": NO_MMP, "held": {"exosomes.tEV.diffusion": AT_START}},
         (24, 48),
         replicates=16,

@@ -58,7 +58,7 @@ def test_a_bolus_is_exact_and_a_concentration_fills_the_compartment():
         ({"from": 0, "infuse": {"plasma.EV": "1 uM/h"}}, "1/s is needed"),
         ({"at": 0, "infuse": {"plasma.EV": "1 /h"}}, "give from and to"),
         ({"from": 0, "every": 5, "infuse": {"plasma.EV": "1 /h"}}, "nothing else beside it"),
-        ({"at": 0, "add": {"plasma.EV": 1e15}}, "too many"),
+        ({"at": 0, "add": {"plasma.EV": 1e19}}, "too many"),
         ({"at": 0, "add": {"plasma.EV": "EV"}}, "write total"),
         ({"at": 0, "add": {"blood.EV": 1}}, "no compartment or population 'blood'"),
     ],

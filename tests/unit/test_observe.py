@@ -69,7 +69,7 @@ def test_scalars_are_exact_arithmetic_on_exact_totals(measured):
     assert values["share"] == 4.0 * int(counts[0, :2].sum(dtype=np.int64)) / total  # k as an intervention left it
     assert values["inside"] == counts[1].sum() / counts[2].sum()
     assert np.isnan(values["nowhere"])
-    assert values["fed"] == 3 * 2**16 + 5
+    assert values["fed"] == 3 * 2**32 + 5
 
 
 def test_settings_stand_for_the_parameters_that_interventions_change(measured):
