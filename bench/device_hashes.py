@@ -1,6 +1,6 @@
 """The same run on 1, 2, 4, 8 devices, by 2 processes of 2, and begun on 8 and resumed on 3: a hash of all it leaves.
 
-python -m bench.device_hashes [NAME ...]
+python -m bench.device_hashes [NAME ...] [--case CASE ...]
 
 Devices are made up on one CPU, and the two processes find each other by the variables of SLURM.
 """
@@ -23,6 +23,11 @@ from exodiff.io import checkpoint
 from exodiff.io.snapshots import list_snapshots
 
 DURATIONS = {"quickstart": "2 h", "primary_tumour": "15 min", "premetastatic_niche": "15 min"}
+CASES: dict[str, list[tuple[int, int]]] = {  # devices of a process, and processes: one after the other
+    **{str(devices): [(devices, 1)] for devices in (1, 2, 4, 8)},
+    "2 processes x 2": [(2, 2)],
+    "8, then 3": [(8, 1), (3, 1)],
+}
 PERIODS = ('run.observe_every="5 min"', 'run.snapshot_every="5 min"')
 
 
@@ -85,14 +90,12 @@ def main() -> None:
     """Print a row for each case."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=list(DURATIONS))
-    for name in parser.parse_args().names:
+    parser.add_argument("--case", choices=CASES, action="append", help="all of them if none")
+    given = parser.parse_args()
+    for name in given.names:
         problem = load(f"configs/{name}.toml", overrides(name)).problem
-        cases: dict[str, list[tuple[int, int]]] = {
-            **{str(devices): [(devices, 1)] for devices in (1, 2, 4, 8)},
-            "2 processes x 2": [(2, 2)],
-            "8, then 3": [(8, 1), (3, 1)],
-        }
-        for case, parts in cases.items():
+        for case in given.case or CASES:
+            parts = CASES[case]
             with tempfile.TemporaryDirectory() as folder:
                 out, began = Path(folder) / "run", time.monotonic()
                 for place, (devices, processes) in enumerate(parts):

@@ -1,10 +1,10 @@
 """Mutate model files, expressions and checkpoints: every one is read, or refused in one clear line, in bounded time.
 
-python -m bench.fuzz [--configs 10000] [--expressions 10000] [--checkpoints 1000] [--seed 1]
+python -m bench.fuzz [--configs 10000] [--expressions 10000] [--checkpoints 1000] [--build-each 4] [--seed 1]
 
-A model file is changed in its text or in its keys and values; of what the loader takes, every fourth one is also built
-if it is small. A checkpoint is changed in its bytes, and must then never be used: the one before it is. What goes wrong
-is printed.
+A model file is changed in its text or in its keys and values; every fourth one is also built, if the loader takes it
+and it is small. A checkpoint is changed in its bytes, and must then never be used: the one before it is. What goes
+wrong is printed.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import tomllib
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,6 @@ TIMERS = (
     (signal.ITIMER_REAL, signal.SIGALRM, 10 * LIMIT_S),
 )
 BUILT_AT_MOST = 5_000  # voxels
-BUILT_EACH = 4  # building compiles, which takes a hundred times as long as loading
 ODD: tuple[Any, ...] = (
     0, -1, 1, 2**31, 2**63, -(2**63), 1e308, -1e-308, math.inf, math.nan, True, False, "", " ", "1", "-1 um", "1 /h",
     "1e999 um^2/s", "3 parsecs", "EV", "tumour", "t", "dose", "__import__('os')", "k_on * k_on", "hill(EV, 1, 2)",
@@ -143,7 +143,7 @@ def mutated_text(tables: list[dict[str, Any]], source: random.Random) -> bytes:
     return bytes(content)
 
 
-def fuzz_configs(number: int, source: random.Random, problems: Problems) -> Counter[str]:
+def fuzz_configs(number: int, source: random.Random, problems: Problems, build_each: int) -> Counter[str]:
     """Load mutated model files and build a share of the small ones."""
     tables = [tomllib.loads(path.read_text()) for path in SEEDS]
     outcomes: Counter[str] = Counter()
@@ -155,7 +155,7 @@ def fuzz_configs(number: int, source: random.Random, problems: Problems) -> Coun
 
             def case() -> str:
                 config = config_load.load(path)
-                if place % BUILT_EACH or math.prod(config.lattice.shape) > BUILT_AT_MOST:  # noqa: B023
+                if place % build_each or math.prod(config.lattice.shape) > BUILT_AT_MOST:  # noqa: B023
                     return "loaded"
                 build(config)
                 return "built"
@@ -228,17 +228,27 @@ def fuzz_checkpoints(number: int, source: random.Random, problems: Problems) -> 
 def main() -> None:
     """Print a row for each kind, then the problems."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    kinds = {"configs": fuzz_configs, "expressions": fuzz_expressions, "checkpoints": fuzz_checkpoints}
-    for kind, default in zip(kinds, (10_000, 10_000, 1_000), strict=True):
+    for kind, default in (("configs", 10_000), ("expressions", 10_000), ("checkpoints", 1_000)):
         parser.add_argument(f"--{kind}", type=int, default=default)
+    parser.add_argument("--build-each", type=int, default=4, help="building takes a hundred times as long as loading")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
+    kinds = {
+        "configs": partial(fuzz_configs, build_each=given.build_each),
+        "expressions": fuzz_expressions,
+        "checkpoints": fuzz_checkpoints,
+    }
     problems: Problems = []
     for kind, fuzz in kinds.items():
+        number = getattr(given, kind)
+        if not number:
+            continue
         began, before = time.monotonic(), len(problems)
-        outcomes = fuzz(getattr(given, kind), random.Random(given.seed), problems)
-        seconds = round(time.monotonic() - began, 1)
-        print_row("fuzz", kind=kind, **outcomes, problems=len(problems) - before, seconds=seconds, seed=given.seed)
+        outcomes = fuzz(number, random.Random(given.seed), problems)
+        values = {"problems": len(problems) - before, "seconds": round(time.monotonic() - began, 1), "seed": given.seed}
+        print_row(
+            "fuzz", kind=kind, **outcomes, **values, **({"built_each": given.build_each} if kind == "configs" else {})
+        )
     print("\n\n".join(problems))
 
 

@@ -1,6 +1,6 @@
 """Kill runs at random moments, resume them, and compare what they leave with a run that nobody stopped.
 
-python -m bench.kills [--kills 500] [--signal SIGKILL] [--seed 1]
+python -m bench.kills [--kills 500] [--signal SIGKILL] [--model NAME] [--seed 1]
 
 Each run is a process that is sent the signal after a random time, again and again, until it ends by itself: its last
 checkpoint, tables and snapshots must then have the bytes of the run without a stop, and after every kill
@@ -201,10 +201,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--signal", choices=["SIGKILL", "SIGTERM"], default="SIGKILL")
+    parser.add_argument("--model", choices=MODELS, action="append", help="of each an equal share; all of them if none")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    for place, name in enumerate(MODELS):
-        share = given.kills // len(MODELS) + (place < given.kills % len(MODELS))
+    names = given.model or list(MODELS)
+    for place, name in enumerate(names):
+        share = given.kills // len(names) + (place < given.kills % len(names))
         print_row("kills", **measure(name, share, signal.Signals[given.signal], given.seed))
 
 

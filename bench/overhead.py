@@ -1,6 +1,6 @@
 """What records and checkpoints cost a run, beside the same run that writes nothing, and the size of a snapshot.
 
-python -m bench.overhead [--repeats 5]
+python -m bench.overhead [--repeats 5] [--case NAME]
 
 Both take the same steps in one process, in turn; the differences are medians over the pairs.
 """
@@ -96,9 +96,10 @@ def main() -> None:
     """Print a row for each model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--case", choices=CASES, action="append", help="all of them if none")
     given = parser.parse_args()
-    for name, overrides in CASES.items():
-        print_row(f"overhead, {name}", **measure(overrides, given.repeats))
+    for name in given.case or CASES:
+        print_row(f"overhead, {name}", **measure(CASES[name], given.repeats))
 
 
 if __name__ == "__main__":

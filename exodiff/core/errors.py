@@ -1,6 +1,6 @@
 """The errors that a user may see. Each says where, what, the limit, and what to do."""
 
-_LONGEST = 1000  # characters of a place that are shown; names in a model file may have any length
+_LONGEST = 1000  # characters of a place or a line that are shown; names in a model file may have any length
 
 
 class ExodiffError(Exception):
@@ -15,11 +15,15 @@ class ExodiffError(Exception):
     exit_code = 3
 
     def __init__(self, where: str, problem: str) -> None:
-        if len(where) > _LONGEST:
-            where = f"{where[:_LONGEST]}..."
+        where, problem = _shortened(where), "\n".join(map(_shortened, problem.split("\n")))
         super().__init__(f"{where}: {problem}" if where else problem)
         self.where = where
         self.problem = problem
+
+
+def _shortened(line: str) -> str:
+    """A line without its middle, where it is too long: it says what is wrong first, and last what to do."""
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}"
 
 
 class ConfigError(ExodiffError):

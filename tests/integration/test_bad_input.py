@@ -153,6 +153,25 @@ def test_a_bad_model_is_refused_in_one_line_and_nothing_is_written(tmp_path, nam
     assert not out.exists()
 
 
+LONG = "a" * 5000
+LONG_NAMES = {
+    "region": (intervention(at=["1 min"], add={"EV": 1}, region=LONG), r"interventions.odd.region.*; [a-z ]+"),
+    "species": (intervention(at=["1 min"], add={LONG: 1}), r"interventions.odd.*aaa"),
+    "cell type": (changed(place=[{"cells": LONG, "everywhere": True}]), r"place\[0\].*aaa"),
+    "reaction": ({**changed(reactions=[{"name": LONG, "equation": "EV ->", "rate": "x"}]), "observables": {}}, "aaa"),
+    "key": (changed(**{LONG: 1}), "unknown key 'aaa"),
+    "text of many words": (intervention(at=["1 min"], add={"EV": 1}, region="a " * 2500), r"interventions.odd.region"),
+}
+
+
+@pytest.mark.parametrize("kind", LONG_NAMES)
+def test_a_name_of_any_length_is_refused_in_a_line_that_can_be_read(kind):
+    tables, pattern = LONG_NAMES[kind]
+    with pytest.raises(ex.ConfigError, match=pattern) as refused:
+        ex.Model.from_dict(tables)
+    assert max(map(len, str(refused.value).splitlines())) < 2500
+
+
 def cells_csv(tmp_path: Path, text: str) -> dict:
     (tmp_path / "cells.csv").write_text(text)
     return changed(place=[{"csv": "cells.csv"}])
