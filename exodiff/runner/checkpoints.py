@@ -126,7 +126,8 @@ class Checkpoints:
         self.cuts_s = latest.cuts_s
         self.save(latest.state, latest.pairs, latest.time_s)
         self.wait()
-        checkpoint.discard_all_but(self.folder, latest.pairs)
+        if is_first():
+            checkpoint.discard_all_but(self.folder, latest.pairs)
 
     def latest(self, *, exact: bool, skip_damaged: bool, accept_changes: bool) -> Latest | None:
         """The newest good checkpoint, or None if there is none at all; files of later steps are removed.

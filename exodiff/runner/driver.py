@@ -160,16 +160,20 @@ class Driver:
     def _accept(self, found: Latest | None, checkpoints: Checkpoints) -> Latest | None:
         """Where the run goes on with the changed config: at a time of its schedule that was put there."""
         if found is None or found.begun is None:
-            self.directory.accept(self.model.config, self.given)
+            self._replace_config()
             return found
         keys = refuse_changes(str(self.directory.path), build(found.begun), self.model, found.time_s)
-        self.directory.accept(self.model.config, self.given)
+        self._replace_config()
         cuts_s = (*found.cuts_s, found.time_s)
         pairs = self._make_schedule(cuts_s).pairs_at(found.time_s)
         found = found._replace(pairs=pairs, cuts_s=cuts_s, begun=None)
         checkpoints.restart(found)
         self.warnings.append(f"from {found.time_s:g} s on with other {', '.join(keys[:8])}")
         return found
+
+    def _replace_config(self) -> None:
+        if is_first():
+            self.directory.accept(self.model.config, self.given)
 
     def _recorder(self, found: Latest | None) -> AbstractContextManager[Recorder | None]:
         """What writes the records; only the first process does."""

@@ -4,12 +4,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import jax
-
 from exodiff.build import ConfiguredModel, build
 from exodiff.core.errors import ConfigError
 from exodiff.io.lock import RunLock
-from exodiff.processes import is_first, together
+from exodiff.processes import is_first, of_first, together
 from exodiff.runner.directory import RunDirectory
 from exodiff.runner.driver import Driver, Progress, Report, RunResult
 from exodiff.runner.faults import told_clearly
@@ -50,8 +48,7 @@ def run(
     directory = RunDirectory(Path(out))
     if resume not in ("never", "auto"):
         raise ConfigError(f"resume={resume}", "is not a choice; give auto or never")
-    _refuse_many_processes(accept_changes=accept_changes)
-    goes_on = resume == "auto" and directory.holds_run and not overwrite
+    (goes_on,) = of_first(resume == "auto" and directory.holds_run and not overwrite)
 
     def refuse() -> None:
         if goes_on:
@@ -66,13 +63,8 @@ def run(
             directory.begin(model.config, given)
 
     with _opened(directory, model, refuse, prepare) as lock:
-        accepts = goes_on and accept_changes
+        accepts = bool(goes_on) and accept_changes
         return Driver(model, directory, lock, report, figures=figures, accept_changes=accepts, given=given).drive()
-
-
-def _refuse_many_processes(*, accept_changes: bool) -> None:
-    if accept_changes and jax.process_count() > 1:
-        raise ConfigError("accept_changes=True", "is not yet supported for several processes; begin with one")
 
 
 @contextmanager
@@ -113,7 +105,6 @@ def resume(
     """
     directory = RunDirectory(Path(run_dir))
     model = build(directory.config())
-    _refuse_many_processes(accept_changes=accept_changes)
     with _opened(directory, model, lambda: None, lambda: None) as lock:
         return Driver(
             model, directory, lock, report, skip_damaged=from_last_good, accept_changes=accept_changes

@@ -1,5 +1,6 @@
 """One run by several processes, found by the variables of SLURM: the same bits, one of them writes, a signal to any."""
 
+import shutil
 import signal
 import subprocess
 import time
@@ -15,7 +16,9 @@ from bench.device_hashes import start_tasks
 from exodiff.devices import Division, divide, mesh_of
 from exodiff.io import checkpoint
 from exodiff.processes import join
-from tests.integration.stopping import content
+from exodiff.runner import driver
+from exodiff.runner.directory import RunDirectory
+from tests.integration.stopping import StopAfter, content
 
 MODEL: dict[str, Any] = {
     "schema": 1,
@@ -32,9 +35,9 @@ MODEL: dict[str, Any] = {
 }
 
 
-def _started(config: Path, out: Path) -> list[subprocess.Popen[str]]:
+def _started(config: Path, out: Path, *options: str) -> list[subprocess.Popen[str]]:
     """Two tasks of two devices each."""
-    return start_tasks(2, 2, "exodiff.cli", "run", str(config), "--out", str(out), "--resume", "auto")
+    return start_tasks(2, 2, "exodiff.cli", "run", str(config), "--out", str(out), "--resume", "auto", *options)
 
 
 def _ended(tasks: list[subprocess.Popen[str]]) -> tuple[list[int], list[str]]:
@@ -83,6 +86,26 @@ def test_a_signal_to_one_process_stops_both_with_a_checkpoint_and_one_goes_on(gi
     assert 0 < checkpoint.read_latest(out / "checkpoints").meta["time_s"] < 240
     assert ex.run(ex.load(config), out, resume="auto", figures=False).finished
     np.testing.assert_equal(content(out), whole)
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_with_an_accepted_change_as_one_does(given, tmp_path, monkeypatch):
+    config, _ = given
+    monkeypatch.setattr(driver, "StopRequest", StopAfter(3))
+    assert not ex.run(ex.load(config), tmp_path / "one").finished
+    monkeypatch.undo()
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    change = "reactions.r1.rate=2 /s"
+    assert ex.run(ex.load(config, [change]), tmp_path / "one", resume="auto", accept_changes=True).finished
+    codes, told = _ended(_started(config, tmp_path / "two", "--set", change))
+    assert codes[0] == 2
+    assert codes[1] != 0
+    assert "differs in reactions.r1.rate" in told[0]
+    codes, told = _ended(_started(config, tmp_path / "two", "--set", change, "--accept-changes"))
+    assert codes == [0, 0], told
+    assert "on with other reactions.r1.rate" in told[0]
+    np.testing.assert_equal(content(tmp_path / "two"), content(tmp_path / "one"))
+    assert RunDirectory(tmp_path / "two").config() == RunDirectory(tmp_path / "one").config()
 
 
 @pytest.mark.slow
