@@ -20,7 +20,7 @@ from bench.rows import print_row
 from exodiff.build import load
 from exodiff.devices import divide
 from exodiff.io import checkpoint
-from exodiff.io.snapshots import list_snapshots
+from exodiff.io.results import SnapshotReader
 
 DURATIONS = {"quickstart": "2 h", "primary_tumour": "15 min", "premetastatic_niche": "15 min"}
 CASES: dict[str, list[tuple[int, int]]] = {  # devices of a process, and processes: one after the other
@@ -81,8 +81,12 @@ def hash_of(out: Path) -> str:
     digest = hashlib.sha256()
     for name, array in sorted(checkpoint.read_latest(out / "checkpoints").arrays.items()):
         digest.update(name.encode() + array.tobytes())
-    for path in (*sorted(out.glob("*.csv")), *list_snapshots(out)):
+    for path in sorted(out.glob("*.csv")):
         digest.update(path.read_bytes())
+    reader = SnapshotReader(out)
+    for place, time_s in enumerate(reader.times_s):
+        for name, field in sorted(reader.read(place).fields.items()):
+            digest.update(f"{time_s} {name} {field.unit}".encode() + field.values.tobytes())
     return digest.hexdigest()[:16]
 
 

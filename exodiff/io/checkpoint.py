@@ -2,13 +2,13 @@
 
 A file ``ckpt-<step>.h5`` holds each array as a contiguous dataset ``state/<name>``. Its seal (`exodiff.io.sealed`)
 covers every byte and holds the manifest: format, version, step, meta, and for each array its dtype, shape and BLAKE2b
-hash over both and its bytes, so what HDF5 returns is compared with what was given to it.
+hash over both and its bytes, so what HDF5 returns is compared with what was given to it. What several processes wrote
+lies in pieces beside it (`exodiff.io.pieces`), which the manifest names with the shapes of the arrays.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,11 @@ import numpy as np
 from exodiff.core.errors import CheckpointError
 from exodiff.io.atomic import fsync, make_folder
 from exodiff.io.hdf5 import WRITE_ERRORS, create_hdf5, num_bytes, open_hdf5, stored_dataset
+from exodiff.io.pieces import assemble, describe, digest, remove_orphans
 from exodiff.io.sealed import UnreadableFileError, read_seal, verify_body
 
 FORMAT = "exodiff-checkpoint"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _FILE_NAME = re.compile(r"ckpt-(\d{1,18})\.h5")
 _KINDS = "biufc"
 
@@ -68,17 +69,43 @@ def write_checkpoint(
     if step < 0 or keep < 1:
         raise ValueError(f"step {step} must not be negative and keep {keep} must be at least 1")
     contiguous = {name: _checked(name, array) for name, array in arrays.items()}
-    manifest = _make_manifest(contiguous, meta, step)
-    path = folder / f"ckpt-{step:012d}.h5"
+    entries = {
+        name: {"dtype": array.dtype.str, "shape": list(array.shape), "blake2b": digest(array)}
+        for name, array in contiguous.items()
+    }
+    return _write(folder, contiguous, {"step": step, "meta": meta, "arrays": entries}, step, keep)
+
+
+def join_pieces(
+    folder: Path,
+    pieces: Sequence[Path],
+    shapes: Mapping[str, Sequence[int]],
+    meta: Mapping[str, Any],
+    step: int,
+    keep: int = 3,
+) -> Path:
+    """Writes a checkpoint of pieces that are on the disk already; the rest as of `write_checkpoint`."""
+    entries = {name: {"shape": list(shape)} for name, shape in shapes.items()}
+    described, _ = describe(pieces)
+    return _write(folder, {}, {"step": step, "meta": meta, "arrays": entries, "pieces": described}, step, keep)
+
+
+def stem_of(step: int) -> str:
+    """The name of a checkpoint, without its ending."""
+    return f"ckpt-{step:012d}"
+
+
+def _write(folder: Path, arrays: Mapping[str, np.ndarray], manifest: Mapping[str, Any], step: int, keep: int) -> Path:
+    path = folder / f"{stem_of(step)}.h5"
     try:
         make_folder(folder)
-        with create_hdf5(path, manifest) as file:
-            for name, array in contiguous.items():
+        with create_hdf5(path, {"format": FORMAT, "format_version": FORMAT_VERSION, **manifest}) as file:
+            for name, array in arrays.items():
                 file.create_dataset(f"state/{name}", data=array)
     except WRITE_ERRORS as error:
         advice = "older checkpoints are intact: make room or fix the permissions, then `exodiff resume`"
         raise CheckpointError(str(path), f"could not be written ({error}); {advice} {_run_folder(folder)}") from error
-    _remove([old for old in list_checkpoints(folder) if step_of(old) <= step][keep:])
+    _remove(folder, [old for old in list_checkpoints(folder) if step_of(old) <= step][keep:])
     return path
 
 
@@ -119,24 +146,25 @@ def read_latest(folder: Path) -> Checkpoint:
 def discard_after(folder: Path, step: int) -> list[Path]:
     """Removes checkpoints of later steps, for a run that goes on from an older one. Returns what was removed."""
     later = [path for path in list_checkpoints(folder) if step_of(path) > step]
-    _remove(later)
+    _remove(folder, later)
     return later
 
 
 def discard_all_but(folder: Path, step: int) -> None:
     """Removes the checkpoints of all other steps, for a run that counts its steps anew."""
-    _remove([path for path in list_checkpoints(folder) if step_of(path) != step])
+    _remove(folder, [path for path in list_checkpoints(folder) if step_of(path) != step])
 
 
 def _run_folder(folder: Path) -> Path:
     return folder.parent if folder.name == "checkpoints" else folder
 
 
-def _remove(paths: list[Path]) -> None:
+def _remove(folder: Path, paths: list[Path]) -> None:
     for path in paths:
         path.unlink(missing_ok=True)
     if paths:
-        fsync(paths[0].parent)
+        fsync(folder)
+    remove_orphans(folder, list_checkpoints(folder))
 
 
 def _checked(name: str, array: np.ndarray) -> np.ndarray:
@@ -147,20 +175,6 @@ def _checked(name: str, array: np.ndarray) -> np.ndarray:
     if any(part in {"", ".", ".."} or "\0" in part for part in name.split("/")):
         raise ValueError(f"{name!r} cannot be the name of an array in a checkpoint")
     return contiguous
-
-
-def _digest(array: np.ndarray) -> str:
-    digest = blake2b(f"{array.dtype.str}|{list(array.shape)}|".encode(), digest_size=16)
-    digest.update(array.reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()
-
-
-def _make_manifest(arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], step: int) -> dict[str, Any]:
-    entries = {
-        name: {"dtype": array.dtype.str, "shape": list(array.shape), "blake2b": _digest(array)}
-        for name, array in arrays.items()
-    }
-    return {"format": FORMAT, "format_version": FORMAT_VERSION, "step": step, "meta": meta, "arrays": entries}
 
 
 def _read_verified(path: Path) -> Checkpoint:
@@ -178,7 +192,12 @@ def _read_verified(path: Path) -> Checkpoint:
         raise UnreadableFileError(f"its content is of step {step}")
     verify_body(path, seal)
     with open_hdf5(path) as file:
-        arrays = dict(_read_arrays(file, seal.head["arrays"], path.stat().st_size))
+        entries = seal.head["arrays"]
+        if "pieces" in seal.head:
+            shapes = {name: entry["shape"] for name, entry in entries.items()}
+            arrays = assemble(path.parent, seal.head["pieces"], shapes)
+        else:
+            arrays = dict(_read_arrays(file, entries, path.stat().st_size))
     return Checkpoint(arrays, meta, step, path, version)
 
 
@@ -194,6 +213,6 @@ def _read_arrays(
         if dataset.dtype.kind not in _KINDS or dataset.dtype.str != entry["dtype"]:
             raise UnreadableFileError(f"array {name!r} is not of the recorded type")
         array = dataset[...]
-        if list(array.shape) != entry["shape"] or _digest(array) != entry["blake2b"]:
+        if list(array.shape) != entry["shape"] or digest(array) != entry["blake2b"]:
             raise UnreadableFileError(f"array {name!r} does not have the recorded hash")
         yield name, array

@@ -1,13 +1,15 @@
 """Snapshots of the fields: one atomic VTKHDF file each, in ``snapshots/`` of the run directory.
 
-A run that is killed loses none that was written, and ParaView opens each as it is. `exodiff.io.results` joins them into
+A run that is killed loses none that was written, and ParaView opens each as it is; what several processes wrote lies in
+pieces beside it (`exodiff.io.pieces`), which it shows as one. `exodiff.io.results` joins them into
 one time series.
 """
 
 import json
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,8 @@ import numpy as np
 
 from exodiff.core.errors import RunDirectoryError
 from exodiff.io.atomic import make_folder
-from exodiff.io.hdf5 import WRITE_ERRORS, create_hdf5, num_bytes, open_hdf5, stored_dataset
+from exodiff.io.hdf5 import WRITE_ERRORS, Part, create_hdf5, num_bytes, open_hdf5, stored_dataset, write_virtual
+from exodiff.io.pieces import Block, assemble, describe
 from exodiff.io.sealed import UnreadableFileError, read_seal, verify_body
 from exodiff.io.vtkhdf import (
     MAX_VOXELS,
@@ -28,6 +31,7 @@ from exodiff.io.vtkhdf import (
     cell_data,
     chunk_shape,
     from_vtk_order,
+    missing_value,
     to_vtk_order,
     write_image_header,
 )
@@ -101,26 +105,90 @@ def write_snapshot(run_dir: Path, index: int, time_s: float, fields: Mapping[str
 
     """
     arrays = _named_arrays(fields, grid)
-    path = run_dir / FOLDER / f"snap-{index:08d}.vtkhdf"
-    head = SnapshotHead(
-        path,
-        index,
-        float(time_s),
-        StoredGrid(as_triple(int, grid.shape), as_triple(float, grid.spacing_um)),
-        {vtk_name: array for vtk_name, (array, _) in arrays.items()},
-    )
+    head = _head(run_dir, index, time_s, grid, {vtk_name: array for vtk_name, (array, _) in arrays.items()})
+    with _created(head, _encode(head), grid) as cells:
+        for vtk_name, (array, values) in arrays.items():
+            dataset = cells.create_dataset(vtk_name, data=values, **storage(values.shape))
+            dataset.attrs.update(array_attributes(array))
+    return head.path
+
+
+def blocks_of_fields(
+    fields: Mapping[str, FieldArray], start: tuple[int, int, int, int], replicates: int
+) -> tuple[list[Block], dict[str, Any]]:
+    """A part of the lattice, or of the replicates, for a piece of a snapshot.
+
+    Args:
+        fields: as for `write_snapshot`, of the part alone.
+        start: its first replicate, and where it begins in x, y, z.
+        replicates: of the whole.
+
+    Returns:
+        What the piece holds, and a description of its arrays for `join_snapshot`.
+
+    """
+    blocks: list[Block] = []
+    about: dict[str, Any] = {}
+    for name, field in fields.items():
+        values = np.asarray(field.values)
+        for place, part in enumerate(values.reshape(-1, *values.shape[-3:]), start=start[0]):
+            replicate = None if replicates == 1 else place
+            ordered = to_vtk_order(part)
+            legend = None if field.legend is None else dict(field.legend)
+            array = ArrayHead(name, replicate, ordered.dtype, field.unit, field.is_static, legend)
+            vtk_name = array_name(name, replicate)
+            about[vtk_name] = _encode_array(array)
+            blocks.append(Block(vtk_name, start[:0:-1], ordered))
+    return blocks, about
+
+
+def join_snapshot(run_dir: Path, index: int, time_s: float, grid: ImageGrid, pieces: Sequence[Path]) -> Path:
+    """Writes a snapshot of pieces that are on the disk already: virtual datasets, as which ParaView reads them.
+
+    Raises:
+        RunDirectoryError: it could not be written; nothing is left of it.
+
+    """
+    described, about = describe(pieces)
+    named = {vtk_name: array for each in about for vtk_name, array in each.items()}
+    head = _head(run_dir, index, time_s, grid, {vtk_name: _decode_array(array) for vtk_name, array in named.items()})
+    parts: dict[str, list[Part]] = {vtk_name: [] for vtk_name in head.arrays}
+    for piece in described:
+        for block in piece["blocks"]:
+            where = tuple(block["start"]), tuple(block["shape"])
+            parts[block["array"]].append(Part(piece["file"], block["dataset"], *where))
+    with _created(head, {**_encode(head), "pieces": described}, grid) as cells:
+        for vtk_name, array in head.arrays.items():
+            missing = missing_value(array.dtype)
+            dataset = write_virtual(cells, vtk_name, array.dtype, head.grid.shape[::-1], parts[vtk_name], missing)
+            dataset.attrs.update(array_attributes(array))
+    return head.path
+
+
+def stem_of(index: int) -> str:
+    """The name of a snapshot, without its ending."""
+    return f"snap-{index:08d}"
+
+
+def _head(run_dir: Path, index: int, time_s: float, grid: ImageGrid, arrays: dict[str, ArrayHead]) -> SnapshotHead:
+    stored = StoredGrid(as_triple(int, grid.shape), as_triple(float, grid.spacing_um))
+    return SnapshotHead(run_dir / FOLDER / f"{stem_of(index)}.vtkhdf", index, float(time_s), stored, arrays)
+
+
+@contextmanager
+def _created(head: SnapshotHead, encoded: Mapping[str, Any], grid: ImageGrid) -> Iterator[h5py.Group]:
+    """The group of the arrays in a new snapshot."""
     try:
-        make_folder(path.parent)
-        with create_hdf5(path, _encode(head)) as file:
+        make_folder(head.path.parent)
+        with create_hdf5(head.path, encoded) as file:
             write_image_header(file, grid)
-            for vtk_name, (array, values) in arrays.items():
-                _write_array(cell_data(file), vtk_name, array, values)
+            yield cell_data(file)
             about = file.create_group("exodiff").attrs
             about["index"], about["time_s"] = head.index, head.time_s
     except WRITE_ERRORS as error:
         advice = "make room or fix the permissions, then `exodiff resume`"
-        raise RunDirectoryError(str(path), f"could not be written ({error}); {advice} {run_dir}") from error
-    return path
+        where = head.path.parent.parent
+        raise RunDirectoryError(str(head.path), f"could not be written ({error}); {advice} {where}") from error
 
 
 def list_snapshots(run_dir: Path) -> list[Path]:
@@ -153,7 +221,14 @@ def read_snapshot(path: Path, names: Collection[str] | None = None) -> Snapshot:
         if names is not None and not set(names) <= known:
             raise KeyError(f"{path} has no field {sorted(set(names) - known)}; it has {sorted(known)}")
         with open_hdf5(path) as file:
-            fields = dict(_read_fields(file, head, known if names is None else names, path.stat().st_size))
+            wanted = known if names is None else names
+            arrays = [vtk_name for vtk_name, array in head.arrays.items() if array.name in wanted]
+            if "pieces" in seal.head:
+                shapes = dict.fromkeys(arrays, head.grid.shape[::-1])
+                loaded = assemble(path.parent, seal.head["pieces"], shapes, compression=_MAX_COMPRESSION)
+            else:
+                loaded = {name: _read_values(file, name, head.grid, path.stat().st_size) for name in arrays}
+            fields = dict(_fields(head, wanted, loaded))
     except UnreadableFileError as damage:
         raise RunDirectoryError(str(path), f"cannot be read as a snapshot: {damage}; delete it") from damage
     return Snapshot(head.index, head.time_s, fields, head.grid)
@@ -198,18 +273,20 @@ def _named_arrays(fields: Mapping[str, FieldArray], grid: ImageGrid) -> dict[str
     return arrays
 
 
-def _write_array(cells: h5py.Group, vtk_name: str, array: ArrayHead, values: np.ndarray) -> None:
+def storage(shape: tuple[int, ...]) -> dict[str, Any]:
+    """How an array is stored."""
     # Higher levels cost much time for little; VTK reads no other filter.
-    dataset = cells.create_dataset(
-        vtk_name, data=values, chunks=chunk_shape(values.shape), compression="gzip", compression_opts=1, shuffle=True
-    )
-    dataset.attrs.update(array_attributes(array))
+    return {"chunks": chunk_shape(shape), "compression": "gzip", "compression_opts": 1, "shuffle": True}
 
 
 def _encode(head: SnapshotHead) -> dict[str, Any]:
-    arrays = {name: asdict(array) | {"dtype": array.dtype.str} for name, array in head.arrays.items()}
+    arrays = {name: _encode_array(array) for name, array in head.arrays.items()}
     described = {"index": head.index, "time_s": head.time_s, "grid": asdict(head.grid), "arrays": arrays}
     return {"format": FORMAT, "format_version": FORMAT_VERSION} | described
+
+
+def _encode_array(array: ArrayHead) -> dict[str, Any]:
+    return asdict(array) | {"dtype": array.dtype.str}
 
 
 def _decode(path: Path, head: dict[str, Any]) -> SnapshotHead:
@@ -238,14 +315,15 @@ def _decode_array(array: dict[str, Any]) -> ArrayHead:
     )
 
 
-def _read_fields(
-    file: h5py.File, head: SnapshotHead, wanted: Collection[str], file_size: int
+def _fields(
+    head: SnapshotHead, wanted: Collection[str], loaded: Mapping[str, np.ndarray]
 ) -> Iterator[tuple[str, FieldArray]]:
     for name in sorted(wanted):
         parts = {array.replicate: vtk_name for vtk_name, array in head.arrays.items() if array.name == name}
         array = head.arrays[next(iter(parts.values()))]
-        loaded = {each: _read_values(file, parts[each], head.grid, file_size) for each in parts}
-        values = loaded[None] if None in loaded else np.stack([loaded[each] for each in range(len(loaded))])
+        by_replicate = {each: from_vtk_order(loaded[parts[each]]) for each in parts}
+        each = by_replicate.get(None)
+        values = np.stack([by_replicate[place] for place in range(len(parts))]) if each is None else each
         yield name, FieldArray(values, array.unit, array.is_static, array.legend)
 
 
@@ -253,4 +331,4 @@ def _read_values(file: h5py.File, vtk_name: str, grid: StoredGrid, file_size: in
     dataset = stored_dataset(file, f"VTKHDF/CellData/{vtk_name}")
     if dataset.shape != grid.shape[::-1] or num_bytes(dataset) > _MAX_COMPRESSION * file_size:
         raise UnreadableFileError(f"array {vtk_name!r} of shape {dataset.shape} does not fit the lattice or the file")
-    return from_vtk_order(dataset[...])
+    return dataset[...]

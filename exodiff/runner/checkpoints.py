@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -15,8 +16,9 @@ from exodiff.config.schema import RunConfig
 from exodiff.core.errors import CheckpointError, ConfigError
 from exodiff.io import checkpoint
 from exodiff.kernels import words
-from exodiff.processes import anywhere, is_first, of_first, on_host
+from exodiff.processes import anywhere, is_first, of_first
 from exodiff.runner.directory import RESOLVED
+from exodiff.runner.pieces import blocks_of, write_together
 from exodiff.state import Clock, State
 
 KEPT = 3
@@ -89,11 +91,17 @@ class Checkpoints:
 
         """
         self.wait()
-        arrays = _host_arrays(state)
-        if not is_first():
-            return
         meta = {**self.meta, "time_s": time_s, "cuts_s": self.cuts_s}
-        self._last = self._writer.submit(checkpoint.write_checkpoint, self.folder, arrays, meta, pairs, KEPT)
+        arrays = _arrays(state)
+        if jax.process_count() == 1:
+            copies = {name: np.array(array) for name, array in arrays.items()}  # the device goes on in place
+            self._last = self._writer.submit(checkpoint.write_checkpoint, self.folder, copies, meta, pairs, KEPT)
+            return
+        blocks = [block for name, array in arrays.items() for block in blocks_of(name, array)]
+        pieces = write_together(self.folder, checkpoint.stem_of(pairs), blocks)
+        if is_first():
+            shapes = {name: array.shape for name, array in arrays.items()}
+            self._last = self._writer.submit(checkpoint.join_pieces, self.folder, pieces, shapes, meta, pairs, KEPT)
 
     def raise_if_failed(self) -> None:
         """Notice a failure early, without waiting.
@@ -184,12 +192,11 @@ class Checkpoints:
         return None if is_same and begun.observables == self.config.observables else begun
 
 
-def _host_arrays(state: State) -> Mapping[str, np.ndarray]:
-    """Copies, since the device goes on in place."""
+def _arrays(state: State) -> dict[str, jax.Array]:
     names = (*_ALWAYS, *(name for name in _SOME if getattr(state, name) is not None))
-    arrays = {name: on_host(getattr(state, name)) for name in names}
+    arrays = {name: getattr(state, name) for name in names}
     if state.clock is not None:
-        arrays |= {f"clock.{name}": on_host(getattr(state.clock, name)) for name in _CLOCK}
+        arrays |= {f"clock.{name}": getattr(state.clock, name) for name in _CLOCK}
     return arrays
 
 

@@ -10,6 +10,9 @@ from exodiff.core.errors import ConfigError, RunDirectoryError
 from exodiff.io.atomic import TEMPORARY_PREFIX, make_folder, remove_stale_temporaries, write_text
 from exodiff.io.checkpoint import list_checkpoints
 from exodiff.io.lock import FILE as LOCK_FILE
+from exodiff.io.pieces import remove_orphans
+from exodiff.io.snapshots import FOLDER as SNAPSHOTS
+from exodiff.io.snapshots import list_snapshots
 
 CONFIG = "config.toml"
 RESOLVED = "resolved.toml"
@@ -18,7 +21,7 @@ _OURS = (
     CONFIG,
     RESOLVED,
     CHECKPOINTS,
-    "snapshots",
+    SNAPSHOTS,
     "figures",
     "observables.csv",
     "profiles.csv",
@@ -126,7 +129,9 @@ class RunDirectory:
         write_text(self.path / RESOLVED, config_load.dump(config))
 
     def tidy(self) -> None:
-        """Remove temporary files that a killed run left."""
-        for folder in (self.path, self.checkpoints, self.path / "snapshots"):
+        """Remove temporary files, and pieces without a master, that a killed run left."""
+        for folder in (self.path, self.checkpoints, self.path / SNAPSHOTS):
             if folder.is_dir():
                 remove_stale_temporaries(folder)
+        remove_orphans(self.checkpoints, list_checkpoints(self.checkpoints))
+        remove_orphans(self.path / SNAPSHOTS, list_snapshots(self.path))

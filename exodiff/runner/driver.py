@@ -23,7 +23,7 @@ from exodiff.runner.changes import refuse_changes
 from exodiff.runner.checkpoints import Checkpoints, Latest
 from exodiff.runner.compiled import advance_all, advance_exactly, begin_all, intervene_all, measure_all
 from exodiff.runner.directory import RunDirectory
-from exodiff.runner.recorder import Recorder, discard_after
+from exodiff.runner.recorder import Recorder, discard_after, write_pieces
 from exodiff.runner.signals import StopRequest
 from exodiff.schedule import Schedule, make_schedule
 from exodiff.start import make_inputs, precision_context, start_array
@@ -285,9 +285,16 @@ class Driver:
             if recorder is not None:
                 recorder.observe(planned.time_s, measured)
         if planned.snapshot:
-            fields = on_host((state.counts, state.concentrations))
-            if recorder is not None:
-                recorder.snapshot(planned.time_s, *fields)
+            self._snapshot(recorder, planned.time_s, state)
+
+    def _snapshot(self, recorder: Recorder | None, time_s: float, state: State) -> None:
+        if recorder is not None and jax.process_count() == 1:
+            recorder.snapshot(time_s, *on_host((state.counts, state.concentrations)))
+            return
+        (index,) = of_first(0 if recorder is None else recorder.next_snapshot)
+        pieces = write_pieces(self.directory.path, self.problem, index, state)
+        if recorder is not None:
+            recorder.join_snapshot(time_s, pieces)
 
     def _save(self, recorder: Recorder | None, checkpoints: Checkpoints, state: State, pairs: int) -> None:
         """Begin a checkpoint, after everything recorded up to it is on the disk."""

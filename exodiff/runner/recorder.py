@@ -1,22 +1,31 @@
 """What a run writes at its scheduled times."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
-from exodiff.io import records, results
+from exodiff.io import records, results, snapshots
+from exodiff.io.pieces import Block
 from exodiff.io.records import OBSERVABLE_KEYS, OBSERVABLES, PROFILE_COLUMNS, PROFILES, RecordWriter, profile_rows
 from exodiff.io.snapshots import FieldArray, index_of, list_snapshots, write_snapshot
 from exodiff.observe import Measured, scalars
 from exodiff.problem import Binned, Problem
+from exodiff.runner.pieces import blocks_of, write_together
+from exodiff.state import State
 
 CELLS = "cells"
 
 
 class Recorder:
-    """The tables and snapshots of one run directory; rows are durable after ``flush``."""
+    """The tables and snapshots of one run directory; rows are durable after ``flush``.
+
+    Attributes:
+        next_snapshot: the index of the next one.
+
+    """
 
     def __init__(self, run_dir: Path, problem: Problem, parameters: dict[str, float], replicates: int) -> None:
         self.run_dir = run_dir
@@ -29,7 +38,7 @@ class Recorder:
         self._observables = RecordWriter(run_dir / OBSERVABLES, (*OBSERVABLE_KEYS, *names))
         self._profiles = RecordWriter(run_dir / PROFILES, PROFILE_COLUMNS) if arrays else None
         self._master = results.Master(run_dir)
-        self._next_snapshot = max(map(index_of, list_snapshots(run_dir)), default=-1) + 1
+        self.next_snapshot = max(map(index_of, list_snapshots(run_dir)), default=-1) + 1
 
     def observe(self, time_s: float, measured: Measured) -> None:
         """Append a row for each replicate; the arithmetic is in float64 on exact totals."""
@@ -45,8 +54,15 @@ class Recorder:
     def snapshot(self, time_s: float, counts: np.ndarray, concentrations: np.ndarray | None) -> None:
         """Write the fields and cells of all replicates, and the master that joins the snapshots."""
         fields = fields_of(self.problem, counts, concentrations)
-        self._master.add(write_snapshot(self.run_dir, self._next_snapshot, time_s, fields, self.problem.grid))
-        self._next_snapshot += 1
+        self._add(write_snapshot(self.run_dir, self.next_snapshot, time_s, fields, self.problem.grid))
+
+    def join_snapshot(self, time_s: float, pieces: Sequence[Path]) -> None:
+        """Make a snapshot of what `write_pieces` has written, and add it to the master."""
+        self._add(snapshots.join_snapshot(self.run_dir, self.next_snapshot, time_s, self.problem.grid, pieces))
+
+    def _add(self, path: Path) -> None:
+        self._master.add(path)
+        self.next_snapshot += 1
 
     def flush(self) -> None:
         """Wait until all rows are on the disk."""
@@ -90,6 +106,23 @@ def fields_of(problem: Problem, counts: np.ndarray, concentrations: np.ndarray |
         index = np.where(occupancies.any(axis=1), occupancies.argmax(axis=1), -1).astype(np.int16)
         fields[CELLS] = field(index, "1", {-1: "empty", **dict(enumerate(network.cell_types))})
     return fields
+
+
+def write_pieces(run_dir: Path, problem: Problem, index: int, state: State) -> list[Path]:
+    """Write what lies on the devices of this process of the fields of a snapshot; all processes do so together."""
+    concentrations: dict[tuple[int, ...], np.ndarray] = {}
+    if state.concentrations is not None:
+        blocks = blocks_of("concentrations", state.concentrations)
+        concentrations = {(block.start[0], *block.start[2:]): block.values for block in blocks}
+    found: list[Block] = []
+    about: dict[str, Any] = {}
+    for block in blocks_of("counts", state.counts):
+        replicate, _, x, y, z = block.start
+        fields = fields_of(problem, block.values, concentrations[replicate, x, y, z] if concentrations else None)
+        of_block, told = snapshots.blocks_of_fields(fields, (replicate, x, y, z), state.counts.shape[0])
+        found += of_block
+        about |= told
+    return write_together(run_dir / snapshots.FOLDER, snapshots.stem_of(index), found, about, snapshots.storage)
 
 
 def discard_after(run_dir: Path, time_s: float) -> None:

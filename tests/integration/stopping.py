@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from exodiff.io import checkpoint, records
-from exodiff.io.snapshots import list_snapshots
+from exodiff.io.results import SnapshotReader
+from exodiff.io.snapshots import Snapshot
 
 
 class StopAfter:
@@ -42,7 +43,14 @@ def final_state(out: Path) -> dict[str, np.ndarray]:
 def content(out: Path) -> dict[str, Any]:
     """The last state, the tables and the snapshots of a run."""
     tables = [out / name for name in (records.OBSERVABLES, records.PROFILES) if (out / name).exists()]
-    return {**final_state(out), **{path.name: path.read_bytes() for path in (*tables, *list_snapshots(out))}}
+    reader = SnapshotReader(out)
+    shown = {head.path.name: snapshot_content(reader.read(place)) for place, head in enumerate(reader.heads)}
+    return {**final_state(out), **{path.name: path.read_bytes() for path in tables}, **shown}
+
+
+def snapshot_content(snapshot: Snapshot) -> dict[str, Any]:
+    """What a snapshot shows, in whatever files it is."""
+    return {"time_s": snapshot.time_s, **{name: vars(field) for name, field in snapshot.fields.items()}}
 
 
 def assert_same_run(one: Path, other: Path) -> None:

@@ -123,6 +123,35 @@ def test_if_a_process_dies_the_other_ends_within_a_minute_and_the_run_goes_on(gi
     np.testing.assert_equal(content(out), whole)
 
 
+def _joined_and_not(folder: Path) -> tuple[set[str], set[str]]:
+    """What the pieces in a folder belong to: that with a master, and that without."""
+    pieces = {path.name.split(".")[0] for path in folder.glob("*.*-1.h5")}
+    joined = {stem for stem in pieces if any((folder / f"{stem}{end}").exists() for end in (".h5", ".vtkhdf"))}
+    return joined, pieces - joined
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("module", "function", "folder", "processes_then"),
+    [
+        ("exodiff.io.checkpoint", "join_pieces", "checkpoints", 1),
+        ("exodiff.io.snapshots", "join_snapshot", "snapshots", 3),
+    ],
+)
+def test_killed_between_pieces_and_master_the_run_goes_on(given, tmp_path, module, function, folder, processes_then):
+    config, whole = given
+    out = tmp_path / "run"
+    run = ("run", str(config), "--out", str(out), "--resume", "auto", "--set", 'run.checkpoint_every="1e-3 s"')
+    codes, told = _ended(start_tasks(2, 2, "tests.integration.killed_between", module, function, "2", *run))
+    assert codes[0] == -signal.SIGKILL, told
+    joined, alone = _joined_and_not(out / folder)
+    assert (len(joined), len(alone)) == (2, 1)
+    codes, told = _ended(start_tasks(processes_then, 1, "exodiff.cli", *run))
+    assert set(codes) == {0}, told
+    np.testing.assert_equal(content(out), whole)
+    assert not _joined_and_not(out / folder)[1]
+
+
 @pytest.mark.slow
 def test_if_the_first_process_fails_the_other_ends_within_a_minute(given, tmp_path):
     config, _ = given
