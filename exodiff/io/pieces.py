@@ -1,7 +1,8 @@
 """Arrays that several processes write together: a sealed file of each, its piece, joined by a master file.
 
-The master is written last and names its pieces with their hashes, so it is the mark that all are there. Each attempt
-has names of its own: what a master names is never written again. A piece without a master is nothing, and is removed.
+The master is written last and names its pieces with the hashes of what they hold: it is the mark that all are there.
+Each attempt has names of its own: what a master names is never written again. A piece without a master is nothing, and
+is removed.
 """
 
 import re
@@ -88,7 +89,7 @@ def describe(paths: Sequence[Path]) -> tuple[list[dict[str, Any]], list[dict[str
         except UnreadableFileError as damage:
             advice = "put the run on a file system that all nodes share"
             raise RunDirectoryError(str(path), f"was written by another process, but {damage}; {advice}") from damage
-        described.append({"file": path.name, "hash": seal.body_hash, "blocks": seal.head["blocks"]})
+        described.append({"file": path.name, "blocks": seal.head["blocks"]})
         about.append(seal.head["about"])
     return described, about
 
@@ -170,10 +171,7 @@ def _checked_path(folder: Path, piece: Mapping[str, Any]) -> Path:
 
 
 def _read_blocks(path: Path, piece: Mapping[str, Any], wanted: Collection[str]) -> Iterator[Block]:
-    seal = read_seal(path)
-    if seal.body_hash != piece["hash"]:
-        raise UnreadableFileError(f"{path.name} is another piece than the one that belongs to it")
-    verify_body(path, seal)
+    verify_body(path, read_seal(path))  # before HDF5 sees it; that it is the right one is told by the hashes below
     with open_hdf5(path) as file:
         for block in piece["blocks"]:
             if block["array"] not in wanted:

@@ -58,9 +58,8 @@ def flip(path: Path) -> None:
 
 
 def swap(path: Path) -> None:
-    """Whole, and of the same process, but of another attempt."""
-    (other,) = write_pieces(path.parent / "other", 99, parts=1)
-    shutil.copy(other, path)
+    """Whole, and of the same process, but of another step."""
+    shutil.copy(write_pieces(path.parent / "other", 99)[int(path.stem[-1])], path)
 
 
 @pytest.mark.parametrize("damage", [remove, cut, flip, swap])
@@ -204,7 +203,7 @@ def test_a_master_leads_to_no_other_file(tmp_path):
     (tmp_path / "deep").mkdir()
     for name in ("../secret.h5", "/etc/passwd", "deep/ckpt-1.00000007-0.h5", "ckpt-1.h5"):
         with pytest.MonkeyPatch.context() as patch:
-            named = [{"file": name, "hash": "", "blocks": []}]
+            named = [{"file": name, "blocks": []}]
             patch.setattr(checkpoint, "describe", lambda _, named=named: (named, []))
             checkpoint.join_pieces(tmp_path, paths, {}, {}, 1)
         with pytest.raises(CheckpointError, match="is no name of a piece"):
