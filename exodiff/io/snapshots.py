@@ -104,42 +104,31 @@ def write_snapshot(run_dir: Path, index: int, time_s: float, fields: Mapping[str
         RunDirectoryError: it could not be written; nothing is left of it.
 
     """
-    arrays = _named_arrays(fields, grid)
+    arrays = _named_arrays(fields, grid.shape)
     head = _head(run_dir, index, time_s, grid, {vtk_name: array for vtk_name, (array, _) in arrays.items()})
-    with _created(head, _encode(head), grid) as cells:
+    with _created(head, _encode(head), grid) as file:
         for vtk_name, (array, values) in arrays.items():
-            dataset = cells.create_dataset(vtk_name, data=values, **storage(values.shape))
-            dataset.attrs.update(array_attributes(array))
+            _write_array(cell_data(file), vtk_name, array, values)
     return head.path
 
 
 def blocks_of_fields(
-    fields: Mapping[str, FieldArray], start: tuple[int, int, int, int], replicates: int
+    fields: Mapping[str, FieldArray], start: tuple[int, int, int, int], shape: tuple[int, ...]
 ) -> tuple[list[Block], dict[str, Any]]:
     """A part of the lattice, or of the replicates, for a piece of a snapshot.
 
     Args:
         fields: as for `write_snapshot`, of the part alone.
-        start: its first replicate, and where it begins in x, y, z.
-        replicates: of the whole.
+        start: the first replicate of it, and where it begins in x, y, z.
+        shape: of the part, in x, y, z.
 
     Returns:
         What the piece holds, and a description of its arrays for `join_snapshot`.
 
     """
-    blocks: list[Block] = []
-    about: dict[str, Any] = {}
-    for name, field in fields.items():
-        values = np.asarray(field.values)
-        for place, part in enumerate(values.reshape(-1, *values.shape[-3:]), start=start[0]):
-            replicate = None if replicates == 1 else place
-            ordered = to_vtk_order(part)
-            legend = None if field.legend is None else dict(field.legend)
-            array = ArrayHead(name, replicate, ordered.dtype, field.unit, field.is_static, legend)
-            vtk_name = array_name(name, replicate)
-            about[vtk_name] = _encode_array(array)
-            blocks.append(Block(vtk_name, start[:0:-1], ordered))
-    return blocks, about
+    arrays = _named_arrays(fields, shape, first_replicate=start[0])
+    blocks = [Block(vtk_name, start[:0:-1], values) for vtk_name, (_, values) in arrays.items()]
+    return blocks, {vtk_name: _encode_array(array) for vtk_name, (array, _) in arrays.items()}
 
 
 def join_snapshot(run_dir: Path, index: int, time_s: float, grid: ImageGrid, pieces: Sequence[Path]) -> Path:
@@ -157,10 +146,10 @@ def join_snapshot(run_dir: Path, index: int, time_s: float, grid: ImageGrid, pie
         for block in piece["blocks"]:
             where = tuple(block["start"]), tuple(block["shape"])
             parts[block["array"]].append(Part(piece["file"], block["dataset"], *where))
-    with _created(head, {**_encode(head), "pieces": described}, grid) as cells:
+    with _created(head, {**_encode(head), "pieces": described}, grid) as file:
         for vtk_name, array in head.arrays.items():
-            missing = missing_value(array.dtype)
-            dataset = write_virtual(cells, vtk_name, array.dtype, head.grid.shape[::-1], parts[vtk_name], missing)
+            shape, missing = head.grid.shape[::-1], missing_value(array.dtype)
+            dataset = write_virtual(cell_data(file), vtk_name, array.dtype, shape, parts[vtk_name], missing)
             dataset.attrs.update(array_attributes(array))
     return head.path
 
@@ -176,13 +165,13 @@ def _head(run_dir: Path, index: int, time_s: float, grid: ImageGrid, arrays: dic
 
 
 @contextmanager
-def _created(head: SnapshotHead, encoded: Mapping[str, Any], grid: ImageGrid) -> Iterator[h5py.Group]:
-    """The group of the arrays in a new snapshot."""
+def _created(head: SnapshotHead, encoded: Mapping[str, Any], grid: ImageGrid) -> Iterator[h5py.File]:
+    """A new snapshot, for its arrays."""
     try:
         make_folder(head.path.parent)
         with create_hdf5(head.path, encoded) as file:
             write_image_header(file, grid)
-            yield cell_data(file)
+            yield file
             about = file.create_group("exodiff").attrs
             about["index"], about["time_s"] = head.index, head.time_s
     except WRITE_ERRORS as error:
@@ -254,23 +243,30 @@ def array_attributes(array: ArrayHead) -> dict[str, str | int]:
     return attributes
 
 
-def _named_arrays(fields: Mapping[str, FieldArray], grid: ImageGrid) -> dict[str, tuple[ArrayHead, np.ndarray]]:
+def _named_arrays(
+    fields: Mapping[str, FieldArray], shape: tuple[int, ...], first_replicate: int = 0
+) -> dict[str, tuple[ArrayHead, np.ndarray]]:
     """The arrays by their names in VTK, in VTK's order."""
     arrays: dict[str, tuple[ArrayHead, np.ndarray]] = {}
     for name, field in fields.items():
         values = np.asarray(field.values)
-        fits = values.ndim in {3, 4} and values.shape[-3:] == tuple(grid.shape)
+        fits = values.ndim in {3, 4} and values.shape[-3:] == tuple(shape)
         if not fits or values.dtype.kind not in _KINDS or not _FIELD_NAME.fullmatch(name):
             described = f"{name!r} of type {values.dtype} and shape {values.shape}"
-            raise ValueError(f"field {described} cannot be written; the lattice has shape {grid.shape}")
+            raise ValueError(f"field {described} cannot be written; the lattice has shape {shape}")
         legend = None if field.legend is None else {int(key): label for key, label in field.legend.items()}
-        for replicate, part in {None: values}.items() if values.ndim == 3 else enumerate(values):
+        for replicate, part in {None: values}.items() if values.ndim == 3 else enumerate(values, first_replicate):
             vtk_name = array_name(name, replicate)
             if vtk_name in arrays:
                 raise ValueError(f"fields {name!r} and {arrays[vtk_name][0].name!r} would both be {vtk_name!r} in VTK")
             ordered = to_vtk_order(part)
             arrays[vtk_name] = ArrayHead(name, replicate, ordered.dtype, field.unit, field.is_static, legend), ordered
     return arrays
+
+
+def _write_array(cells: h5py.Group, vtk_name: str, array: ArrayHead, values: np.ndarray) -> None:
+    dataset = cells.create_dataset(vtk_name, data=values, **storage(values.shape))
+    dataset.attrs.update(array_attributes(array))
 
 
 def storage(shape: tuple[int, ...]) -> dict[str, Any]:

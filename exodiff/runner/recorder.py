@@ -53,7 +53,7 @@ class Recorder:
 
     def snapshot(self, time_s: float, counts: np.ndarray, concentrations: np.ndarray | None) -> None:
         """Write the fields and cells of all replicates, and the master that joins the snapshots."""
-        fields = fields_of(self.problem, counts, concentrations)
+        fields = fields_of(self.problem, counts, concentrations, one=self.replicates == 1)
         self._add(write_snapshot(self.run_dir, self.next_snapshot, time_s, fields, self.problem.grid))
 
     def join_snapshot(self, time_s: float, pieces: Sequence[Path]) -> None:
@@ -85,10 +85,14 @@ class Recorder:
         self.close()
 
 
-def fields_of(problem: Problem, counts: np.ndarray, concentrations: np.ndarray | None = None) -> dict[str, FieldArray]:
-    """The arrays of a snapshot from counts (replicates, species, x, y, z) and concentrations, in their own units."""
+def fields_of(
+    problem: Problem, counts: np.ndarray, concentrations: np.ndarray | None, *, one: bool
+) -> dict[str, FieldArray]:
+    """The arrays of a snapshot from counts (replicates, species, x, y, z) and concentrations, in their own units.
+
+    Without the axis of replicates, if there is ``one``.
+    """
     network = problem.network
-    one = counts.shape[0] == 1
 
     def field(values: np.ndarray, unit: str, legend: dict[int, str] | None = None) -> FieldArray:
         return FieldArray(values[0] if one else values, unit, legend=legend)
@@ -118,8 +122,9 @@ def write_pieces(run_dir: Path, problem: Problem, index: int, state: State) -> l
     about: dict[str, Any] = {}
     for block in blocks_of("counts", state.counts):
         replicate, _, x, y, z = block.start
-        fields = fields_of(problem, block.values, concentrations[replicate, x, y, z] if concentrations else None)
-        of_block, told = snapshots.blocks_of_fields(fields, (replicate, x, y, z), state.counts.shape[0])
+        with_it = concentrations[replicate, x, y, z] if concentrations else None
+        fields = fields_of(problem, block.values, with_it, one=state.counts.shape[0] == 1)
+        of_block, told = snapshots.blocks_of_fields(fields, (replicate, x, y, z), block.values.shape[-3:])
         found += of_block
         about |= told
     return write_together(run_dir / snapshots.FOLDER, snapshots.stem_of(index), found, about, snapshots.storage)

@@ -150,7 +150,7 @@ def write_in_pieces(run_dir: Path, index: int, time_s: float, replicates: int) -
                 replicate = 2 * process + half
                 part, start = np.s_[replicate : replicate + 1], (replicate, 0, 0, 0)
             given = {name: FieldArray(f.values[part], f.unit, legend=f.legend) for name, f in whole.items()}
-            found, told = blocks_of_fields(given, start, replicates)
+            found, told = blocks_of_fields(given, start, given["EV"].values.shape[-3:])
             blocks += found
             about |= told
         write_piece(path, blocks, about, snapshots.storage)
