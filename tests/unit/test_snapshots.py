@@ -13,6 +13,7 @@ from exodiff.io.results import Master, SnapshotReader, discard_after
 from exodiff.io.sealed import encode_head, read_seal, write_seal
 from exodiff.io.snapshots import FieldArray, list_snapshots, read_head, read_snapshot, write_snapshot
 from exodiff.io.vtkhdf import StoredGrid
+from tests.unit.test_pieces import COUNTS, write_in_pieces
 
 GRID = StoredGrid((5, 4, 3), (1.0, 2.0, 4.0))
 MARK = (4, 1, 2)
@@ -326,6 +327,16 @@ def test_vtk_reads_each_snapshot_as_it_is(tmp_path, vtk_arrays):
     assert np.array_equal(arrays["EV"], counts_at(0).T.ravel())
     assert np.array_equal(arrays["glucose"], (counts_at(0) / 3).T.ravel())
     assert np.array_equal(arrays["is_blood"], (counts_at(0) > 5).T.ravel())
+
+
+def test_vtk_reads_what_several_processes_wrote_as_one(tmp_path, vtk_arrays):
+    times_s = [0.0, 60.0]
+    paths = [write_in_pieces(tmp_path, index, time_s, 1) for index, time_s in enumerate(times_s)]
+    whole = COUNTS[0, 0].T.ravel()
+    for path, step in ((paths[1], None), (Master(tmp_path).write().path, 1)):
+        arrays = vtk_arrays(path, step)[0]
+        assert np.array_equal(arrays["EV"], whole)
+        assert np.array_equal(arrays["plasma__oxygen"], whole / 3.0)
 
 
 def test_vtk_reads_all_steps_of_the_master(tmp_path, vtk_arrays):
