@@ -1,6 +1,6 @@
 """Several processes that compute one run together, e.g. the tasks of ``srun``: joining them, and what they agree on.
 
-Each calls the same functions in the same order. The first one decides, and is the only one that writes.
+Each calls the same functions in the same order. The first one decides, and writes all but the pieces of the others.
 """
 
 import atexit
@@ -42,7 +42,7 @@ def join(environment: Mapping[str, str] = os.environ) -> None:
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes."""
+    """Whether this process is the one that decides and writes."""
     return jax.process_index() == 0
 
 
