@@ -32,6 +32,7 @@ from exodiff.core.errors import ConfigError
 from exodiff.core.expressions import FORMS, parse
 from exodiff.core.syntax import FUNCTIONS
 from exodiff.io import checkpoint
+from exodiff.io.pieces import Block, piece_path, write_piece
 
 SEEDS = sorted(Path("configs").rglob("*.toml"))
 LIMIT_S = 20  # of the processor; what only waits is stopped after ten times as long
@@ -202,26 +203,43 @@ def damaged(whole: bytes, source: random.Random) -> bytes:
     return bytes(content)
 
 
+def written(folder: Path, arrays: list[dict[str, np.ndarray]]) -> list[Path]:
+    """Checkpoints of one process in a folder, and of two in another: the files of the newest ones."""
+    alone = [checkpoint.write_checkpoint(folder / "alone", a, {"seed": 7}, s) for s, a in enumerate(arrays, 1)]
+    files = [alone[-1]]
+    for step, each in enumerate(arrays, 1):
+        pieces = [piece_path(folder / "pieces", checkpoint.stem_of(step), step, process) for process in range(2)]
+        pieces[0].parent.mkdir(exist_ok=True)
+        for process, path in enumerate(pieces):
+            half = [Block("counts", (0, 2 * process, 0, 0), each["counts"][:, 2 * process : 2 * process + 2])]
+            write_piece(path, half + ([Block("pair", (), each["pair"])] if process == 0 else []))
+        shapes = {name: array.shape for name, array in each.items()}
+        files = [alone[-1], *pieces, checkpoint.join_pieces(folder / "pieces", pieces, shapes, {"seed": 7}, step)]
+    return files
+
+
 def fuzz_checkpoints(number: int, source: random.Random, problems: Problems) -> Counter[str]:
-    """Damage the newest of two checkpoints; the one before it must be read, with its values."""
+    """Damage a file of the newest of two checkpoints; the one before it must be read, with its values."""
     outcomes: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        arrays = [{"counts": np.full((2, 4, 4, 4), step, np.int32), "pair": np.uint32(step)} for step in (1, 2)]
-        paths = [checkpoint.write_checkpoint(folder, a, {"seed": 7}, s) for s, a in enumerate(arrays, 1)]
-        whole = paths[1].read_bytes()
+        arrays = [
+            {"counts": np.full((2, 4, 4, 4), step, np.int32), "pair": np.array(step, np.uint32)} for step in (1, 2)
+        ]
+        files = {path: path.read_bytes() for path in written(Path(scratch), arrays)}
         for _ in range(number):
+            path, whole = source.choice(list(files.items()))
             content = damaged(whole, source)
-            paths[1].write_bytes(content)
+            path.write_bytes(content)
 
             def case() -> str:
-                found = checkpoint.read_latest(folder)
+                found = checkpoint.read_latest(path.parent)  # noqa: B023
                 step = 2 if content == whole else 1  # noqa: B023
                 if found.step != step or not np.array_equal(found.arrays["counts"], arrays[step - 1]["counts"]):
                     raise AssertionError(f"read step {found.step}, not {step}")
                 return "passed over" if step == 1 else "unchanged"
 
             outcomes[tried(case, lambda: repr(content[:100]), problems)] += 1  # noqa: B023
+            path.write_bytes(whole)
     return outcomes
 
 
