@@ -13,6 +13,7 @@ import tomli_w
 
 import exodiff as ex
 from bench.device_hashes import start_tasks
+from bench.kills import MODELS
 from exodiff.devices import Division, divide, mesh_of
 from exodiff.io import checkpoint
 from exodiff.processes import join
@@ -64,6 +65,21 @@ def test_two_processes_of_two_devices_write_the_run_of_one(given, tmp_path):
     assert "done" in told[0]
     assert "done" not in told[1]
     assert len(list((tmp_path / "run" / "figures").iterdir())) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [("exact", {"replicates": 2, "duration": "2 min"}), ("plasma and oxygen", {"duration": "8 min"})],
+)
+def test_two_processes_write_replicates_clocks_and_concentrations_as_one_does(tmp_path, name, given):
+    config = tmp_path / "model.toml"
+    config.write_text(tomli_w.dumps({**MODELS[name], "run": {**MODELS[name]["run"], **given}}))
+    assert ex.run(ex.load(config), tmp_path / "one", figures=False).finished
+    codes, told = _ended(_started(config, tmp_path / "two"))
+    assert codes == [0, 0], told
+    assert list((tmp_path / "two").glob("*/*-1.h5"))
+    np.testing.assert_equal(content(tmp_path / "two"), content(tmp_path / "one"))
 
 
 def _begun(config: Path, out: Path) -> list[subprocess.Popen[str]]:
