@@ -95,10 +95,11 @@ def intervene_all(
 def begin_all(problem: Problem, inputs: Inputs, start: jax.Array, seed: jax.Array, *, replicates: int) -> State:
     """The first states."""
 
-    def one(_: jax.Array, replicate: jax.Array) -> State:
+    def one(start: jax.Array, replicate: jax.Array) -> State:
         return begin(problem, inputs, start, seed, replicate)
 
-    return _over_replicates(one, problem, jnp.zeros((replicates,)), replicates)
+    # An argument of each: JAX refuses to change what every device has where each does its share.
+    return _over_replicates(one, problem, jnp.broadcast_to(start, (replicates, *start.shape)), replicates)
 
 
 def _over_replicates(function: Callable[..., Any], problem: Problem, state: Any, replicates: int) -> Any:
