@@ -29,7 +29,7 @@ import tomli_w
 
 import exodiff as ex
 from bench.rows import print_row
-from exodiff.cli import STOPPED
+from exodiff.commands.shared import STOPPED
 from exodiff.io import checkpoint
 from exodiff.io.results import SnapshotReader
 

@@ -128,18 +128,21 @@ def page(lines: list[Line]) -> str:
     """The text of docs/mechanisms.md."""
     found = {row.id: [line for line in lines if line["id"] == row.id] for _, rows in SECTIONS for row in rows}
     verdicts = [verdict(row, found[row.id]) for _, rows in SECTIONS for row in rows]
-    commits = sorted({line["commit"] for line in lines})
     passed, failed, waiting, missing = (
         sum(told.startswith(kind) for told in verdicts) for kind in ("pass", "FAIL", "waits", "not")
     )
     text = [
         "# Mechanisms",
         "",
-        f"Written by `python -m bench.mechanisms`; measured at commit {', '.join(commits)}. Of {len(verdicts)} rows",
-        f"for the 46 mechanisms that the seed documents name (S0 and S3, by line) {passed} pass, {failed} fail,",
-        f"{waiting} wait for what they name, {missing} are not measured yet.",
+        "Written by `python -m bench.mechanisms`; `bench/results/mechanisms.jsonl` has each number with its commit. Of",
+        f"{len(verdicts)} rows for the 46 mechanisms that the seed documents name (S0 and S3, by line) {passed} pass,",
+        f"{failed} fail, {waiting} wait for what they name, {missing} are not measured yet.",
         "",
         *_HOW_TO_READ,
+        "",
+        "| row | mechanism | model | first of what was measured | findings | verdict |",
+        "|---|---|---|---|---|---|",
+        *(_overview(row, found[row.id]) for _, rows in SECTIONS for row in rows),
         "",
     ]
     for title, rows in SECTIONS:
@@ -147,6 +150,15 @@ def page(lines: list[Line]) -> str:
         for row in rows:
             text += _entry(row, found[row.id])
     return "\n".join([*text, "## Outside", "", *_OUTSIDE, ""])
+
+
+def _overview(row: Row, lines: list[Line]) -> str:
+    first = _told(lines[0]) if lines else "-"
+    return f"| {row.id} | {row.name} | {row.config} | {first} | {len(lines)} | {verdict(row, lines)} |"
+
+
+def _told(line: Line) -> str:
+    return f"{line['what']}: {line['value']:.4g} ± {line['standard_error']:.2g} ({line['sense']} {line['wanted']:.4g})"
 
 
 def _entry(row: Row, lines: list[Line]) -> list[str]:
@@ -158,10 +170,7 @@ def _entry(row: Row, lines: list[Line]) -> list[str]:
             f"- Test: `{TEST}[{row.id}]`.",
         ]
     for line in lines:
-        finding = (
-            f"{line['what']}: {line['value']:.4g} ± {line['standard_error']:.2g} ({line['sense']} {line['wanted']:.4g})"
-        )
-        text.append(f"- {'' if line['passes'] else '**FAILS** '}{finding}.")
+        text.append(f"- {'' if line['passes'] else '**FAILS** '}{_told(line)}.")
     if row.check is not None and row.waits:
         text.append(f"- The rest waits for {row.waits}.")
     if row.contested:

@@ -1,16 +1,42 @@
 """M17 to M23: immune cells."""
 
-import numpy as np
+import math
+from itertools import pairwise
 
-from bench.mechanism_rows.row import NO_RELEASE, Finding, Row, Runs, differs, equals, value, vanishes
+import numpy as np
+from scipy.ndimage import binary_dilation
+
+import exodiff as ex
+from bench.mechanism_rows.row import (
+    HOUR,
+    NANOMOLAR,
+    NO_RELEASE,
+    Finding,
+    Row,
+    Runs,
+    differs,
+    equals,
+    given,
+    share,
+    value,
+    vanishes,
+)
+
+VESICLE_DOSES = ("control", "1/300", "1/30", "base")
+PDL1_DOSES = (2, 10, 50)
 
 
 def _inhibition(runs: Runs) -> list[Finding]:
-    base, control = runs["base"], runs["control"]
+    """Over bodies formed an hour, so over the dose of vesicles."""
+    a_day = {name: value(run, "killed") / value(run, "T_cells") for name, run in runs.items()}
+    left = {name: value(run, "tumour") / (value(run, "tumour") + value(run, "killed")) for name, run in runs.items()}
     return [
-        differs("tumour cells killed, no vesicles - vesicles", value(control, "killed"), value(base, "killed")),
-        differs("surviving tumour cells, vesicles - none", value(base, "tumour"), value(control, "tumour")),
-        vanishes("share of T cells switched off without release", value(control, "off_fraction")),
+        *(
+            differs(f"tumour cells that a T cell kills in a day, {fewer} - {more}", a_day[fewer], a_day[more])
+            for fewer, more in pairwise(VESICLE_DOSES)
+        ),
+        differs("share of tumour cells that survive, base - control", left["base"], left["control"]),
+        vanishes("share of T cells switched off without release", value(runs["control"], "off_fraction")),
     ]
 
 
@@ -58,12 +84,33 @@ def _dendritic(runs: Runs) -> list[Finding]:
 
 
 def _mdsc(runs: Runs) -> list[Finding]:
-    base, control = runs["base"], runs["control"]
+    """Times are 0 and 24 h; tumour cells only die."""
+    cells = {name: value(run, "MDSC") for name, run in runs.items()}
+    beside, away = ({name: _killed(run, near) for name, run in runs.items()} for near in (True, False))
     return [
-        differs("suppressor cells, vesicles - none", value(base, "MDSC"), value(control, "MDSC")),
-        vanishes("suppressor cells without release", value(control, "MDSC")),
-        differs("tumour cells killed, none - vesicles", value(control, "killed"), value(base, "killed")),
+        differs(
+            "suppressor cells, base - a thousandth of the HSP70", cells["base"], cells["a thousandth of the HSP70"]
+        ),
+        differs("a thousandth of the HSP70 - no release", cells["a thousandth of the HSP70"], cells["control"]),
+        differs("base - a tenth of the chemoattractant", cells["base"], cells["a tenth of the CCL2"]),
+        differs("a tenth of the chemoattractant - none", cells["a tenth of the CCL2"], cells["no CCL2"]),
+        vanishes("suppressor cells without release", cells["control"]),
+        vanishes("without chemoattractant", cells["no CCL2"]),
+        differs(
+            "share of tumour cells beside vessels that are killed, no release - base", beside["control"], beside["base"]
+        ),
+        differs("a tenth of the chemoattractant - base", beside["a tenth of the CCL2"], beside["base"]),
+        equals("away from vessels: no release - base", away["control"] - away["base"], 0.0),
     ]
+
+
+def _killed(run: ex.Trajectory, near: bool) -> np.ndarray:
+    """Share of the tumour cells that died, at most 40 um from a vessel, or where no suppressor cell comes."""
+    tumour = np.asarray(run["tumour"], float)
+    vessel = np.asarray(run["endothelium"])[0, 0] > 0
+    beside = binary_dilation(vessel, iterations=2)
+    here = tumour[:, :, beside if near else ~beside].sum(axis=2)
+    return 1 - here[:, -1] / here[:, 0]
 
 
 def _pdl1(runs: Runs) -> list[Finding]:
@@ -73,9 +120,22 @@ def _pdl1(runs: Runs) -> list[Finding]:
         differs("T cells off, vesicles - none", off["base"], off["control"]),
         differs("T cells off, vesicles - a thousandth of the PD-L1", off["base"], off["thousandth"]),
         differs("T cells off, a thousandth of the PD-L1 - none", off["thousandth"], off["control"]),
+        *_hill(runs),
         differs("killed, no release - vesicles", killed["control"], killed["base"]),
         differs("killed, no release - anti-PD-1 (twice its constant)", killed["control"], killed["antibody"]),
     ]
+
+
+def _hill(runs: Runs) -> list[Finding]:
+    """Off is 1 - exp(-k t D / (K + D)) at a dose D that each T cell has and keeps."""
+    found = []
+    for copies in PDL1_DOSES:
+        run = runs[f"{copies} copies"]
+        cells = float(sum(np.sum(np.asarray(run[kind])[:, -1]) for kind in ("CTL", "CTL_off")))
+        off = 1 - math.exp(-0.2 * 24 * copies / (20.0 + copies))
+        switched = float(np.sum(np.asarray(run["CTL_off"])[:, -1]))
+        found.append(share(f"T cells off at {copies} copies each: Hill law", switched, cells, off))
+    return found
 
 
 ROWS = (
@@ -84,11 +144,17 @@ ROWS = (
         "inhibition of cytotoxic T cells",
         "S3:L38, L75; T2 L78",
         "Inhibits activation and cytotoxicity",
-        "Killing falls with the dose of vesicles, and the tumour survives.",
+        "The killing rate of a T cell falls as the dose of vesicles rises, and more of the tumour survives.",
         "ctl_inhibition.toml",
         "`exosomes.tEV.biogenesis.fusion=0`",
-        {"base": {}, "control": NO_RELEASE},
+        {
+            "base": {},
+            "control": NO_RELEASE,
+            "1/300": {"exosomes.tEV.biogenesis.escrt": 0.02 / HOUR},
+            "1/30": {"exosomes.tEV.biogenesis.escrt": 0.2 / HOUR},
+        },
         (24,),
+        replicates=32,
         check=_inhibition,
         contested="rates of killing and suppression are assumed.",
     ),
@@ -142,11 +208,18 @@ ROWS = (
         "recruitment of suppressor cells",
         "S3:L52",
         "suppress anti-tumor immunity",
-        "The influx beside vessels rises with the dose, killing beside them falls.",
+        "The influx beside vessels rises with HSP70 and with the chemoattractant; killing beside them falls.",
         "mdsc_recruitment.toml",
         "`exosomes.tEV.biogenesis.fusion=0`",
-        {"base": {}, "control": NO_RELEASE},
-        (24,),
+        {
+            "base": {},
+            "control": NO_RELEASE,
+            "a thousandth of the HSP70": {"exosomes.tEV.cargo.HSP70.mean": 0.01},
+            "a tenth of the CCL2": {"s_CCL2": 1e-4 * NANOMOLAR},
+            "no CCL2": {"s_CCL2": 0.0},
+        },
+        (0, 24),
+        replicates=32,
         check=_mdsc,
         contested="influx and suppression are assumed.",
     ),
@@ -168,7 +241,8 @@ ROWS = (
         "vesicular PD-L1",
         "S3:L103; T4 L108",
         "suppress T-cell activation",
-        "T cells are off by the dose of PD-L1; stopping release restores killing where anti-PD-1 does not.",
+        "T cells are off by a Hill law of the dose of PD-L1; stopping release restores killing where anti-PD-1 does "
+        "not.",
         "vesicular_pdl1.toml",
         "`exosomes.tEV.biogenesis.fusion=0`",
         {
@@ -176,6 +250,7 @@ ROWS = (
             "control": NO_RELEASE,
             "antibody": {"antibody": 2.0},
             "thousandth": {"exosomes.tEV.cargo.PDL1.mean": 0.03},
+            **{f"{copies} copies": given("PDL1", copies) for copies in PDL1_DOSES},
         },
         (24,),
         check=_pdl1,

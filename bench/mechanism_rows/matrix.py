@@ -57,9 +57,12 @@ def _supply(runs: Runs) -> list[Finding]:
 def _lag(run: ex.Trajectory) -> list[Finding]:
     """Oxygen comes as vessels open, cells switch at 1 /h where it is above 10 mmHg."""
     before, at_once, later, last = (value(run, "hypoxic_fraction", time) for time in range(4))
+    divided = [value(run, "divisions", time) for time in range(3)]
+    first, then = (24 * (divided[1] - divided[0]) / 0.5, 24 * (divided[2] - divided[1]) / 1.5)
     return [
         differs("hypoxic share before - 12 h after vessels open", before, last),
         differs("lag: hypoxic share half an hour after - 2 h after", at_once, later),
+        differs("lag of growth: divisions a day, in the next 1.5 h - in the first half hour", then, first),
     ]
 
 
@@ -139,7 +142,8 @@ ROWS = (
             "idle": {"parameters.consumption": '"0.01 mmHg/s"'},
             "opened": {"parameters.vessel_oxygen": '"1 mmHg"', "interventions": OPENING},
         },
-        (OPENED - 0.5, OPENED + 0.5, OPENED + 2, 24),
+        (OPENED, OPENED + 0.5, OPENED + 2, 24),
+        64,
         check=_supply,
         contested="rates of growth and the limit of hypoxia are assumed.",
     ),

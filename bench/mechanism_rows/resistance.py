@@ -68,11 +68,16 @@ def _transfer(runs: Runs) -> list[Finding]:
 
 def _front(runs: Runs) -> list[Finding]:
     """Of resistant cells, where the transfer is heritable: the band at 0 to 80 um from them, then that at 80 to 160."""
-    run = runs["heritable"]
+    run, mute = runs["heritable"], runs["heritable, mute"]
     beside, further = value(run, "resistant_beside", 1), value(run, "resistant_next", 1)
     return [
         differs("front: new resistant cells at 4 h, 0 to 80 um away - 80 to 160 um away", beside, further),
         differs("front: at 80 to 160 um, 24 h - 4 h", value(run, "resistant_next", 2), further),
+        differs(
+            "relay: new resistant cells, those release, too - those do not",
+            value(run, "resistant") - value(run, "resistant", 0),
+            value(mute, "converted"),
+        ),
     ]
 
 
@@ -97,6 +102,8 @@ def _competition(runs: Runs) -> list[Finding]:
     found, cells = [], 1600
     for name in ("D = K", "D = 4 K"):
         rates = {}
+        copies = float(name.removeprefix("D = ").removesuffix("K") or 1) * 20
+        found.append(equals(f"dose by vesicles, {name}", value(runs[f"{name}, none"], "dose"), copies))
         for antibody in ("none", "half"):
             active = value(runs[f"{name}, {antibody}"], "active") / cells
             rates[antibody] = mean_and_error(-np.log(active) / (4 * HOUR))
@@ -119,11 +126,11 @@ def _competition(runs: Runs) -> list[Finding]:
     return found
 
 
-def _arms() -> dict[str, dict[str, float]]:
-    arms = {}
-    for dose, name in ((20.0, "D = K"), (80.0, "D = 4 K")):
-        for antibody, level in (("none", 0.0), ("half", 1 + dose / 20.0), ("unshifted", 1.0)):
-            arms[f"{name}, {antibody}"] = {"species.PDL1.initial.CTL": dose, "antibody": level}
+def _arms() -> dict[str, dict[str, float | str]]:
+    arms: dict[str, dict[str, float | str]] = {}
+    for dose, name in ((20, "D = K"), (80, "D = 4 K")):
+        for antibody, level in (("none", 0.0), ("half", 1 + dose / 20), ("unshifted", 1.0)):
+            arms[f"{name}, {antibody}"] = {"exosomes.tEV.initial": f"{dose}", "antibody": level}
     return arms
 
 
@@ -156,6 +163,10 @@ ROWS = (
             "control": NO_RELEASE,
             "short-lived": {"cargo.PGP.half_life": 300.0},
             "heritable": {"k_heritable": 0.1 / HOUR},
+            "heritable, mute": {
+                "k_heritable": 0.1 / HOUR,
+                "reactions.inheritance.equation": '"sensitive -> converted"',
+            },
             "saturated, 5 x drug": NO_RELEASE | {"interventions": SATURATED, "parameters.drug": '"500 nM"'},
         },
         (0, 4, 24),

@@ -1,17 +1,21 @@
 """M10 to M16: signalling, growth, stroma."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
+import exodiff as ex
 from bench.mechanism_rows.matrix import degradation
 from bench.mechanism_rows.row import (
+    NANOMOLAR,
     NO_RELEASE,
     Finding,
     Row,
     Runs,
     differs,
     equals,
+    given,
     mean_and_error,
     share,
     value,
@@ -19,7 +23,7 @@ from bench.mechanism_rows.row import (
 )
 
 HELD_OXYGEN = {"parameters.k_blood": '"50 /s"', "parameters.oxygen_blood": '"10 mmHg"'}
-MICROMETRES_CUBED_IN_ML = 1e12
+CAF_DOSES = (0, 5, 20, 80, 320)
 
 
 def _egfr(runs: Runs) -> list[Finding]:
@@ -34,13 +38,24 @@ def _egfr(runs: Runs) -> list[Finding]:
 
 def _wnt(runs: Runs) -> list[Finding]:
     both, wnt, vegf, none = (value(runs[name], "tip_fraction") for name in ("both", "Wnt", "VEGF", "none"))
+    halved = 1 - math.exp(-0.1 * 12 * 0.5)
     vegf_alone = 1 - math.exp(-0.1 * 12 * 0.5**2 / (0.5**2 + 1))
     return [
         differs("tip cells, Wnt - none", wnt, none),
         differs("tip cells, both - VEGF alone", both, vegf),
         differs("tip cells, both - Wnt alone", both, wnt),
         share("tip cells with VEGF alone, closed form", float(vegf.sum()) * 400, 400 * len(vegf), vegf_alone),
-        differs("tip cells, twice the vesicles - base", value(runs["twice"], "tip_fraction"), both),
+        differs("tip cells, twice the Wnt on a vesicle - base", value(runs["twice"], "tip_fraction"), both),
+        *(
+            share(
+                f"tip cells with {what}: Hill of 1", float(value(runs[name], "tip_fraction").sum()) * 400, 3200, halved
+            )
+            for name, what in (
+                ("sum", "10 copies of Wnt and half of K_vegf"),
+                ("20 copies", "20 copies alone"),
+                ("K_vegf", "VEGF at K_vegf alone"),
+            )
+        ),
     ]
 
 
@@ -107,14 +122,39 @@ def _growth(runs: Runs) -> list[Finding]:
 
 
 def _caf(runs: Runs) -> list[Finding]:
+    """Times are 12, 24 and 72 h. A given dose stays, so that the fraction is 1 - exp(-k t H(dose))."""
     base, control = runs["base"], runs["control"]
-    late, early = value(base, "caf_fraction", 2), value(base, "caf_fraction", 1)
-    return [
-        differs("CAF fraction, vesicles - none", late, value(control, "caf_fraction", 2)),
-        vanishes("CAF fraction without release", value(control, "caf_fraction", 2)),
-        differs("CAF fraction near the tumour - everywhere", value(base, "caf_near", 2), late),
-        differs("sigmoid: second 12 h - first 12 h", late - early, early),
+    late = value(base, "caf_fraction")
+    found = [
+        differs("CAF fraction, vesicles - none", late, value(control, "caf_fraction")),
+        vanishes("CAF fraction without release", value(control, "caf_fraction")),
+        differs("CAF fraction near the tumour - everywhere", value(base, "caf_near"), late),
+        differs(
+            "front: mean distance of CAFs from the centre (um), 24 h - 12 h", _distance(base, 1), _distance(base, 0)
+        ),
+        differs("72 h - 24 h", _distance(base, 2), _distance(base, 1)),
     ]
+    fractions = {copies: value(runs[f"{copies} copies"], "caf_fraction") for copies in CAF_DOSES}
+    for copies, fraction in fractions.items():
+        cells = float(sum(np.sum(np.asarray(runs[f"{copies} copies"][kind])[:, -1]) for kind in ("CAF", "fibroblast")))
+        turned = 1 - math.exp(-0.02 * 72 * copies**4 / (copies**4 + 20.0**4))
+        found.append(share(f"CAF fraction at 72 h, {copies} copies", float(fraction.mean()) * cells, cells, turned))
+    rises = [fractions[above] - fractions[below] for below, above in pairwise(CAF_DOSES)]
+    saturated = runs[f"{CAF_DOSES[-1]} copies"]
+    return [
+        *found,
+        differs("sigmoid: rise from 5 to 20 copies - from 0 to 5", rises[1], rises[0]),
+        differs("from 5 to 20 - from 80 to 320", rises[1], rises[3]),
+        differs("saturated: half - CAF fraction at 24 h", 0.5 + 0 * late, value(saturated, "caf_fraction", 1)),
+        differs("CAF fraction at 72 h - half", value(saturated, "caf_fraction"), 0.5 + 0 * late),
+    ]
+
+
+def _distance(run: ex.Trajectory, time: int) -> np.ndarray:
+    """Of CAFs from the centre of the lattice, (replicates,), um."""
+    found = np.asarray(run["CAF"], float)[:, time]
+    grid = np.meshgrid(*(20.0 * (np.arange(n) - (n - 1) / 2) for n in found.shape[1:]), indexing="ij")
+    return np.sum(found * np.sqrt(sum(axis**2 for axis in grid)), axis=(1, 2, 3)) / np.sum(found, axis=(1, 2, 3))
 
 
 def _erlang(times: Runs) -> list[Finding]:
@@ -149,7 +189,7 @@ ROWS = (
         "Wnt and tip cells",
         "S3:L66; T1 L70",
         "Stimulates angiogenesis and vessel formation",
-        "Tip cells rise with the load of Wnt, and with VEGF in the same Hill law.",
+        "Tip cells rise with the load of Wnt, which adds to VEGF in one Hill law: mixes of the same sum do as much.",
         "wnt_tip_cells.toml",
         '`parameters.vesicles="0 /mL"`',
         {
@@ -157,7 +197,10 @@ ROWS = (
             "Wnt": {"vegf": 0.0},
             "VEGF": {"vesicles": 0.0},
             "none": {"vegf": 0.0, "vesicles": 0.0},
-            "twice": {"vesicles": 1e10 / MICROMETRES_CUBED_IN_ML},
+            "twice": {"exosomes.tEV.cargo.Wnt.mean": 10.0},
+            "sum": {"vesicles": 0.0, "copies": 10.0},
+            "20 copies": {"vesicles": 0.0, "vegf": 0.0, "copies": 20.0},
+            "K_vegf": {"vesicles": 0.0, "vegf": 0.5 * NANOMOLAR},
         },
         (12,),
         check=_wnt,
@@ -213,11 +256,16 @@ ROWS = (
         "fibroblasts become CAFs",
         "S3:L52",
         "adopt a CAF phenotype",
-        "The CAF fraction is sigmoidal in the dose, highest near the tumour, and zero without vesicles.",
+        "The CAF fraction is sigmoidal in the dose, moves outwards from the tumour, and is zero without vesicles; at a "
+        "saturating dose half of the cells turn in 24 to 72 h.",
         "caf_conversion.toml",
         "`exosomes.tEV.biogenesis.fusion=0`",
-        {"base": {}, "control": NO_RELEASE},
-        (0, 12, 24),
+        {
+            "base": {},
+            "control": NO_RELEASE,
+            **{f"{copies} copies": given("TGFb", copies) for copies in CAF_DOSES},
+        },
+        (12, 24, 72),
         6,
         check=_caf,
         contested="rate and threshold of conversion are assumed; vesicular TGF-beta is needed: Webber et al. 2010.",

@@ -5,9 +5,9 @@ from itertools import pairwise
 import numpy as np
 
 from bench.mechanism_rows.biogenesis import fusions
-from bench.mechanism_rows.row import NO_RELEASE, Finding, Row, Runs, differs, equals, mean_and_error, value
+from bench.mechanism_rows.row import NANOMOLAR, NO_RELEASE, Finding, Row, Runs, differs, equals, mean_and_error, value
 
-MICROMOLAR = 602.214076  # molecules/um^3
+MICROMOLAR = 1000 * NANOMOLAR
 DOSES = (0.0, 1.0, 3.0, 10.0, 100.0)
 FEW_DOSES = (0.0, 3.0, 100.0)
 FLUID_UM3 = 1600.0
@@ -81,6 +81,12 @@ def _engineered(runs: Runs) -> list[Finding]:
             divisions["control"] - divisions["base"],
             divisions["base"] - divisions["four times"],
         ),
+        equals(
+            "copies that act / copies taken up, escape limit of 1 in 8",
+            value(runs["base"], "acting") / (5.0 * value(runs["base"], "taken")),
+            0.125,
+        ),
+        differs("divisions, 1 in 8 escapes - all escape", divisions["base"], divisions["no degradation"]),
     ]
 
 
@@ -99,7 +105,7 @@ def _metastasis(runs: Runs) -> list[Finding]:
             "<",
         ),
         Finding(
-            "vesicles that the lung takes up, antibody / none",
+            "uncoated vesicles that the lung takes up, antibody / none",
             lung / exposed,
             lung / exposed * float(np.hypot(lung_error / lung, exposed_error / exposed)),
             0.5,
@@ -123,6 +129,11 @@ def _in_blood(runs: Runs) -> list[Finding]:
         ),
         differs("divisions, no treatment - treatment", value(control, "divisions"), value(base, "divisions")),
         differs("divisions, vesicles without CD47 - with", value(seen, "divisions"), value(base, "divisions")),
+        differs(
+            "divisions, a tenth of the uptake - macropinocytosis",
+            value(runs["no macropinocytosis"], "divisions"),
+            value(base, "divisions"),
+        ),
     ]
 
 
@@ -227,7 +238,8 @@ ROWS = (
         "engineered vesicles",
         "S3:L120; T5 L126; S0:L7",
         "evade immune detection",
-        "Division falls with the siRNA delivered, needs CD47, and saturates with the dose.",
+        "Division (by KRAS activity) falls with the siRNA that escapes endosomes, needs CD47, and saturates "
+        "with the dose.",
         "engineered_vesicles.toml",
         '`parameters.given="0 /mL"`; `tags.CD47.receivers.macrophage=1`',
         {
@@ -235,6 +247,7 @@ ROWS = (
             "control": {"given": 0.0},
             "no CD47": {"tags.CD47.receivers.macrophage": 1.0},
             "four times": {"given": 0.08},
+            "no degradation": {"exosomes.iEV.uptake.k_degrade": 0.0},
         },
         (48,),
         check=_engineered,
@@ -256,6 +269,7 @@ ROWS = (
             "no macropinocytosis": {"exosomes.iEV.uptake.receivers.tumour": 0.5},
         },
         (1, 48),
+        replicates=32,
         check=_in_blood,
         contested="leaky vessels, weights and K are assumed; that CD47 is needed is Kamerkar et al. 2017.",
     ),

@@ -56,6 +56,21 @@ def test_plasma_is_bi_exponential_in_leap_and_loses_no_molecule():
     assert np.all(np.abs(lost + total - dose) < 1e-6 * dose)
 
 
+def test_without_phagocytes_a_dose_stays_ten_times_as_long():
+    k10, k12, k21 = (value / 60.0 for value in RATES_PER_MIN.values())
+    model = two_compartments("mean_field", 1e10, precision="float64", time_step="2 min")
+    times = np.linspace(0.0, 600 * 3600.0, 9001)
+    stay_h = []
+    for elimination in (k10, k10 / 10):
+        found = ex.simulate(model, times, parameters={"k10": elimination})
+        held = (found["plasma.EV"][0] + found["peripheral.EV"][0]) / 1e10
+        stay_h.append(np.trapezoid(held, times) / 3600.0)
+    whole = (1 + k12 / k21) / k10 / 3600.0
+    assert whole == pytest.approx(5.86, abs=0.005)
+    # (k12 step)^2 / 12 of the step, (alpha interval)^2 / 12 of the trapezoids in what alpha takes
+    np.testing.assert_allclose(stay_h, [whole, 10 * whole], rtol=2e-3)
+
+
 def test_every_molecule_is_counted():
     closed = make_model(
         [1],
