@@ -1,5 +1,6 @@
 """Every config in configs/ runs."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -32,6 +33,22 @@ def test_every_parameter_of_a_mechanism_or_a_study_says_where_it_comes_from(path
     for name, parameter in tomllib.loads(path.read_text(encoding="utf-8")).get("parameters", {}).items():
         assert parameter["evidence"] in ("measured", "derived", "assumed"), name
         assert parameter["source"].strip(), name
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_number_of_a_study_says_where_it_comes_from(name):
+    """Those of [parameters] in their table, all others in a comment on their line."""
+    table, told = "", re.compile(r"# .*\b(measured|derived|assumed|chosen)\b")
+    for line in (Path(__file__).parents[2] / "configs" / f"{name}.toml").read_text(encoding="utf-8").splitlines():
+        if line.startswith("["):
+            table = line.strip("[]").split(".")[0]
+        value = re.sub(r"[A-Za-z_]\w*|#.*", "", line.partition("=")[2])  # without names that hold digits
+        if (
+            re.search(r"\d", value)
+            and table not in ("", "run", "parameters")
+            and not line.startswith(("equation", "unit"))
+        ):
+            assert told.search(line), line
 
 
 @pytest.mark.parametrize("name", STUDIES)
