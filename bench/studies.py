@@ -269,7 +269,7 @@ STUDIES = (
                 "siKRAS vesicles",
                 ("parameters.dose_si=1e9",),
                 "siKRAS_of_sensitive",
-                "copies of siRNA in a sensitive cell",
+                "copies of siRNA in a sensitive cell (20 have half the effect)",
                 rises=True,
             ),
             Arm("anti-PD-1", ('parameters.dose_aPD1="10 nM"',), "armed_fraction", "share of armed T cells", rises=True),
