@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from PIL import Image
 
 from bench.rows import alone, commit
@@ -33,7 +34,7 @@ FIGURES = ROOT / "docs" / "figures" / "studies"
 SHOWN = ("observables", "cells", "fields")
 FIGURE_COLOURS = 128
 UNTREATED = "untreated"
-ROUNDING = 1e-5  # relative: concentrations are float32, and nothing but rounding may change them
+ROUNDING = 1e-5  # relative, of concentrations: they are float32, and nothing but rounding may change them
 Line = dict[str, Any]  # one run as JSON
 
 _CHILD = """
@@ -67,6 +68,7 @@ class Effect:
         says: what it is, in words.
         without: its value where there are no vesicles.
         rises: whether vesicles raise it.
+        rounding: relative error that is no effect; 0 of whole numbers.
 
     """
 
@@ -74,10 +76,11 @@ class Effect:
     says: str
     without: float = 0.0
     rises: bool = True
+    rounding: float = 0.0
 
     def is_absent(self, value: float) -> bool:
-        """Whether a value is that without vesicles."""
-        return abs(value - self.without) <= ROUNDING * abs(self.without)
+        """Whether a value is that without vesicles: exactly, but for rounding."""
+        return abs(value - self.without) <= self.rounding * abs(self.without)
 
     def is_shown(self, value: float) -> bool:
         """Whether a value is off it, to the right side."""
@@ -91,9 +94,10 @@ class Arm:
     Args:
         name: the drug.
         doses: overrides.
-        observable: what it changes by the end.
+        observable: what it changes.
         says: what that is, in words.
         rises: whether it raises it.
+        hour: when; None at the end.
 
     """
 
@@ -102,6 +106,42 @@ class Arm:
     observable: str
     says: str
     rises: bool
+    hour: float | None = None
+
+    def change(self, treated: Line, untreated: Line) -> float:
+        """By how much the treatment raises (or lowers) the observable."""
+        sign = 1.0 if self.rises else -1.0
+        return sign * (at(treated, self.observable, self.hour) - at(untreated, self.observable, self.hour))
+
+
+@dataclass(frozen=True)
+class Change:
+    """How an observable of the run with vesicles changes in time.
+
+    Args:
+        observable: its name in the file.
+        says: what it is and what happens then, in words.
+        from_h: hours.
+        to_h: hours.
+        least: lowest ratio of the value then to that before.
+        most: highest ratio.
+
+    """
+
+    observable: str
+    says: str
+    from_h: float
+    to_h: float
+    least: float = 0.0
+    most: float = np.inf
+
+    def ratio(self, line: Line) -> float:
+        """The value at the end of the time to that at its beginning."""
+        return at(line, self.observable, self.to_h) / at(line, self.observable, self.from_h)
+
+    def is_shown(self, line: Line) -> bool:
+        """Whether the ratio is within its limits."""
+        return self.least <= self.ratio(line) <= self.most
 
 
 @dataclass(frozen=True)
@@ -117,6 +157,7 @@ class Study:
         treatment: overrides of both runs.
         told: other observables of the run with vesicles, with what they are in words.
         arms: treatments that are compared with none.
+        changes: in time, of the run with vesicles.
 
     """
 
@@ -128,6 +169,13 @@ class Study:
     treatment: tuple[str, ...] = ()
     told: Mapping[str, str] = field(default_factory=dict)
     arms: tuple[Arm, ...] = ()
+    changes: tuple[Change, ...] = ()
+
+    @property
+    def hours(self) -> tuple[float, ...]:
+        """Times besides the end whose values are kept."""
+        of_arms = (arm.hour for arm in self.arms if arm.hour is not None)
+        return tuple(sorted({*of_arms, *(hour for c in self.changes for hour in (c.from_h, c.to_h))}))
 
     @property
     def runs(self) -> Mapping[str, tuple[str, ...]]:
@@ -150,12 +198,12 @@ STUDIES = (
             Effect("m2_fraction", "share of macrophages that are M2"),
             Effect("sprouts", "steps of vessel sprouts"),
             Effect("fibroblast_dose", "copies of TGF-beta in a fibroblast"),
-            Effect("collagen_of_tumour", "collagen in the tumour", 0.02, rises=False),
+            Effect("collagen_of_tumour", "collagen in the tumour", 0.02, rises=False, rounding=ROUNDING),
+            Effect("released", "bodies that fused"),
+            Effect("taken_up", "vesicles taken up"),
         ),
         ('parameters.k_release="0 /h"',),
         told={
-            "released": "bodies that fused",
-            "taken_up": "vesicles taken up",
             "tumour_cells": "tumour cells",
             "killed": "tumour cells killed",
             "mdsc": "myeloid suppressor cells",
@@ -164,23 +212,23 @@ STUDIES = (
     Study(
         "premetastatic_niche",
         "Vesicles of a distant tumour, led by integrins to lung and liver, make niches there before and while tumour "
-        "cells arrive.",
+        "cells arrive. The walls that vesicles cross to the cells of the lung know no integrin, so that it takes its "
+        "own by a small factor only (M28 has receivers that face plasma).",
         (
             Effect("lung_a", "vesicles with a6b4 that the lung takes up"),
+            Effect("lung_b", "vesicles with avb5 that the lung takes up"),
+            Effect("liver_a", "vesicles with a6b4 that the liver takes up"),
             Effect("liver_b", "vesicles with avb5 that the liver takes up"),
             Effect("niche_lung", "niche cells of the lung"),
             Effect("niche_liver", "niche cells of the liver"),
             Effect("BMDC_liver", "marrow cells in the liver"),
-            Effect("fibronectin_lung", "fibronectin of the lung", 0.005),
-            Effect("fibronectin_liver", "fibronectin of the liver", 0.005),
+            Effect("fibronectin_lung", "fibronectin of the lung", 0.005, rounding=ROUNDING),
+            Effect("fibronectin_liver", "fibronectin of the liver", 0.005, rounding=ROUNDING),
             Effect("miR122_of_epithelium", "copies of miR-122 in an epithelial cell"),
         ),
         ('parameters.dose_EV="0 /h"',),
         ("lattice.lung.shape=[18, 20, 20]", "lattice.liver.shape=[18, 20, 20]"),
         told={
-            "taken_up": "vesicles taken up",
-            "lung_b": "vesicles with avb5 that the lung takes up",
-            "liver_a": "vesicles with a6b4 that the liver takes up",
             "BMDC_lung": "marrow cells in the lung",
             "metastasis_lung": "tumour cells in the lung",
             "metastasis_liver": "tumour cells in the liver",
@@ -196,12 +244,12 @@ STUDIES = (
             Effect("armed_fraction", "share of T cells that are armed", 1.0, rises=False),
             Effect("plasma_vesicles", "vesicles in plasma"),
             Effect("exported", "vesicles filled with drug"),
+            Effect("released", "bodies that fused"),
+            Effect("taken_up", "vesicles taken up"),
         ),
         ('parameters.k_body="0 /h"', 'parameters.k_load="0 /h"'),
         treatment=('parameters.dose_dox="500 nM"',),
         told={
-            "released": "bodies that fused",
-            "taken_up": "vesicles taken up",
             "sensitive": "sensitive tumour cells",
             "resistant": "resistant tumour cells",
             "drug_of_sensitive": "molecules of drug in a sensitive cell",
@@ -221,7 +269,7 @@ STUDIES = (
                 "siKRAS vesicles",
                 ("parameters.dose_si=1e9",),
                 "siKRAS_of_sensitive",
-                "copies of siRNA in a sensitive cell",
+                "copies of siRNA in a sensitive cell (20 have half the effect)",
                 rises=True,
             ),
             Arm("anti-PD-1", ('parameters.dose_aPD1="10 nM"',), "armed_fraction", "share of armed T cells", rises=True),
@@ -229,8 +277,8 @@ STUDIES = (
     ),
     Study(
         "liquid_biopsy",
-        "Plasma tells of a tumour by its vesicles: a block of release more than halves the signal in six hours while "
-        "no cell has died, it comes back, and six hours after surgery it looks the same.",
+        "Plasma tells of a tumour by its vesicles, and less of half a tumour; a block of release more than halves the "
+        "signal in six hours while no cell dies, it comes back, and surgery more than halves it in six hours too.",
         (
             Effect("released", "bodies that fused"),
             Effect("taken_up", "vesicles taken up in the tissue"),
@@ -238,6 +286,32 @@ STUDIES = (
         ),
         ('parameters.k_body="0 /h"',),
         told={"tumour_cells": "tumour cells", "biopsy": "positives in 0.5 mL of plasma"},
+        arms=(
+            Arm(
+                "half the tumour",
+                ('place.1.sphere.radius="95 um"',),
+                "plasma_vesicles",
+                "vesicles in plasma",
+                rises=False,
+                hour=6.0,
+            ),
+            Arm(
+                "no block",
+                ("parameters.block=1",),
+                "plasma_vesicles",
+                "vesicles in plasma",
+                rises=True,
+                hour=12.0,
+            ),
+        ),
+        changes=(
+            Change("plasma_vesicles", "vesicles in plasma, release blocked", 6.0, 12.0, most=0.5),
+            Change("biopsy", "positives in the sample, release blocked", 6.0, 12.0, most=0.5),
+            Change("tumour_cells", "tumour cells, release blocked", 6.0, 12.0, least=1.0),
+            Change("plasma_vesicles", "vesicles in plasma, release again", 12.0, 18.0, least=1.5),
+            Change("plasma_vesicles", "vesicles in plasma, after surgery", 18.0, 24.0, most=0.5),
+            Change("biopsy", "positives in the sample, after surgery", 18.0, 24.0, most=0.5),
+        ),
     ),
 )
 
@@ -254,6 +328,8 @@ def measured(study: Study, run: str, overrides: tuple[str, ...]) -> Line:
         if run == "vesicles":
             _keep_figures(study.name, out / "figures")
     device = jax.devices()[0]
+    values = {key: column for key, column in table.items() if key not in ("time_s", "replicate")}
+    rows = {hour: int(np.argmin(np.abs(table["time_s"] - 3600.0 * hour))) for hour in study.hours}
     return {
         "name": "studies",
         "study": study.name,
@@ -261,13 +337,19 @@ def measured(study: Study, run: str, overrides: tuple[str, ...]) -> Line:
         "overrides": list(overrides),
         **json.loads(done.stdout.splitlines()[-1]),
         "wall_s": round(seconds),
-        "final": {
-            key: float(f"{values[-1]:.6g}") for key, values in table.items() if key not in ("time_s", "replicate")
+        "final": {key: float(f"{column[-1]:.6g}") for key, column in values.items()},
+        "at_h": {
+            f"{h:g}": {key: float(f"{column[row]:.6g}") for key, column in values.items()} for h, row in rows.items()
         },
         "device": f"{device.platform} {device.device_kind}",
         "jax": jax.__version__,
         "commit": commit(),
     }
+
+
+def at(line: Line, observable: str, hour: float | None) -> float:
+    """An observable of a run at an hour that its study keeps, or at the end."""
+    return (line["final"] if hour is None else line["at_h"][f"{hour:g}"])[observable]
 
 
 def _keep_figures(name: str, drawn: Path) -> None:
@@ -298,10 +380,9 @@ def verdict(study: Study, lines: Mapping[str, Line]) -> str:
     with_them, control = (lines[run]["final"] for run in ("vesicles", "control"))
     shown = all(effect.is_shown(with_them[effect.observable]) for effect in study.effects)
     absent = all(effect.is_absent(control[effect.observable]) for effect in study.effects)
-    untreated = lines[UNTREATED]["final"] if study.arms else {}
-    changes = (lines[arm.name]["final"][arm.observable] - untreated[arm.observable] for arm in study.arms)
-    treated = all(change * (1 if arm.rises else -1) > 0 for arm, change in zip(study.arms, changes, strict=True))
-    return "pass" if shown and absent and treated else "FAIL"
+    treated = all(arm.change(lines[arm.name], lines[UNTREATED]) > 0 for arm in study.arms)
+    changed = all(change.is_shown(lines["vesicles"]) for change in study.changes)
+    return "pass" if shown and absent and treated and changed else "FAIL"
 
 
 def page(lines: list[Line]) -> str:
@@ -335,8 +416,8 @@ def page(lines: list[Line]) -> str:
 
 
 def _entry(study: Study, lines: Mapping[str, Line]) -> list[str]:
-    def at_end(run: str, observable: str) -> str:
-        return f"{lines[run]['final'][observable]:.4g}" if run in lines else "-"
+    def told(run: str, observable: str, hour: float | None = None) -> str:
+        return f"{at(lines[run], observable, hour):.4g}" if run in lines else "-"
 
     text = [f"## {study.name}: {verdict(study, lines)}", "", study.claim, ""]
     if study.treatment:
@@ -351,21 +432,35 @@ def _entry(study: Study, lines: Mapping[str, Line]) -> list[str]:
     ]
     for effect in study.effects:
         wanted = f"{'above' if effect.rises else 'below'} {effect.without:g}, and {effect.without:g}"
-        values = " | ".join(at_end(run, effect.observable) for run in ("vesicles", "control"))
+        values = " | ".join(told(run, effect.observable) for run in ("vesicles", "control"))
         text.append(f"| {effect.says} | {values} | {wanted} |")
-    text += [f"| {says} | {at_end('vesicles', observable)} | | |" for observable, says in study.told.items()]
+    text += [f"| {says} | {told('vesicles', observable)} | | |" for observable, says in study.told.items()]
     if study.arms:
         text += [
             "",
-            "Each treatment alone, one run on an eighth of the lattice:",
+            "Each change alone, one run on an eighth of the lattice:",
             "",
-            "| treatment | at the end | treated | untreated | must |",
+            "| changed | what | changed | unchanged | must |",
             "|---|---|---|---|---|",
         ]
         text += [
-            f"| {_settings(arm.doses)} | {arm.says} | {at_end(arm.name, arm.observable)} "
-            f"| {at_end(UNTREATED, arm.observable)} | {'rise' if arm.rises else 'fall'} |"
+            f"| {_settings(arm.doses)} | {arm.says} {'at the end' if arm.hour is None else f'at {arm.hour:g} h'} "
+            f"| {told(arm.name, arm.observable, arm.hour)} | {told(UNTREATED, arm.observable, arm.hour)} "
+            f"| {'rise' if arm.rises else 'fall'} |"
             for arm in study.arms
+        ]
+    if study.changes and "vesicles" in lines:
+        text += [
+            "",
+            "In the course of the run with vesicles:",
+            "",
+            "| what | between | ratio of the second to the first | must be |",
+            "|---|---|---|---|",
+        ]
+        text += [
+            f"| {c.says} | {c.from_h:g} h and {c.to_h:g} h | {c.ratio(lines['vesicles']):.4g} "
+            f"| {f'at most {c.most:g}' if np.isfinite(c.most) else f'at least {c.least:g}'} |"
+            for c in study.changes
         ]
     if "vesicles" in lines:
         text += [""] + [f"![{study.name}, {kind}](figures/studies/{study.name}_{kind}.png)" for kind in SHOWN]

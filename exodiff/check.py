@@ -28,6 +28,7 @@ from exodiff.stepsize import (
     Bound,
     diffusivities,
     exits_by_species,
+    largest_exit,
     step_bounds,
 )
 
@@ -98,7 +99,7 @@ class FlowReport:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """All that ``exodiff check`` tells."""
+    """All that ``exodiff check`` tells; ``largest_exit`` is the probability in the longest step, and of what."""
 
     shape: tuple[int, ...]
     spacing_um: tuple[float, float, float]
@@ -112,6 +113,7 @@ class CheckReport:
     fixed_bounds: tuple[Bound, ...]
     step_s: float
     num_steps: int
+    largest_exit: tuple[float, str] | None
     state_bytes: int
     warnings: tuple[str, ...]
     audit: Audit | None = None
@@ -135,8 +137,10 @@ def check_model(model: ConfiguredModel) -> CheckReport:
         flow = _flow(voxels, inputs)
         blocked = _blocked(problem, inputs)
         expected = audit(model.config, voxels) if model.config.exosomes else None
-    run = model.config.run
-    schedule = make_schedule(run.duration_s, run.observe_every_s, run.snapshot_every_s, problem)
+        run = model.config.run
+        schedule = make_schedule(run.duration_s, run.observe_every_s, run.snapshot_every_s, problem)
+        step_s = max(interval.dt_s for interval in schedule.intervals)
+        exit_of_step = largest_exit(problem, looked_at, step_s)
     return CheckReport(
         shape=problem.grid.user_shape,
         spacing_um=problem.grid.spacing_um,
@@ -148,8 +152,9 @@ def check_model(model: ConfiguredModel) -> CheckReport:
         interventions=tuple(_intervention(i) for i in problem.interventions),
         auto_bounds=tuple(automatic),
         fixed_bounds=tuple(fixed),
-        step_s=max(interval.dt_s for interval in schedule.intervals),
+        step_s=step_s,
         num_steps=2 * schedule.num_pairs,
+        largest_exit=exit_of_step,
         state_bytes=sum(a.nbytes for a in (state.counts, state.concentrations) if a is not None) * run.replicates,
         warnings=(
             *model.warnings,

@@ -113,6 +113,9 @@ def _print_steps(report: "CheckReport", config: RunConfig, console: Console) -> 
     console.print("longest step that run.time_step may give:")
     _print_bounds(report.fixed_bounds[:1], console)
     console.print(f"this run: {report.num_steps} steps of at most {report.step_s:.3g} s in {config.run.duration_s:g} s")
+    if report.largest_exit is not None:
+        probability, name = report.largest_exit
+        console.print(f"largest exit probability of such a step: {100 * probability:.3g} %, of {name}")
 
 
 def _promise(config: RunConfig) -> str:

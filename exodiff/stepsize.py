@@ -178,18 +178,32 @@ def step_bounds(problem: Problem, moments: Moments, tolerance: float, hops: floa
     return sorted(shortest.values())
 
 
+def largest_exit(problem: Problem, moments: Moments, step_s: float) -> tuple[float, str] | None:
+    """The largest probability that one molecule or cell is used up in a step, and of which kind; None without exits.
+
+    Rates are those that bound the step.
+    """
+    found = [(rate, name) for inputs, counts in moments for name, rate in _exits_now(problem, inputs, counts).items()]
+    if not found:
+        return None
+    rate, name = max(found)
+    return -float(np.expm1(-rate * step_s)), name
+
+
+def _exits_now(problem: Problem, inputs: Inputs, counts: Array) -> dict[str, float]:
+    """Largest exit rate that a molecule or cell would meet anywhere, by name; only of those that have one."""
+    voxels = Voxels(problem, inputs, counts, jnp.zeros((), problem.precision))
+    names_of = problem.network.species
+    exits = {names_of[s]: rate for s, rate in exits_by_species(voxels, anywhere=True).items()}
+    exits |= drawn_losses(voxels, anywhere=True) | pool_exits(voxels, anywhere=True)
+    return {name: fastest for name, rate in exits.items() if (fastest := float(jnp.max(rate))) > 0}
+
+
 def _bounds_now(problem: Problem, inputs: Inputs, counts: Array, tolerance: float, hops: float) -> list[Bound]:
     voxels = Voxels(problem, inputs, counts, jnp.zeros((), problem.precision))
     longest = -np.log1p(-tolerance)
-    bounds = []
-    for species, rate in exits_by_species(voxels, anywhere=True).items():
-        fastest = float(jnp.max(rate))
-        if fastest > 0:
-            bounds.append(Bound(float(longest / fastest), f"the exit rate of {problem.network.species[species]}"))
-    for name, rate in (*drawn_losses(voxels, anywhere=True).items(), *pool_exits(voxels, anywhere=True).items()):
-        fastest = float(jnp.max(rate))
-        if fastest > 0:
-            bounds.append(Bound(float(longest / fastest), f"the exit rate of {name}"))
+    exits = _exits_now(problem, inputs, counts)
+    bounds = [Bound(float(longest / fastest), f"the exit rate of {name}") for name, fastest in exits.items()]
     growth = float(growth_rate(voxels))
     if growth > 0:
         bounds.append(Bound(float(longest / growth), "growth by feedback between species"))

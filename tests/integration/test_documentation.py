@@ -136,12 +136,40 @@ def test_the_python_of_the_tutorial_gives_the_numbers_it_tells(monkeypatch):
 
 
 @pytest.mark.slow
+def test_survival_on_the_results_page_is_that_of_its_law():
+    """A T cell beside a target lives min(tiring, t), so the target survives n of them with f^n, f = E exp(-k min)."""
+    (text,) = blocks(ROOT / "docs" / "results.md", "toml")
+    times = np.array([0.0, 6.0, 24.0]) * 3600.0
+    found = ex.simulate(ex.Model.from_dict(tomllib.loads(text)), times, seed=1, replicates=20)
+    tumour, effector = (np.asarray(found[name])[0, 0] for name in ("tumour", "CTL"))
+    beside = sum(
+        np.pad(effector, 1)[1 + dx : 31 + dx, 1 + dy : 31 + dy] for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1))
+    )
+    kill, tire = 0.1, 0.05
+    for at, hours in ((1, 6.0), (2, 24.0)):
+        f = (tire + kill * np.exp(-(kill + tire) * hours)) / (kill + tire)
+        expected = (f**beside)[tumour > 0]
+        values = np.asarray(found.observables["survival"])[:, at]
+        # four standard errors of independent cells, and the step's 0.4 % of the mean
+        error = np.sqrt(np.sum(expected * (1 - expected)) / len(values)) / len(expected)
+        assert abs(values.mean() - expected.mean()) < 4 * error + 0.004 * expected.mean()
+
+
+@pytest.mark.slow
 def test_the_python_of_the_results_page_reads_what_a_run_writes(tmp_path, monkeypatch):
     pytest.importorskip("pandas")
     short = ['run.duration="30 min"', 'run.snapshot_every="30 min"']
     run = ex.run(ex.load(ROOT / "configs" / "receptor_uptake.toml", short), tmp_path / "runs" / "receptor_uptake")
+    (killing,) = blocks(ROOT / "docs" / "results.md", "toml")
+    killed = ex.run(ex.Model.from_dict(tomllib.loads(killing)), tmp_path / "runs" / "killing")
     monkeypatch.chdir(tmp_path)
     found = run_python(ROOT / "docs" / "results.md")
+    recorded = read_table(killed.path / "observables.csv")
+    assert recorded["killing_rate"][20] == pytest.approx(recorded["killed"][20] / recorded["effectors"][20])  # at 1 h
+    # as told on the page; 1249 are killed in the first hour, 15 in the last, four standard errors
+    assert found["rate"].iloc[1] == pytest.approx(0.197, rel=4 / np.sqrt(1249))
+    assert found["rate"].iloc[-1] == pytest.approx(0.01, abs=0.01)
+    assert found["half_of_them_h"] == pytest.approx(7.0, abs=1.0)
     table, profiles = (read_table(run.path / name) for name in ("observables.csv", "profiles.csv"))
     at_end = profiles["time_s"] == 1800.0
     of_0 = at_end & (profiles["replicate"] == 0)

@@ -99,6 +99,9 @@ def test_the_printed_report_has_these_numbers(model, report):
     assert "ghost free 0 - - -" in lines
     assert "loss A -> k 0.2 binomial" in lines
     assert f"this run: {report.num_steps} steps of at most {report.step_s:.3g} s in 60 s" in lines
+    # R meets 2 A at first and 3 more when the dose, taken once, is given: 0.4 x 5 / V
+    exit_of_step = 100 * (1 - np.exp(-0.4 * 5 / report.fluid_volume_um3 * report.step_s))
+    assert f"largest exit probability of such a step: {exit_of_step:.3g} %, of R" in lines
     # int32, 5 species, 40 voxels, 3 replicates
     assert report.state_bytes == 4 * 5 * 40 * 3
     assert any(line.startswith("size of the state: 0.00229 MiB (3 replicates)") for line in lines)

@@ -8,7 +8,7 @@ import exodiff as ex
 from exodiff.core.health import Health
 from exodiff.simulation import moments
 from exodiff.start import make_inputs
-from exodiff.stepsize import exit_and_hop_rates, step_bounds
+from exodiff.stepsize import exit_and_hop_rates, largest_exit, step_bounds
 from tests.physics.models import make_model
 
 
@@ -41,6 +41,13 @@ def test_each_cause_allows_the_step_of_its_rate(model):
         },
         rel=1e-6,
     )
+
+
+def test_the_largest_exit_of_a_step_is_that_of_the_shortest_lived(model):
+    found = largest_exit(model.problem, moments(model.problem, model), 0.2)
+    assert found == (pytest.approx(1 - np.exp(-0.5 * 0.2), rel=1e-6), "A")
+    still = make_model([3], species={"A": {"initial": 4, "diffusion": 0.8}})
+    assert largest_exit(still.problem, moments(still.problem, still), 0.2) is None
 
 
 def test_the_shortest_bound_comes_first_and_is_the_automatic_step(model):
