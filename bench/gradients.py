@@ -11,6 +11,7 @@ negative control: `leap_st` without the term that follows the variance, dX = dm.
 """
 
 import argparse
+import functools
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ import numpy as np
 
 import exodiff as ex
 from bench.rows import print_row, put_between
-from exodiff.kernels.straight_through import matched
+from exodiff.kernels.straight_through import follows, matched
 
 RESULTS = Path("bench/results/gradients.jsonl")
 PAGE = Path("docs/gradients.md")
@@ -142,10 +143,28 @@ def losses(name: str) -> dict[str, Observe]:
 @contextmanager
 def mean_alone() -> Iterator[None]:
     """The straight-through derivative without the term of the variance."""
-    with mock.patch("exodiff.kernels.policies.matched", lambda x, m, v: matched(x, m, jax.lax.stop_gradient(v))):
+
+    @functools.cache
+    def alone(moments: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[Any, Any]]:
+        def mean_and_held_variance(*numbers: Any) -> tuple[Any, Any]:
+            mean, variance = moments(*numbers)
+            return mean, jax.lax.stop_gradient(variance)
+
+        return mean_and_held_variance
+
+    def follows_mean(moments: Callable[..., tuple[Any, Any]], drawn: Any, *numbers: Any, fixed: Any = ()) -> Any:
+        return follows(alone(moments), drawn, *numbers, fixed=fixed)
+
+    with mock.patch.multiple(
+        "exodiff.kernels.policies",
+        follows=follows_mean,
+        matched=lambda x, m, v: matched(x, m, jax.lax.stop_gradient(v)),
+    ):
         jax.clear_caches()
-        yield
-    jax.clear_caches()
+        try:
+            yield
+        finally:
+            jax.clear_caches()
 
 
 def gradient(

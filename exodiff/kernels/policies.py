@@ -14,7 +14,7 @@ from jax.ad_checkpoint import checkpoint_name
 from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, TINY_OCCUPANCY, Bits, Count, Mask, Number, Real
 from exodiff.kernels import clocks, draws, halving, likelihood
 from exodiff.kernels.random import Stream
-from exodiff.kernels.straight_through import chain_moments, matched
+from exodiff.kernels.straight_through import chain_moments, follows, matched
 
 DRAWN = "drawn"  # what reverse mode keeps
 
@@ -102,12 +102,12 @@ class StraightThrough:
     def binomial(self, stream: Stream, index: Bits, number: int, n: Real, p: Real) -> Real:
         """As drawn by ``Discrete``; the derivative is exact for quadratics."""
         drawn = draws.binomial(stream, index, number, _whole(n), lax.stop_gradient(p))
-        return matched(_kept(drawn, n), n * p, n * p * (1.0 - p))
+        return follows(_binomial_moments, _kept(drawn, n), n, p)
 
     def trial(self, stream: Stream, index: Bits, number: int, n: Real, p: Real) -> Real:
         """As drawn by ``Discrete``; the derivative is exact for quadratics."""
         drawn = Discrete().trial(stream, index, number, _whole(n), lax.stop_gradient(p))
-        return matched(_kept(drawn, n), n * p, n * p * (1.0 - p))
+        return follows(_binomial_moments, _kept(drawn, n), n, p)
 
     def half(self, stream: Stream, index: Bits, number: int, n: Real) -> Real:
         """As drawn by ``Discrete``; the derivative is exact for quadratics."""
@@ -124,16 +124,14 @@ class StraightThrough:
         factor = lax.stop_gradient(law.factor)
         whole = law._replace(factor=factor, first=_whole(law.first), second=_whole(law.second))
         drawn = clocks.mass_action_events(stream, index, whole)
-        # as a polynomial also where a reactant is short: what the slope would be with one molecule more
-        slope = _slope(lambda events: law.propensity(events, floor=False), index, law.capacity())
-        first = law.propensity(jnp.zeros(index.shape, COUNT_DTYPE))
-        return matched(_kept(drawn, first), *chain_moments(first, slope))
+        numbers, rest = (law.factor, law.first, law.second), (*law.orders, *law.changes)
+        return follows(_mass_action_moments, _kept(drawn, law.factor), *numbers, fixed=rest)
 
     def modulated(self, stream: Stream, index: Bits, propensity: Propensity, capacity: Real) -> Real:
         """As drawn by ``Discrete``."""
         drawn = _modulated(stream, index, propensity, capacity)
         first = propensity(jnp.zeros(index.shape, COUNT_DTYPE))
-        return matched(_kept(drawn, first), *chain_moments(first, _slope(propensity, index, capacity)))
+        return matched(_kept(drawn, first), *chain_moments(first, _slope(propensity, index.shape, capacity)))
 
     def waiting_time(self, stream: Stream, index: Bits, events: Real) -> Real:
         """As drawn by ``Discrete``; the derivative is exact for quadratics."""
@@ -156,6 +154,17 @@ def _whole(n: Real) -> Count:
     return n.astype(COUNT_DTYPE)
 
 
+def _binomial_moments(n: Real, p: Real) -> tuple[Real, Real]:
+    return n * p, n * p * (1.0 - p)
+
+
+def _mass_action_moments(factor: Real, first: Real, second: Real, *table: Count) -> tuple[Real, Real]:
+    law = clocks.MassAction(factor, first, second, (table[0], table[1]), (table[2], table[3]))
+    # as a polynomial also where a reactant is short: what the slope would be with one molecule more
+    slope = _slope(lambda events: law.propensity(events, floor=False), factor.shape, law.capacity())
+    return chain_moments(law.propensity(jnp.zeros(factor.shape, COUNT_DTYPE)), slope)
+
+
 def _modulated(stream: Stream, index: Bits, propensity: Propensity, capacity: Real) -> Count:
     """As drawn by ``Discrete``, without a derivative."""
     return Discrete().modulated(
@@ -163,9 +172,9 @@ def _modulated(stream: Stream, index: Bits, propensity: Propensity, capacity: Re
     )
 
 
-def _slope(propensity: Propensity, index: Bits, capacity: Real) -> Real:
+def _slope(propensity: Propensity, shape: tuple[int, ...], capacity: Real) -> Real:
     """Change of a propensity by one event: of the chord to two thirds of the expected events, at least to the first."""
-    none = jnp.zeros(index.shape, COUNT_DTYPE)
+    none = jnp.zeros(shape, COUNT_DTYPE)
     first = propensity(none)
     expected = chain_moments(first, propensity(none + 1) - first)[0]
     most = jnp.maximum(capacity.astype(first.dtype), 1.0)
@@ -208,7 +217,7 @@ class Score:
     def mass_action(self, stream: Stream, index: Bits, law: clocks.MassAction) -> Count:
         """As drawn by ``Discrete``."""
         drawn = clocks.mass_action_events(stream, index, law._replace(factor=lax.stop_gradient(law.factor)))
-        slope = _slope(law.propensity, index, law.capacity())
+        slope = _slope(law.propensity, index.shape, law.capacity())
         first = law.propensity(jnp.zeros(index.shape, COUNT_DTYPE))
         # all propensities of the chain have the factor
         self.noted.append(jnp.sum(likelihood.chain(drawn, law.factor, first, slope)))
@@ -220,7 +229,7 @@ class Score:
         first = propensity(jnp.zeros(index.shape, COUNT_DTYPE))
         # the geometric mean of the propensities before each event is about that in their middle
         middle = propensity(0.5 * jnp.maximum(drawn.astype(first.dtype) - 1.0, 0.0))
-        self.noted.append(jnp.sum(likelihood.chain(drawn, middle, first, _slope(propensity, index, capacity))))
+        self.noted.append(jnp.sum(likelihood.chain(drawn, middle, first, _slope(propensity, index.shape, capacity))))
         return drawn
 
     def waiting_time(self, stream: Stream, index: Bits, events: Count) -> Real:

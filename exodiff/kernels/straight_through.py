@@ -12,28 +12,71 @@ from dE f(B_n)/dp = n E[f(B_(n-1) + 1) - f(B_(n-1))] put on X from either side, 
 A path at zero has no derivative to carry, so products of counts lose a share of the order of P(n = 0).
 """
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from exodiff.core.arrays import Real
+
+Moments = Callable[..., tuple[Real, Real]]
 
 _SERIES_BELOW = 0.05  # there the terms up to x^4 are exact to 5e-10, and expm1(x) / x loses digits of its slope
 
 
-@jax.custom_jvp
 def matched(drawn: Real, mean: Real, variance: Real) -> Real:
     """A drawn number, which changes with the parameters as its mean and variance do."""
-    del mean, variance
+    return follows(_given, drawn, mean, variance)
+
+
+def _given(mean: Real, variance: Real) -> tuple[Real, Real]:
+    return mean, variance
+
+
+def follows(moments: Moments, drawn: Real, *numbers: Real, fixed: tuple[Array, ...] = ()) -> Real:
+    """A drawn number, which changes with the numbers of its law as its mean and variance do.
+
+    Args:
+        moments: mean and variance from ``numbers`` and ``fixed``, element by element; a function of a module.
+        drawn: by the law.
+        numbers: of the law, to be differentiated by.
+        fixed: the rest of what the law needs.
+
+    """
+    return _follows(moments, drawn, tuple(jnp.broadcast_to(number, drawn.shape) for number in numbers), fixed)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _follows(moments: Moments, drawn: Real, numbers: tuple[Real, ...], fixed: tuple[Array, ...]) -> Real:
+    del moments, numbers, fixed
     return drawn
 
 
-@matched.defjvp
-def _(primals: tuple[Real, ...], tangents: tuple[Real, ...]) -> tuple[Real, Real]:  # pyright: ignore[reportUnusedFunction]
-    drawn, mean, variance = primals
-    _, mean_change, variance_change = tangents
+@_follows.defjvp
+def _(  # pyright: ignore[reportUnusedFunction]
+    moments: Moments, primals: tuple[Any, ...], tangents: tuple[Any, ...]
+) -> tuple[Real, Real]:
+    drawn, numbers, fixed = primals
+
+    def of(*numbers: Real) -> tuple[Real, Real]:
+        return moments(*numbers, *fixed)
+
+    mean, variance = of(*numbers)
     varies = variance > 0
-    per_variance = jnp.where(varies, 0.5 * (drawn - mean) / jnp.where(varies, variance, 1.0), 0.0)
-    return drawn, mean_change + per_variance * variance_change
+    twice = jnp.where(varies, 2.0 * variance, 1.0)
+    off = jnp.where(varies, drawn - mean, 0.0)
+
+    def slope(which: int) -> Real:
+        along = tuple(jnp.full_like(number, place == which) for place, number in enumerate(numbers))
+        mean_change, variance_change = jax.jvp(of, numbers, along)[1]
+        # a division last: what ends with one is not computed again for each direction
+        return (mean_change * twice + off * variance_change) / twice
+
+    changes = (slope(which) * change for which, change in enumerate(tangents[1]))
+    return drawn, sum(changes, jnp.zeros_like(drawn))
 
 
 def chain_moments(first: Real, slope: Real) -> tuple[Real, Real]:
