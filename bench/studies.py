@@ -388,11 +388,10 @@ def verdict(study: Study, lines: Mapping[str, Line]) -> str:
 def page(lines: list[Line]) -> str:
     """The text of docs/studies.md."""
     found = {study.name: {line["run"]: line for line in lines if line["study"] == study.name} for study in STUDIES}
-    commits = ", ".join(sorted({line["commit"] for line in lines}))
     text = [
         "# Studies",
         "",
-        f"Written by `python -m bench.studies`; measured at commit {commits}.",
+        "Written by `python -m bench.studies`; `bench/results/studies.jsonl` has each run with its commit.",
         "Four studies of tissue size, each run to its end as the file is published, and once more without vesicles",
         "on an eighth of the lattice. An effect that vesicles carry must be there in the first run and gone in the",
         "second, exactly (concentrations: to rounding). The wall time is that of a machine with 2 cores that was busy",
