@@ -18,13 +18,12 @@ import numpy as np
 from exodiff.core.errors import CheckpointError
 from exodiff.io.atomic import fsync, make_folder
 from exodiff.io.hdf5 import WRITE_ERRORS, create_hdf5, num_bytes, open_hdf5, stored_dataset
-from exodiff.io.pieces import assemble, describe, digest, remove_orphans
+from exodiff.io.pieces import KINDS, assemble, describe, digest, remove_orphans
 from exodiff.io.sealed import UnreadableFileError, read_seal, verify_body
 
 FORMAT = "exodiff-checkpoint"
 FORMAT_VERSION = 3
 _FILE_NAME = re.compile(r"ckpt-(\d{1,18})\.h5")
-_KINDS = "biufc"
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +169,7 @@ def _remove(folder: Path, paths: list[Path]) -> None:
 def _checked(name: str, array: np.ndarray) -> np.ndarray:
     # np.ascontiguousarray would turn a scalar into a vector
     contiguous = np.asarray(array, order="C")
-    if contiguous.dtype.kind not in _KINDS:
+    if contiguous.dtype.kind not in KINDS:
         raise TypeError(f"array {name!r} has dtype {contiguous.dtype}; a checkpoint takes boolean and numeric ones")
     if any(part in {"", ".", ".."} or "\0" in part for part in name.split("/")):
         raise ValueError(f"{name!r} cannot be the name of an array in a checkpoint")
@@ -210,7 +209,7 @@ def _read_arrays(
         raise UnreadableFileError("its arrays claim to be larger than the file")
     for name, dataset in datasets.items():
         entry = entries[name]
-        if dataset.dtype.kind not in _KINDS or dataset.dtype.str != entry["dtype"]:
+        if dataset.dtype.kind not in KINDS or dataset.dtype.str != entry["dtype"]:
             raise UnreadableFileError(f"array {name!r} is not of the recorded type")
         array = dataset[...]
         if list(array.shape) != entry["shape"] or digest(array) != entry["blake2b"]:

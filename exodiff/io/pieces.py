@@ -20,6 +20,7 @@ from exodiff.io.hdf5 import WRITE_ERRORS, create_hdf5, open_hdf5, stored_dataset
 from exodiff.io.sealed import UnreadableFileError, read_seal, verify_body
 
 FORMAT = "exodiff-piece"
+KINDS = "biufc"  # of the arrays that are stored
 _FILE_NAME = re.compile(r"((?:ckpt|snap)-\d{1,18})\.[0-9a-f]{8}-\d{1,6}\.h5")
 
 
@@ -109,14 +110,29 @@ def assemble(
         UnreadableFileError: a piece is missing, damaged or another than the master names, or does not fill its place.
 
     """
-    pieces = list(pieces)
+    try:
+        return _assembled(folder, list(pieces), shapes, compression)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise UnreadableFileError(f"what it says of its pieces makes no sense ({error})") from error
+
+
+def _assembled(
+    folder: Path, pieces: list[Mapping[str, Any]], shapes: Mapping[str, Sequence[int]], compression: int
+) -> dict[str, np.ndarray]:
     left, claimed = {name: prod(shape) for name, shape in shapes.items()}, 0
+    boxes: dict[str, list[tuple[slice, ...]]] = {name: [] for name in shapes}
     for block in (block for piece in pieces for block in piece["blocks"] if block["array"] in shapes):
+        box = tuple(slice(at, at + n) for at, n in zip(block["start"], block["shape"], strict=True))
+        if any(part.start < 0 or part.stop < part.start for part in box) or np.dtype(block["dtype"]).kind not in KINDS:
+            raise UnreadableFileError(f"a block of array {block['array']!r} is none")
+        if any(_meet(box, other) for other in boxes[block["array"]]):
+            raise UnreadableFileError(f"blocks of array {block['array']!r} overlap")
+        boxes[block["array"]].append(box)
         left[block["array"]] -= prod(block["shape"])
         claimed += prod(block["shape"]) * np.dtype(block["dtype"]).itemsize
     if any(left.values()):
         raise UnreadableFileError("its pieces do not fill its arrays")
-    if claimed > compression * sum(_checked_path(folder, piece).stat().st_size for piece in pieces):
+    if claimed > compression * sum(path.stat().st_size for path in {_checked_path(folder, piece) for piece in pieces}):
         raise UnreadableFileError("its arrays claim to be larger than its pieces")
     wholes: dict[str, np.ndarray] = {}
     for piece in pieces:
@@ -131,6 +147,10 @@ def assemble(
     return wholes
 
 
+def _meet(one: tuple[slice, ...], other: tuple[slice, ...]) -> bool:
+    return all(a.start < b.stop and b.start < a.stop for a, b in zip(one, other, strict=True))
+
+
 def remove_orphans(folder: Path, masters: Iterable[Path]) -> None:
     """Removes the pieces that no master names; those of a master that cannot be read are left."""
     found = {path: match[1] for path in _entries(folder) if (match := _FILE_NAME.fullmatch(path.name))}
@@ -141,7 +161,7 @@ def remove_orphans(folder: Path, masters: Iterable[Path]) -> None:
     for master in masters:
         try:
             named |= {str(piece["file"]) for piece in read_seal(master).head.get("pieces", ())}
-        except UnreadableFileError:
+        except (UnreadableFileError, TypeError, KeyError):
             unread.add(master.stem)
     orphans = [path for path, stem in found.items() if path.name not in named and stem not in unread]
     for path in orphans:

@@ -139,6 +139,16 @@ def truncate_after(path: Path, time_s: float) -> Truncation:
     return Truncation(rows_kept, lines_dropped)
 
 
+def has_rows_after(path: Path, time_s: float) -> bool:
+    """Whether a table has a whole row of a later time. No file, no rows."""
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        num_columns = len(_cells(file.readline()) or ())
+        times_s = (_row_time_s(line, num_columns) for line in file)
+        return any(found is not None and found > time_s for found in times_s)
+
+
 def read_table(path: Path) -> dict[str, np.ndarray]:
     """Reads a table for plots: column name -> values; a half-written last line of a running simulation is left out.
 

@@ -52,11 +52,12 @@ class Series:
 
     """
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, last: int | None = None) -> None:
         self.heads: list[SnapshotHead] = []
         self.problems: list[str] = []
         for path in list_snapshots(run_dir):
-            self.add(path)
+            if last is None or index_of(path) <= last:
+                self.add(path)
 
     def add(self, path: Path) -> None:
         """Take in the next snapshot, or say why not."""
@@ -116,9 +117,10 @@ class Master:
     show made-up values for the missing times.
     """
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, last: int | None = None) -> None:
+        """Of the snapshots that are there, up to the one of an index if it is given."""
         self.path = run_dir / MASTER
-        self._series = Series(run_dir)
+        self._series = Series(run_dir, last)
 
     def add(self, path: Path) -> MasterReport:
         """Takes in a snapshot that was just written, and writes the file; arguments and errors as of `write`."""
@@ -173,13 +175,14 @@ def discard_after(run_dir: Path, *, time_s: float | None = None, index: int | No
     else:
         raise ValueError("give either a time or an index")
     later = [path for path in list_snapshots(run_dir) if index_of(path) > last]
+    if later:
+        Master(run_dir, last).write()  # first, so that it shows no file that is gone
     # From the end, so that a kill in between leaves no gap.
     for path in reversed(later):
         path.unlink(missing_ok=True)
     if later:
         fsync(run_dir / FOLDER)
         remove_orphans(run_dir / FOLDER, list_snapshots(run_dir))
-        Master(run_dir).write()
     return later
 
 

@@ -23,7 +23,7 @@ from exodiff.runner.changes import refuse_changes
 from exodiff.runner.checkpoints import Checkpoints, Latest
 from exodiff.runner.compiled import advance_all, advance_exactly, begin_all, intervene_all, measure_all
 from exodiff.runner.directory import RunDirectory
-from exodiff.runner.recorder import Recorder, discard_after, write_pieces
+from exodiff.runner.recorder import Recorder, discard_after, refuse_records, write_pieces
 from exodiff.runner.signals import StopRequest
 from exodiff.schedule import Schedule, make_schedule
 from exodiff.start import make_inputs, precision_context, start_array
@@ -142,6 +142,7 @@ class Driver:
                     self._raise_if_stopped(state)
                     self._record(recorder, 0, state)
                     self._save(recorder, checkpoints, state, 0)
+                    checkpoints.wait()  # later records without any checkpoint are not those of a killed run
                 else:
                     state, pairs = placed(self.mesh, found.state, shape, by_replicate=True), found.pairs
                 pairs = self._advance_to_end(recorder, checkpoints, state, pairs, stop)
@@ -180,6 +181,7 @@ class Driver:
         if not is_first():
             return nullcontext()
         if found is None:
+            refuse_records(self.directory.path)
             discard_after(self.directory.path, -1.0)
         else:
             interval, _ = self.schedule.position(found.pairs)

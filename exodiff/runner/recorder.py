@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from exodiff.core.errors import RunDirectoryError
 from exodiff.io import records, results, snapshots
 from exodiff.io.pieces import Block
 from exodiff.io.records import OBSERVABLE_KEYS, OBSERVABLES, PROFILE_COLUMNS, PROFILES, RecordWriter, profile_rows
@@ -128,6 +129,18 @@ def write_pieces(run_dir: Path, problem: Problem, index: int, state: State) -> l
         found += of_block
         about |= told
     return write_together(run_dir / snapshots.FOLDER, snapshots.stem_of(index), found, about, snapshots.storage)
+
+
+def refuse_records(run_dir: Path) -> None:
+    """A run that has no checkpoint begins anew, but not over what another one recorded.
+
+    Raises:
+        RunDirectoryError: there are records of times after the start, which is the first that has a checkpoint.
+
+    """
+    if records.has_rows_after(run_dir / OBSERVABLES, 0.0):
+        advice = "restore its checkpoints, or run anew with overwrite=True"
+        raise RunDirectoryError(str(run_dir), f"holds records, but no checkpoint to go on from; {advice}")
 
 
 def discard_after(run_dir: Path, time_s: float) -> None:

@@ -2,8 +2,8 @@
 
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from exodiff.runner.entry import run as start
 from exodiff.sweep.plan import DONE, FAILED, STOPPED, Outcome, Plan, read_plan
 
 STOPPED_CODE = 75
+_LOST = Outcome(FAILED, 3, "its process was killed, or one beside it (memory?); lower --jobs and run the sweep again")
 Report = Callable[[int, Outcome], None]
 
 
@@ -46,28 +47,31 @@ def run_all(plan: Plan, jobs: int, report: Report) -> None:
         report: called with each run and its outcome.
 
     """
-    waiting = iter(plan.unfinished())
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+    waiting = plan.unfinished()
+    while waiting:
+        waiting = _until_one_is_killed(plan, waiting, jobs, report)
+
+
+def _until_one_is_killed(plan: Plan, runs: Sequence[int], jobs: int, report: Report) -> list[int]:
+    """Do runs; returns what is left to do where a process was killed, which takes the others with it."""
+    waiting, is_broken = iter(runs), False
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         going = {pool.submit(run_one, plan.path, run): run for run in _take(waiting, jobs)}
         while going:
             ended, _ = wait(going, return_when=FIRST_COMPLETED)
             for future in ended:
                 run = going.pop(future)
-                outcome = _outcome(plan, run, future)
+                try:
+                    outcome = future.result()
+                except BrokenProcessPool:
+                    is_broken, outcome = True, _LOST
+                    plan.note(run, outcome)
                 report(run, outcome)
                 if outcome.state == STOPPED:
                     waiting = iter(())
-                going |= {pool.submit(run_one, plan.path, new): new for new in _take(waiting, 1)}
-
-
-def _outcome(plan: Plan, run: int, future: "Future[Outcome]") -> Outcome:
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        lost = Outcome(FAILED, 3, "its process was killed (out of memory?); lower --jobs and run the sweep again")
-        plan.note(run, lost)
-        return lost
+                if not is_broken:
+                    going |= {pool.submit(run_one, plan.path, new): new for new in _take(waiting, 1)}
+    return list(waiting)
 
 
 def _take(runs: Iterator[int], number: int) -> list[int]:

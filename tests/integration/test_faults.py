@@ -155,6 +155,15 @@ def test_a_folder_that_is_removed_is_not_written_anew(model, whole, tmp_path, is
     np.testing.assert_equal(content(out), whole)
 
 
+def test_records_without_a_checkpoint_are_not_begun_anew(model, tmp_path):
+    out = tmp_path / "run"
+    assert ex.run(model, out, figures=False).finished
+    shutil.rmtree(out / "checkpoints")
+    kept = {path: path.read_bytes() for path in out.rglob("*.*") if path.suffix in (".csv", ".vtkhdf")}
+    assert "holds records, but no checkpoint to go on from" in _refused(model, out)
+    assert kept == {path: path.read_bytes() for path in kept}
+
+
 def test_files_that_a_reader_holds_are_no_obstacle(model, whole, tmp_path):
     out, held = tmp_path / "run", []
 

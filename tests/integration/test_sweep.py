@@ -1,6 +1,8 @@
 """Sweeps: each run is the run it says, failures stay with their run, and a second call does what is left."""
 
 import csv
+import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -12,9 +14,10 @@ from typer.testing import CliRunner
 
 import exodiff as ex
 from exodiff.cli import app
+from exodiff.sweep import execute
 from exodiff.sweep.collect import collect
 from exodiff.sweep.execute import run_all, run_one
-from exodiff.sweep.plan import DONE, FAILED, read_plan
+from exodiff.sweep.plan import DONE, FAILED, Outcome, read_plan
 
 DECAY = {
     "schema": 1,
@@ -82,6 +85,27 @@ def test_a_run_that_fails_says_why_and_is_tried_again(config: Path, tmp_path: Pa
     (out / plan.name(1) / "foreign.txt").unlink()
     assert plan.unfinished() == (1,)
     assert run_one(out, 1).state == DONE
+
+
+def killed_once(path: Path, run: int) -> Outcome:
+    """As `run_one`; the process of the first run is killed, as for want of memory."""
+    mark = path / "killed"
+    if run == 0 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return run_one(path, run)
+
+
+def test_a_killed_process_costs_its_runs_and_not_the_sweep(config: Path, tmp_path: Path, monkeypatch):
+    out = tmp_path / "sweep"
+    told(config, "--vary", "species.A.initial=1, 2, 3", "--out", out, "--slurm")
+    monkeypatch.setattr(execute, "run_one", killed_once)
+    plan, ended = read_plan(out), {}
+    run_all(plan, 1, lambda run, outcome: ended.update({run: outcome.state}))
+    assert ended == {0: FAILED, 1: DONE, 2: DONE}
+    assert "was killed" in plan.outcome(0).message
+    run_all(plan, 1, lambda run, outcome: ended.update({run: outcome.state}))
+    assert ended[0] == DONE
 
 
 def test_what_cannot_go_on_is_refused_in_one_line(config: Path, tmp_path: Path):

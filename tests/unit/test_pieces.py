@@ -113,6 +113,41 @@ def test_a_piece_that_does_not_fill_its_place_is_refused(tmp_path):
         checkpoint.read_latest(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda blocks: blocks[0].update(start=[0, 0, 3, 0, 0]), "overlap"),
+        (lambda blocks: blocks[0].update(shape=[1, 2, -3, 4, 3]), "is none"),
+        (lambda blocks: blocks[0].update(dtype="|O"), "is none"),
+        (lambda blocks: blocks[0].pop("start"), "makes no sense"),
+        (lambda blocks: blocks.clear(), "do not fill"),
+    ],
+)
+def test_a_master_that_lies_of_its_pieces_is_refused(tmp_path, monkeypatch, change, says):
+    right = checkpoint.describe
+
+    def lie(paths):
+        described, about = right(paths)
+        change(described[0]["blocks"])
+        return described, about
+
+    monkeypatch.setattr(checkpoint, "describe", lie)
+    save(tmp_path, 1)
+    with pytest.raises(CheckpointError, match=says):
+        checkpoint.read_latest(tmp_path)
+
+
+@pytest.mark.parametrize("pieces", [5, [{}], ["x"]])
+def test_a_master_whose_pieces_are_none_stops_no_tidying(tmp_path, monkeypatch, pieces):
+    write_pieces(tmp_path, 2)
+    monkeypatch.setattr(checkpoint, "describe", lambda _: (pieces, []))
+    save(tmp_path, 1)
+    remove_orphans(tmp_path, checkpoint.list_checkpoints(tmp_path))
+    assert len(list(tmp_path.iterdir())) == 3  # the pieces without a master are gone
+    with pytest.raises(CheckpointError, match="makes no sense"):
+        checkpoint.read_latest(tmp_path)
+
+
 def test_a_piece_that_this_node_does_not_see_is_told(tmp_path):
     paths = write_pieces(tmp_path, 1)
     paths[1].unlink()
