@@ -41,6 +41,7 @@ TIMERS = (
     (signal.ITIMER_REAL, signal.SIGALRM, 10 * LIMIT_S),
 )
 BUILT_AT_MOST = 5_000  # voxels
+BUILT_EACH = 4
 ODD: tuple[Any, ...] = (
     0, -1, 1, 2**31, 2**63, -(2**63), 1e308, -1e-308, math.inf, math.nan, True, False, "", " ", "1", "-1 um", "1 /h",
     "1e999 um^2/s", "3 parsecs", "EV", "tumour", "t", "dose", "__import__('os')", "k_on * k_on", "hill(EV, 1, 2)",
@@ -144,7 +145,7 @@ def mutated_text(tables: list[dict[str, Any]], source: random.Random) -> bytes:
     return bytes(content)
 
 
-def fuzz_configs(number: int, source: random.Random, problems: Problems, build_each: int) -> Counter[str]:
+def fuzz_configs(number: int, source: random.Random, problems: Problems, build_each: int = BUILT_EACH) -> Counter[str]:
     """Load mutated model files and build a share of the small ones."""
     tables = [tomllib.loads(path.read_text()) for path in SEEDS]
     outcomes: Counter[str] = Counter()
@@ -248,7 +249,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for kind, default in (("configs", 10_000), ("expressions", 10_000), ("checkpoints", 1_000)):
         parser.add_argument(f"--{kind}", type=int, default=default)
-    parser.add_argument("--build-each", type=int, default=4, help="building takes a hundred times as long as loading")
+    parser.add_argument(
+        "--build-each", type=int, default=BUILT_EACH, help="building takes a hundred times as long as loading"
+    )
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     kinds = {
