@@ -277,7 +277,7 @@ def _intervention(intervention: Intervention) -> InterventionReport:
     if intervention.when is not None:
         when = f"{'each time' if intervention.repeat else 'once'} {to_text(intervention.when)}"
     else:
-        shown = [f"{at:g} s" for at in intervention.at_s[:3]]
+        shown = [_clock(at) for at in intervention.at_s[:3]]
         more = len(intervention.at_s) - len(shown)
         when = "at " + ", ".join(shown) + (f" and {more} more times" if more else "")
     what = [
@@ -288,6 +288,12 @@ def _intervention(intervention: Intervention) -> InterventionReport:
     return InterventionReport(
         intervention.name, when, "; ".join(what) + (f" in {intervention.region}" if intervention.region else "")
     )
+
+
+def _clock(time_s: float) -> str:
+    """A time in the largest unit that it has one of."""
+    unit, seconds = next((u for u in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)) if time_s >= u[1]), ("s", 1.0))
+    return f"{time_s / seconds:g} {unit}"
 
 
 def _late(problem: Problem, duration_s: float) -> tuple[str, ...]:

@@ -217,6 +217,8 @@ class Namespace:
         kind = self.kinds.get(name)
         if kind in ("species", "cells") and is_observable:
             return "; write total(...) or mean(...) of it"
+        if kind is None and nearest_unit(name) == name:
+            return "; a number with a unit cannot stand in an expression, make it a parameter"
         if kind is None and isinstance(expr, Binary) and expr.op == "/" and isinstance(expr.left, Number):
             unit = nearest_unit(name)
             return f"; nor is it a unit{f', the nearest is {unit!r}' if unit else ''}"

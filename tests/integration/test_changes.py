@@ -14,7 +14,7 @@ from exodiff.check import check_model
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "configs" / "mechanisms" / "caf_conversion.toml"
 PAGE = (ROOT / "docs" / "changes.md").read_text(encoding="utf-8")
-CARGO, RECEIVER, DOSE = re.findall(r"^```diff\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+CARGO, RECEIVER, DOSE, DRUG = re.findall(r"^```diff\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 
 
 def changed(diff: str) -> ex.Model:
@@ -61,3 +61,16 @@ def test_a_dose_is_given_to_every_voxel():
     # 1.6 in each of 4096 voxels, rounded at random: standard error sqrt(0.24 / 4096), four of them
     assert abs(given.mean() - 1.6) < 4 * np.sqrt(0.24 / given.size)
     assert model.parameters["interventions.treatment.add.tEV"] == pytest.approx(1e-3)
+
+
+def test_a_drug_slows_the_forming_of_bodies():
+    model = changed(DRUG)
+    assert [(i.name, i.when) for i in check_model(model).interventions] == [("treatment", "at 12 h")]
+    slow = check_model(changed(DRUG.replace('"0 uM"', '"10 uM"')))
+    per_hour = [
+        3600 * found.rate_now[1]
+        for report in (check_model(model), slow)
+        for found in report.reactions
+        if found.name == "tEV.ceramide.tumour"
+    ]
+    assert per_hour == pytest.approx([3.0, 3.0 / (1 + 10 / 3)], rel=1e-6)
