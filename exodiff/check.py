@@ -1,5 +1,6 @@
 """What a model will do before it runs: its network, time scales, step bounds, ranges."""
 
+import re
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -11,7 +12,8 @@ from exodiff.build import ConfiguredModel
 from exodiff.concentrations import diffusivity_of, loss_coefficient
 from exodiff.config.schema import RunConfig
 from exodiff.core.axes import AXES
-from exodiff.core.expressions import names, to_text
+from exodiff.core.expressions import Expression, Name, Number, names, to_text
+from exodiff.core.syntax import replaced
 from exodiff.kernels.crossings import arrival_rates
 from exodiff.kernels.diffusion import AUTO_HOPS_PER_STEP, MAX_HOPS_PER_STEP
 from exodiff.kernels.faces import fluid_velocity, largest_peclet, spreading_excess
@@ -34,6 +36,7 @@ from exodiff.stepsize import (
 
 _MAX_EXCESS = 1.25  # of transient spreading, from which check warns
 _PECLET_OF_MAX_EXCESS = 1.776
+_NAME = re.compile(r"[A-Za-z_][\w.]*")
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class SpeciesReport:
 
 @dataclass(frozen=True)
 class ReactionReport:
-    """One reaction: its equation, rate, and how its events are drawn."""
+    """One reaction: its equation, its rate with the numbers (um, s, molecules), and how its events are drawn."""
 
     name: str
     equation: str
@@ -133,7 +136,8 @@ def check_model(model: ConfiguredModel) -> CheckReport:
         looked_at = moments(problem, model)
         automatic = step_bounds(problem, looked_at, model.tolerance, AUTO_HOPS_PER_STEP)
         fixed = step_bounds(problem, looked_at, MAX_EXIT_PROBABILITY, MAX_HOPS_PER_STEP)
-        reactions = _reactions(voxels)
+        text = _Text(model)
+        reactions = _reactions(voxels, text)
         flow = _flow(voxels, inputs)
         blocked = _blocked(problem, inputs)
         expected = audit(model.config, voxels) if model.config.exosomes else None
@@ -149,7 +153,7 @@ def check_model(model: ConfiguredModel) -> CheckReport:
         species=species,
         reactions=reactions,
         flow=flow,
-        interventions=tuple(_intervention(i) for i in problem.interventions),
+        interventions=tuple(_intervention(i, text) for i in problem.interventions),
         auto_bounds=tuple(automatic),
         fixed_bounds=tuple(fixed),
         step_s=step_s,
@@ -167,6 +171,22 @@ def check_model(model: ConfiguredModel) -> CheckReport:
         ),
         audit=expected,
     )
+
+
+class _Text:
+    """Writes expressions and equations with numbers in the places of parameters that the file gives no name."""
+
+    def __init__(self, model: ConfiguredModel) -> None:
+        written = model.config.parameters
+        self._numbers = {
+            name: Number(float(f"{value:.4g}")) for name, value in model.parameters.items() if name not in written
+        }
+
+    def __call__(self, expression: Expression) -> str:
+        return to_text(replaced(expression, lambda n: self._numbers.get(n.name) if isinstance(n, Name) else None))
+
+    def equation(self, text: str) -> str:
+        return _NAME.sub(lambda m: to_text(self._numbers.get(m.group(), Name(m.group()))), text)
 
 
 def _species(voxels: Voxels, inputs: Inputs) -> tuple[SpeciesReport, ...]:
@@ -204,19 +224,23 @@ def _span(rate: Array, problem: Problem) -> tuple[float, float]:
     return float(field.min()), float(field.max())
 
 
-def _reactions(voxels: Voxels) -> tuple[ReactionReport, ...]:
+def _reactions(voxels: Voxels, text: _Text) -> tuple[ReactionReport, ...]:
     reports = []
     for channel in voxels.problem.network.channels:
         draw = channel.kind.value if channel.new_cell is NewCell.NONE else f"new cell {channel.new_cell.value}"
         now = _span(rate_factor(voxels, channel), voxels.problem)
-        reports.append(ReactionReport(channel.name, channel.equation, to_text(channel.rate), draw, now))
+        reports.append(ReactionReport(channel.name, text.equation(channel.equation), text(channel.rate), draw, now))
     for crossing in voxels.problem.pools.crossings:
         channel, now = crossing.channel, _span(arrival_rates(voxels, crossing), voxels.problem)
-        reports.append(ReactionReport(channel.name, channel.equation, to_text(channel.rate), "crossing", now))
+        reports.append(
+            ReactionReport(channel.name, text.equation(channel.equation), text(channel.rate), "crossing", now)
+        )
     for reaction in voxels.problem.pools.reactions:
         now = _span(pool_rate(voxels, reaction), voxels.problem)
         reports.append(
-            ReactionReport(reaction.name, reaction.equation, to_text(reaction.rate), reaction.kind.value, now)
+            ReactionReport(
+                reaction.name, text.equation(reaction.equation), text(reaction.rate), reaction.kind.value, now
+            )
         )
     return tuple(reports)
 
@@ -273,15 +297,15 @@ def _blocked(problem: Problem, inputs: Inputs) -> list[str]:
     return warnings
 
 
-def _intervention(intervention: Intervention) -> InterventionReport:
+def _intervention(intervention: Intervention, text: _Text) -> InterventionReport:
     if intervention.when is not None:
-        when = f"{'each time' if intervention.repeat else 'once'} {to_text(intervention.when)}"
+        when = f"{'each time' if intervention.repeat else 'once'} {text(intervention.when)}"
     else:
         shown = [_clock(at) for at in intervention.at_s[:3]]
         more = len(intervention.at_s) - len(shown)
         when = "at " + ", ".join(shown) + (f" and {more} more times" if more else "")
     what = [
-        f"{a.target} {'+=' if a.adds else '='} {to_text(a.value)}{' * V' if a.per_volume else ''}"
+        f"{a.target} {'+=' if a.adds else '='} {text(a.value)}{' * V' if a.per_volume else ''}"
         for a in intervention.assignments
     ]
     what += [f"remove {name}" for name in intervention.removes]

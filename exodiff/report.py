@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from exodiff.config.schema import RunConfig
+from exodiff.core.expressions import Number, to_text
 
 if TYPE_CHECKING:
     from exodiff.audit import Audit
@@ -28,6 +29,8 @@ def render(report: "CheckReport", config: RunConfig, console: Console) -> None:
     console.print(f"{config.title or 'untitled'}: {shape} voxels of {spacing} um, engine {report.engine}")
     if parts:
         console.print(f"lattices along x, with walls between: {parts} voxels")
+    if config.parameters:
+        console.print(_parameter_table(config))
     console.print(_species_table(report))
     console.print(_reaction_table(report))
     for flow in report.flow:
@@ -153,6 +156,17 @@ def _species_table(report: "CheckReport") -> Table:
 
 def _span(low: float, high: float) -> str:
     return f"{high:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} ... {high:.3g}"
+
+
+def _parameter_table(config: RunConfig) -> Table:
+    table = Table("parameter", "value (um, s, molecules)", "known as", **_PLAIN)
+    for name, parameter in config.parameters.items():
+        rows = [(name, parameter.value)] if parameter.value is not None else []
+        rows += [(f"{name} in {cell}", number) for cell, number in (parameter.by_cell or {}).items()]
+        for label, number in rows:
+            rounded = Number(float(f"{number.value:.4g}"), number.dimension)
+            table.add_row(label, to_text(rounded), parameter.evidence or "-")
+    return table
 
 
 def _intervention_table(report: "CheckReport") -> Table:

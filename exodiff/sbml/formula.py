@@ -7,6 +7,7 @@ from typing import Any
 
 from exodiff.core.errors import ConfigError
 from exodiff.core.expressions import Binary, Call, Compare, Expression, Name, Number, Unary
+from exodiff.core.syntax import replaced
 
 TIME = Name("<time>")  # no SBML identifier looks like this
 
@@ -131,19 +132,7 @@ _OPERATIONS: dict[str, Callable[..., Expression]] = {
 
 def substitute(expr: Expression, values: Mapping[str, Expression]) -> Expression:
     """Replace names by expressions, all at once."""
-    match expr:
-        case Name(name):
-            return values.get(name, expr)
-        case Unary(op, operand):
-            return Unary(op, substitute(operand, values))
-        case Binary(op, left, right):
-            return Binary(op, substitute(left, values), substitute(right, values))
-        case Compare(op, left, right):
-            return Compare(op, substitute(left, values), substitute(right, values))
-        case Call(function, arguments):
-            return Call(function, tuple(substitute(item, values) for item in arguments))
-        case _:
-            return expr
+    return replaced(expr, lambda node: values.get(node.name) if isinstance(node, Name) else None)
 
 
 def simplified(expr: Expression) -> Expression:  # noqa: PLR0911  (one return a kind of node)

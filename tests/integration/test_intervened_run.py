@@ -74,11 +74,10 @@ def test_interventions_survive_the_resolved_file():
 
 
 def test_check_shows_interventions_and_warns_of_times_after_the_end(tmp_path):
-
     tables = {**TABLES, "interventions": [*INTERVENTIONS, {"name": "late", "at": ["1 h"], "add": {"EV": 1}}]}
     (tmp_path / "model.toml").write_text(tomli_w.dumps(tables))
     told = " ".join(CliRunner().invoke(cli.app, ["check", str(tmp_path / "model.toml")]).output.split())
-    assert "block at 600 s k_on = k_on / 2; remove fibroblast in rim" in told
-    assert "bath at 0 s, 420 s EV += interventions.bath.add.EV * V in rim" in told
+    assert "block at 10 min k_on = k_on / 2; remove fibroblast in rim" in told
+    assert "bath at 0 s, 7 min EV += 0.0001 * V in rim" in told
     assert "control each time total(EV) > 2000" in told
     assert "interventions.late: 1 of its times are after the end of the run at 1200 s" in told

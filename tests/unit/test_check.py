@@ -72,7 +72,7 @@ def test_reactions_and_interventions_are_told(report):
     }
     assert {r.name: r.rate_now for r in report.reactions}["more"] == pytest.approx((0.0, 0.1))
     assert [(i.name, i.when, i.what) for i in report.interventions] == [
-        ("dose", "at 10 s, 20 s, 30 s and 2 more times", "A += interventions.dose.add.A in left"),
+        ("dose", "at 10 s, 20 s, 30 s and 2 more times", "A += 3 in left"),
         ("end", "once total(A) < 5", "remove cell"),
     ]
 
