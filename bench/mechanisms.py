@@ -64,8 +64,9 @@ _HOW_TO_READ = (
     "Each check compares runs of a model file in `configs/mechanisms/` with its control, or with a formula. `=` is met",
     "within 4 standard errors over replicates (or a tolerance that the acceptance gives), `>` and `<` by more than 4.",
     "What a row shows is that the mechanism closes, with the sign and the law that are claimed; many numbers are",
-    "assumed, and marked so in the file. Repeat one with `python -m bench.mechanisms --only M15`, see it with",
-    f"`exodiff run configs/mechanisms/FILE`. The tests of {', '.join(QUICK)} run always, the others with `-m slow`.",
+    "assumed, and marked so in the file. Repeat one with `python -m bench.mechanisms --only M15`, or see it by the",
+    "commands under it: one run, one of its control, and both in one figure. The tests of",
+    f"{', '.join(QUICK)} run always, the others with `-m slow`.",
     "",
     "In the figures a dot with bars of 4 standard errors is what was measured, the dashed line what is wanted; grey is",
     "where a `>` or `<` would fail, green a tolerance that the acceptance gives. Without an effect, a difference",
@@ -169,6 +170,7 @@ def _entry(row: Row, lines: list[Line]) -> list[str]:
             f"- Model: [{row.config}](../configs/mechanisms/{row.config}), engine `{engine}`; control: {row.control}.",
             f"- Test: `{TEST}[{row.id}]`.",
         ]
+        text += _commands(row)
     for line in lines:
         text.append(f"- {'' if line['passes'] else '**FAILS** '}{_told(line)}.")
     if row.check is not None and row.waits:
@@ -178,6 +180,18 @@ def _entry(row: Row, lines: list[Line]) -> list[str]:
     if lines:
         text += ["", f"![{row.id}: what was measured beside what is wanted](figures/mechanisms/{row.id}.png)"]
     return [*text, ""]
+
+
+def _commands(row: Row) -> list[str]:
+    """What a user types to see the row: a run, its first control, and both in one figure."""
+    runs = f"runs/{row.id}"
+    lines = [
+        " ".join(
+            [f"exodiff run configs/mechanisms/{row.config} --out {runs}/{name}", *(f"--set '{c}'" for c in changes)]
+        )
+        for name, changes in zip(("effect", "control"), row.overrides(), strict=True)
+    ]
+    return ["", "```", *lines, f"exodiff plot {runs}/effect {runs}/control", "```", ""]
 
 
 def draw(lines: list[Line]) -> None:

@@ -218,5 +218,6 @@ ROWS = (
         (12 - 1e-3, 12 + 5 * 14 / 60, 24),
         60,
         check=_monitoring,
+        treatment="parameters.blocked=1",
     ),
 )

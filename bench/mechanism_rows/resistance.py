@@ -186,5 +186,6 @@ ROWS = (
         (4,),
         check=_competition,
         contested="competition at equilibrium is assumed.",
+        treatment="parameters.antibody=10",
     ),
 )

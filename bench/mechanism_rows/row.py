@@ -1,5 +1,6 @@
 """What a row of the table of mechanisms is, and how it is measured: through the public interface only."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -73,6 +74,7 @@ class Row:
         accept: what a simulation must show.
         config: file in ``configs/mechanisms/``; empty if there is none yet.
         control: what is taken away, as an override, in words for the reader.
+        treatment: override that gives what the control lacks, where the file itself is the control.
         arms: parameters (internal units) that each run changes, by name of the run; a text is an override of the file.
         hours: times that are recorded.
         replicates: of each run.
@@ -95,6 +97,12 @@ class Row:
     check: Callable[[Runs], list[Finding]] | None = None
     contested: str = ""
     waits: str = ""
+    treatment: str = ""
+
+    def overrides(self) -> tuple[list[str], list[str]]:
+        """What ``--set`` says in a run that shows the mechanism, and in its first control."""
+        first = re.split(r" \(| or |; ", self.control)[0]
+        return [self.treatment] if self.treatment else [], re.findall(r"`([^`]+)`", first)
 
 
 def measure(row: Row) -> list[Finding]:

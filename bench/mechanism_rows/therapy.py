@@ -203,6 +203,7 @@ ROWS = (
         64,
         check=_fewer_niches,
         contested="the dose of half effect on a cell is assumed.",
+        treatment='parameters.GW4869="10 uM"',
     ),
     Row(
         "M39",

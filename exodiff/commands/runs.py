@@ -118,18 +118,33 @@ def import_(
 
 
 def plot(
-    directory: Directory,
+    directories: Annotated[
+        list[Path],
+        typer.Argument(metavar="directory", help="Run directory; several of them, or that of a sweep, are compared."),
+    ],
     formats: Annotated[
         list[str] | None, typer.Option("--format", help="png (default), pdf or svg. Repeatable.", show_default=False)
     ] = None,
 ) -> None:
-    """Draw the figures of a run again.
+    """Draw the figures of a run again, or compare several runs.
 
     Example: exodiff plot runs/quickstart --format pdf --format svg
+
+    Compare: exodiff plot runs/treated runs/control; exodiff plot runs/my-sweep
     """
+    from exodiff.sweep.collect import done_by_values  # noqa: PLC0415
+    from exodiff.sweep.plan import PLAN, read_plan  # noqa: PLC0415
+    from exodiff.viz.comparison import compare_runs, named  # noqa: PLC0415
     from exodiff.viz.figures import make_figures  # noqa: PLC0415
 
-    for path in make_figures(directory, formats or ("png",)):
+    kinds, first = formats or ("png",), directories[0]
+    if len(directories) > 1:
+        paths = compare_runs(named(directories), first, kinds)
+    elif (first / PLAN).exists():
+        paths = compare_runs(done_by_values(read_plan(first)), first, kinds)
+    else:
+        paths = make_figures(first, kinds)
+    for path in paths:
         STDOUT.print(str(path))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from exodiff.core.errors import ConfigError
 from exodiff.io.atomic import replace_file
 from exodiff.io.records import OBSERVABLES, PROFILES
-from exodiff.sweep.plan import DONE, Plan, csv_cell, read_table
+from exodiff.sweep.plan import DONE, SEED, Plan, csv_cell, read_table
 
 
 def collect(plan: Plan, out: Path | None = None) -> list[Path]:
@@ -27,9 +27,7 @@ def collect(plan: Plan, out: Path | None = None) -> list[Path]:
         ConfigError: no run is done, or another kind of file is asked for.
 
     """
-    done = [run for run in range(len(plan.rows)) if plan.outcome(run).state == DONE]
-    if not done:
-        raise ConfigError(str(plan.path), "no run of this sweep is done; run it with `exodiff sweep DIR`")
+    done = _done(plan)
     if out is not None:
         writers = {".csv": _write_csv, ".h5": _write_hdf5}
         if out.suffix not in writers:
@@ -42,6 +40,29 @@ def collect(plan: Plan, out: Path | None = None) -> list[Path]:
             _write_csv(plan.path / table, plan, done, table)
             files.append(plan.path / table)
     return files
+
+
+def done_by_values(plan: Plan) -> dict[str, list[Path]]:
+    """Directories of the runs that are done by their values, such as ``k_on = 1e-4 um^3/s``; seeds come together.
+
+    Raises:
+        ConfigError: no run is done.
+
+    """
+    groups: dict[str, list[Path]] = {}
+    for run in _done(plan):
+        varied = dict(zip(plan.keys, plan.rows[run], strict=True))
+        seed = varied.pop(SEED, "")
+        values = ", ".join(f"{key.rpartition('.')[2]} = {value}" for key, value in varied.items())
+        groups.setdefault(values or f"seed {seed}", []).append(plan.directory(run))
+    return groups
+
+
+def _done(plan: Plan) -> list[int]:
+    done = [run for run in range(len(plan.rows)) if plan.outcome(run).state == DONE]
+    if not done:
+        raise ConfigError(str(plan.path), "no run of this sweep is done; run it with `exodiff sweep DIR`")
+    return done
 
 
 def _rows(plan: Plan, runs: list[int], table: str) -> Iterator[list[str]]:

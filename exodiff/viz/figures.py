@@ -44,11 +44,8 @@ def make_figures(run_dir: Path, formats: Sequence[str] = ("png",)) -> list[Path]
         RunDirectoryError: a record is damaged, or a figure cannot be written.
 
     """
-    if not formats or not set(formats) <= set(FORMATS):
-        raise ConfigError(
-            "--format", f"{' '.join(formats) or 'none'}: figures can be {', '.join(FORMATS)}; choose of these"
-        )
-    table, profiles = _table(run_dir / OBSERVABLES), _table(run_dir / PROFILES)
+    check_formats(formats)
+    table, profiles = read_rows(run_dir / OBSERVABLES), read_rows(run_dir / PROFILES)
     reader = SnapshotReader(run_dir)
     if not table and not profiles and not len(reader):
         raise ConfigError(str(run_dir), _nothing(reader))
@@ -61,13 +58,21 @@ def make_figures(run_dir: Path, formats: Sequence[str] = ("png",)) -> list[Path]
     return written
 
 
+def check_formats(formats: Sequence[str]) -> None:
+    """Raises ConfigError unless all are of `FORMATS`."""
+    if not formats or not set(formats) <= set(FORMATS):
+        raise ConfigError(
+            "--format", f"{' '.join(formats) or 'none'}: figures can be {', '.join(FORMATS)}; choose of these"
+        )
+
+
 def _figures(
     table: dict[str, np.ndarray], profiles: dict[str, np.ndarray], reader: SnapshotReader, labels: Labels
 ) -> Iterator[tuple[str, Figure]]:
     if table:
-        yield from _pages("observables", series_figures(table, labels))
+        yield from pages("observables", series_figures(table, labels))
     if profiles:
-        yield from _pages("profiles", profile_figures(profiles, labels))
+        yield from pages("profiles", profile_figures(profiles, labels))
     if not len(reader):
         return
     cells = read_field(reader, -1, CELLS)
@@ -77,15 +82,16 @@ def _figures(
     map_of_cells = cells_figure(reader, plane, labels)
     if map_of_cells is not None:
         yield "cells", map_of_cells
-    yield from _pages("fields", fields_figures(reader, plane, labels))
+    yield from pages("fields", fields_figures(reader, plane, labels))
 
 
-def _pages(stem: str, figures: Iterator[Figure]) -> Iterator[tuple[str, Figure]]:
+def pages(stem: str, figures: Iterator[Figure]) -> Iterator[tuple[str, Figure]]:
+    """Figures with the stems of their files, numbered from the second."""
     for number, figure in enumerate(figures, start=1):
         yield stem if number == 1 else f"{stem}_{number}", figure
 
 
-def _table(path: Path) -> dict[str, np.ndarray]:
+def read_rows(path: Path) -> dict[str, np.ndarray]:
     """A table of records; empty when there is no file or no row."""
     if not path.exists():
         return {}

@@ -34,6 +34,8 @@ def test_a_row_is_measured_or_says_what_it_waits_for(row):
         assert controls
         for control in controls:
             config_load.load(CONFIGS / row.config, [control])
+        effect, without = (config_load.load(CONFIGS / row.config, changes) for changes in row.overrides())
+        assert effect != without
 
 
 def test_findings_fail_where_they_should():

@@ -24,6 +24,7 @@ from exodiff.io.results import SnapshotReader
 from exodiff.io.snapshots import FieldArray, write_snapshot
 from exodiff.io.vtkhdf import StoredGrid
 from exodiff.viz.cells import cells_figure
+from exodiff.viz.comparison import compare_runs, joined, named
 from exodiff.viz.fields import fields_figures
 from exodiff.viz.figures import make_figures
 from exodiff.viz.holders import possible_holders
@@ -32,7 +33,7 @@ from exodiff.viz.panels import new_figure, plain, short_name
 from exodiff.viz.planes import choose_plane
 from exodiff.viz.profiles import profile_figures, read_profile
 from exodiff.viz.scales import Multiples, round_length, time_locator, time_unit, value_scale
-from exodiff.viz.series import mean_and_deviation, series_figures
+from exodiff.viz.series import comparison_figures, mean_and_deviation, series_figures
 from exodiff.viz.style import RC, time_colours
 
 HOUR = 3600.0
@@ -178,6 +179,33 @@ def test_replicates_are_thin_lines_with_their_mean_and_band(tmp_path):
     (band,) = axes.collections
     assert band.get_datalim(axes.transData).height == pytest.approx(24 + 2)
     assert "3 replicates" in text_of(figure)
+
+
+def test_runs_are_compared_by_name_and_runs_of_one_name_are_replicates_of_it(tmp_path):
+    for place, run in enumerate(("a/treated", "a/control", "a/again")):
+        (tmp_path / run).mkdir(parents=True)
+        write_observables(tmp_path / run, {"n": lambda t, r, at=place: at + t, f"only_{place}": lambda t, r: t})
+    treated, control, again = (tmp_path / "a" / run for run in ("treated", "control", "again"))
+    assert named([treated, control]) == {"treated": [treated], "control": [control]}
+    runs = {"both": [treated, again], "one": [control]}
+    tables = {name: joined(directories) for name, directories in runs.items()}
+    (figure,) = comparison_figures(tables, read_labels(treated))
+    both, one = figure.axes[0].get_lines()
+    assert np.allclose(both.get_ydata() - np.asarray(both.get_xdata()), 1)  # mean of 0 and 2
+    assert np.allclose(one.get_ydata() - np.asarray(one.get_xdata()), 1)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["n", "only_1"]  # what all of a name have
+
+    assert names_of(compare_runs(named([treated, control]), treated)) == ["comparison.png"]
+
+
+def test_a_comparison_of_nothing_or_of_a_run_with_itself_is_refused(tmp_path):
+    write_observables(tmp_path, {"n": lambda t, r: t})
+    with pytest.raises(ConfigError, match="named twice"):
+        named([tmp_path, tmp_path / "."])
+    with pytest.raises(ConfigError, match="no rows in its observables"):
+        compare_runs({"": [tmp_path], "other": [tmp_path / "no"]}, tmp_path)
+    with pytest.raises(ConfigError, match="17 runs to compare are more than 16 colours"):
+        compare_runs({str(i): [tmp_path] for i in range(17)}, tmp_path)
 
 
 def test_a_value_between_unknown_ones_is_a_point(tmp_path):
