@@ -197,6 +197,7 @@ STUDIES = (
             Effect("treg_fraction", "share of CD4 cells that are regulatory"),
             Effect("m2_fraction", "share of macrophages that are M2"),
             Effect("sprouts", "steps of vessel sprouts"),
+            Effect("mdsc", "myeloid suppressor cells"),
             Effect("fibroblast_dose", "copies of TGF-beta in a fibroblast"),
             Effect("collagen_of_tumour", "collagen in the tumour", 0.02, rises=False, rounding=ROUNDING),
             Effect("released", "bodies that fused"),
@@ -206,7 +207,6 @@ STUDIES = (
         told={
             "tumour_cells": "tumour cells",
             "killed": "tumour cells killed",
-            "mdsc": "myeloid suppressor cells",
         },
     ),
     Study(
