@@ -51,8 +51,9 @@ def make_figures(run_dir: Path, formats: Sequence[str] = ("png",)) -> list[Path]
         raise ConfigError(str(run_dir), _nothing(reader))
     folder = run_dir / FOLDER
     written: list[Path] = []
+    last_s = max(float(rows["time_s"].max()) for rows in (table, profiles) if rows) if table or profiles else np.inf
     with mpl.rc_context(RC):
-        for stem, figure in _figures(table, profiles, reader, read_labels(run_dir)):
+        for stem, figure in _figures(table, profiles, reader, read_labels(run_dir).until(last_s)):
             written += save_figure(figure, folder, stem, formats)
     _remove_old(folder, written, formats)
     return written

@@ -1,7 +1,7 @@
 """What the model file says about names: the run's title, what an observable is, and its unit."""
 
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from exodiff.core.expressions import Binary, Call, Expression, Name, Number, inf
 from exodiff.core.syntax import FORMS
 from exodiff.expand.exosomes import expanded
 from exodiff.viz.holders import Holders, possible_holders, table_of
+from exodiff.viz.scales import time_unit
 
 RESOLVED = "resolved.toml"
 Kind = Literal["value", "profile", "histogram", "size_histogram", "assay"]
@@ -45,6 +46,7 @@ class Labels:
 
     ``holders``: the cell types that may hold a species in cells, where that is known. ``nouns``: what the numbers of a
     species count, where these are no molecules. ``lattices``: names and voxels along x, where there are several.
+    ``duration_s``: how long the run is to be, 0 where that is not known.
     """
 
     title: str = ""
@@ -55,6 +57,15 @@ class Labels:
     holders: Holders = field(default_factory=dict)
     nouns: dict[str, str] = field(default_factory=dict)
     lattices: tuple[tuple[str, int], ...] = ()
+    duration_s: float = 0.0
+
+    def until(self, last_s: float) -> "Labels":
+        """The same, with the time in the title that a run has reached which is not at its end."""
+        if last_s >= self.duration_s:
+            return self
+        unit = time_unit(self.duration_s)
+        reached = f"until {last_s / unit.seconds:.3g} of {unit.text(self.duration_s)}"
+        return replace(self, title=f"{self.title} ({reached})" if self.title else reached)
 
     def observable(self, name: str) -> ObservableLabel:
         """The label of an observable, an empty one when the model does not know it."""
@@ -85,7 +96,16 @@ def read_labels(run_dir: Path) -> Labels:
         possible_holders(model, in_cell),
         nouns,
         _lattices(table_of(given, "lattice")),
+        _duration_s(table_of(given, "run")),
     )
+
+
+def _duration_s(run: dict[str, Any]) -> float:
+    try:
+        value, dimension = parse_quantity(str(run.get("duration", "")), "")
+    except ConfigError:
+        return 0.0
+    return value if dimension == TIME else 0.0
 
 
 def _lattices(table: dict[str, Any]) -> tuple[tuple[str, int], ...]:

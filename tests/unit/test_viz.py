@@ -28,7 +28,7 @@ from exodiff.viz.comparison import compare_runs, joined, named
 from exodiff.viz.fields import fields_figures
 from exodiff.viz.figures import make_figures
 from exodiff.viz.holders import possible_holders
-from exodiff.viz.labels import ObservableLabel, read_labels, unit_text, volume_text
+from exodiff.viz.labels import Labels, ObservableLabel, read_labels, unit_text, volume_text
 from exodiff.viz.panels import new_figure, plain, short_name
 from exodiff.viz.planes import choose_plane
 from exodiff.viz.profiles import profile_figures, read_profile
@@ -206,6 +206,14 @@ def test_a_comparison_of_nothing_or_of_a_run_with_itself_is_refused(tmp_path):
         compare_runs({"": [tmp_path], "other": [tmp_path / "no"]}, tmp_path)
     with pytest.raises(ConfigError, match="17 runs to compare are more than 16 colours"):
         compare_runs({str(i): [tmp_path] for i in range(17)}, tmp_path)
+
+
+def test_the_title_of_a_run_that_is_not_at_its_end_tells_how_far_it_is():
+    labels = Labels(title="Model", duration_s=24 * HOUR)
+    assert labels.until(6 * HOUR).title == "Model (until 6 of 24 h)"
+    assert labels.until(24 * HOUR).title == "Model"
+    assert Labels(duration_s=24 * HOUR).until(6 * HOUR).title == "until 6 of 24 h"
+    assert Labels(title="Model").until(6 * HOUR).title == "Model"
 
 
 def test_a_value_between_unknown_ones_is_a_point(tmp_path):
