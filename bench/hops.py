@@ -17,8 +17,8 @@ from jax import lax
 
 from bench.rows import print_row
 from exodiff.core.arrays import Number
-from exodiff.kernels.diffusion import even_hop_gain, net_gain
-from exodiff.kernels.hopping import Flows, Place
+from exodiff.kernels.diffusion import even_hop_gain, net_gain, net_gain_of_words
+from exodiff.kernels.hopping import Collect, Flows, Place
 from exodiff.kernels.policies import Discrete
 from exodiff.kernels.random import fold, make_stream, voxel_index, word_pair
 from exodiff.lattice.grid import Grid
@@ -31,8 +31,13 @@ def changes(grid: Grid) -> dict[str, Change]:
     """A sweep and its bounds: the counts after it from those before, the number of the step, and r."""
     index, stream = voxel_index(grid.shape), make_stream(1, 0)
 
-    def collect(flows: Flows, axis: Place) -> Number:
+    def of_flows(flows: Flows, axis: Place) -> Number:
         return lax.switch(axis, [partial(net_gain, grid=grid, axis=a) for a in range(3)], flows)
+
+    def of_words(words: jax.Array, axis: Place) -> Number:
+        return lax.switch(axis, [partial(net_gain_of_words, grid=grid, axis=a) for a in range(3)], words)
+
+    collect = Collect(of_flows, of_words)
 
     def sweep(n: jax.Array, step: jax.Array, hops: jax.Array) -> jax.Array:
         def along(axis: jax.Array, n: jax.Array) -> jax.Array:

@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array, lax
 
 from exodiff.concentrations import advance_fields
-from exodiff.core.arrays import COUNT_DTYPE, Bits, Mask, Number, Real
+from exodiff.core.arrays import COUNT_DTYPE, Bits, Count, Mask, Number, Real
 from exodiff.kernels import totals
 from exodiff.kernels.cell_events import make_cells, move_cells
 from exodiff.kernels.crossings import released
@@ -27,6 +27,7 @@ from exodiff.kernels.diffusion import (
     hop_rates,
     injection,
     net_gain,
+    net_gain_of_words,
     transition,
 )
 from exodiff.kernels.faces import fluid_velocity
@@ -327,17 +328,23 @@ def hop_gain(step: Step, stream: Stream, inputs: DrawInputs, law: Place, *, even
         hops = inputs.real[0, 0, 0] * step.dt_s * per_area[law]
         return even_hop_gain(step.policy, stream, step.places, inputs.first, hops, law, collect)
     choices = [lambda d, one=one: _transition(step, d, *one) for one in laws]
-    return collect(hop_flows(step.policy, stream, step.places, inputs.first, _choose(law, choices, inputs.real)), law)
+    return collect.of_flows(
+        hop_flows(step.policy, stream, step.places, inputs.first, _choose(law, choices, inputs.real)), law
+    )
 
 
 @lru_cache(maxsize=64)
 def _collect(laws: tuple[tuple[int, Grid], ...]) -> Collect:
     """Net gain by the flows of one of the laws."""
 
-    def collect(flows: Flows, law: Place) -> Number:
+    def of_flows(flows: Flows, law: Place) -> Number:
         return _choose(law, [lambda f, axis=axis, grid=grid: net_gain(f, grid, axis) for axis, grid in laws], flows)
 
-    return collect
+    def of_words(words: Count, law: Place) -> Number:
+        gains = [lambda w, axis=axis, grid=grid: net_gain_of_words(w, grid, axis) for axis, grid in laws]
+        return _choose(law, gains, words)
+
+    return Collect(of_flows, of_words)
 
 
 def _transition(step: Step, diffusivity: Real, axis: int, grid: Grid) -> Transition:

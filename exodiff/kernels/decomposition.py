@@ -34,6 +34,11 @@ def _name(axis: int, length: int) -> str | None:
     return LATTICE_AXES[axis] if length > 1 and _pieces()[axis] > 1 else None
 
 
+def is_split_along(array: Any, axis: int) -> bool:
+    """Whether an array, whose last three axes are those of the lattice, is split along one of them."""
+    return axis < len(LATTICE_AXES) and _name(axis, array.shape[array.ndim - 3 + axis]) is not None
+
+
 def lattice_spec(array: Any) -> PartitionSpec:
     """How an array is split whose last three axes are those of the lattice, or of length 1."""
     if array.ndim < 3:

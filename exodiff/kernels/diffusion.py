@@ -14,14 +14,29 @@ belong to the face between and two to the faces behind, so w_i + w_j <= 6 r / dt
 flow.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array, lax
 
-from exodiff.core.arrays import Bits, Number, Real
+from exodiff.core.arrays import COUNT_DTYPE, Bits, Count, Number, Real
+from exodiff.kernels.decomposition import is_split_along
 from exodiff.kernels.faces import at_wall, crossing_speed, face_diffusivity, face_velocity
-from exodiff.kernels.hopping import FAR, FAR_UP, MOVES, UP, Collect, EvenHop, Flows, Place, drawn_gain
+from exodiff.kernels.hopping import (
+    FAR,
+    FAR_UP,
+    MOVES,
+    UP,
+    Collect,
+    EvenHop,
+    Flows,
+    Place,
+    byte_of,
+    drawn_gain,
+    unpacked,
+)
 from exodiff.kernels.neighbours import seen_from, shift
 from exodiff.kernels.policies import Discrete, Policy
 from exodiff.kernels.random import Stream
@@ -29,6 +44,8 @@ from exodiff.lattice.grid import Grid
 
 MAX_HOPS_PER_STEP = 1.0 / 3.0  # r = D dt / h^2 above which a transition probability can be negative
 AUTO_HOPS_PER_STEP = 1.0 / 4.0  # r that the automatic step keeps to
+_DISTANCES = (-2, -1, 1, 2)  # of the four flows
+_MOST_VOXELS = 2  # that a molecule moves
 
 
 class HopRates(NamedTuple):
@@ -147,7 +164,7 @@ def even_hop_gain(
     law = EvenHop(jnp.clip(2.0 * (one + two), 0.0, 1.0), _share(two, one + two))
     if isinstance(policy, Discrete):
         return drawn_gain(stream, index, n, law, jnp.asarray(place), collect)
-    return collect(even_hop_flows(policy, stream, index, n, law), place)
+    return collect.of_flows(even_hop_flows(policy, stream, index, n, law), place)
 
 
 def even_hop_flows(policy: Policy, stream: Stream, index: Bits, n: Number, law: EvenHop) -> Flows:
@@ -166,6 +183,8 @@ def net_gain(flows: Flows, grid: Grid, axis: int) -> Number:
     gone.
     """
     far_down, down, up, far_up = flows
+    if jnp.issubdtype(up.dtype, jnp.integer) and _can_be_cut(up, grid, axis):
+        return _gain_of_layers(lambda place, low, high: _layers(flows[place], axis, low, high), up.ndim, grid, axis)
     rising = shift(up + shift(far_up, grid, axis, 1), grid, axis, 1)
     falling = shift(down + shift(far_down, grid, axis, -1), grid, axis, -1)
     gain = rising + falling - (far_down + down + up + far_up)
@@ -173,6 +192,61 @@ def net_gain(flows: Flows, grid: Grid, axis: int) -> Number:
         if grid.walls[axis][side] == "reflecting":
             gain = gain + _mirrored(one, two, grid, axis, side)
     return gain
+
+
+def net_gain_of_words(words: Count, grid: Grid, axis: int) -> Count:
+    """As :func:`net_gain`, of the four flows in the bytes of a word."""
+    if not _can_be_cut(words, grid, axis):
+        return net_gain(unpacked(words), grid, axis)
+    return _gain_of_layers(
+        lambda place, low, high: byte_of(_layers(words, axis, low, high), place), words.ndim, grid, axis
+    )
+
+
+def _can_be_cut(array: Array, grid: Grid, axis: int) -> bool:
+    shortest = min(length for _, length in grid.stretches(axis))
+    return shortest >= 2 * _MOST_VOXELS and not is_split_along(array, axis)
+
+
+def _layers(array: Array, axis: int, low: int, high: int) -> Array:
+    return lax.slice_in_dim(array, low, high, axis=array.ndim - 3 + axis)
+
+
+def _gain_of_layers(flow: Callable[[int, int, int], Count], ndim: int, grid: Grid, axis: int) -> Count:
+    """Net gain by layers: one pass over the lattice away from walls; the two layers next to a wall are by themselves.
+
+    A compiler on CPU reads what is padded or rolled value by value, and what is cut out as whole rows. Of whole numbers
+    only: sums of reals would depend on how the lattice is split.
+
+    Args:
+        flow: from which of the four, and its first and last layer, to the numbers.
+        ndim: axes of the numbers, of which x, y, z are the last.
+        grid: the lattice.
+        axis: along which they move.
+
+    """
+
+    def gain(first: int, length: int, low: int, high: int) -> Count:
+        found = -sum((flow(place, first + low, first + high) for place in range(4)), start=jnp.zeros((), COUNT_DTYPE))
+        for place, distance in enumerate(_DISTANCES):
+            origin = low - distance
+            side = 0 if origin < 0 else 1
+            if 0 <= origin <= length - (high - low):
+                found = found + flow(place, first + origin, first + origin + high - low)
+            elif grid.is_periodic(axis):
+                found = found + flow(place, origin % length, origin % length + 1)
+            elif grid.walls[axis][side] == "reflecting":
+                image = first + (2 * length - 1 - origin if side else -1 - origin)
+                found = found + flow(3 - place, image, image + 1)
+        return found
+
+    parts = []
+    for first, length in grid.stretches(axis):
+        near_low, near_high = range(_MOST_VOXELS), range(length - _MOST_VOXELS, length)
+        parts += [gain(first, length, i, i + 1) for i in near_low]
+        parts.append(gain(first, length, _MOST_VOXELS, length - _MOST_VOXELS))
+        parts += [gain(first, length, i, i + 1) for i in near_high]
+    return lax.concatenate(parts, ndim - 3 + axis)
 
 
 def _mirrored(one: Number, two: Number, grid: Grid, axis: int, side: int) -> Number:

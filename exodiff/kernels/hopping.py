@@ -5,8 +5,8 @@ goes up. Where few of them move, these draws are one loop over the lattice whose
 that need more are found and done again, draw by draw, with the same law and the same random words.
 """
 
+import functools
 from collections.abc import Callable
-from functools import lru_cache
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -26,11 +26,20 @@ Flows = tuple[Number, ...]
 Place = Array | int | np.integer
 """Where in a list: known when compiled, or only when it runs."""
 
-Collect = Callable[[Flows, Place], Number]
-"""From flows, and the place of the law among those of the lattice, to the net gain of each voxel."""
+
+class Collect(NamedTuple):
+    """From what moves, and the place of the law among those of the lattice, to the net gain of each voxel.
+
+    ``of_words`` takes the four numbers in the four bytes of a word, lowest first: a fraction of the memory.
+    """
+
+    of_flows: Callable[[Flows, Place], Number]
+    of_words: Callable[[Count, Place], Number]
+
 
 MOVES, FAR, UP, FAR_UP = 0, 1, 4, 5  # numbers of the draws; the halves share one pair of words
-_MOST = 32  # movers a voxel whose halves take one word, and whose four numbers fit into one
+_MOST = 32  # movers a voxel whose halves take one word
+_MOST_IN_BYTE = 127  # so that a word is not negative
 
 
 class EvenHop(NamedTuple):
@@ -45,24 +54,24 @@ def drawn_gain(stream: Stream, index: Bits, n: Count, law: EvenHop, place: Array
     return _compiled(collect)(stream.key0, stream.key1, index, n, law.moves, law.far, place)
 
 
-@lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=64)
 def _compiled(collect: Collect) -> Callable[..., Count]:
     @batched
     def gain(key0: Bits, key1: Bits, index: Bits, n: Count, moves: Real, far: Real, place: Array) -> Count:
         given = (key0, key1, index, n, moves, far)
-        packed = by_pieces(_packed, *given)
+        words = by_pieces(_words, *given)
 
         def any_number() -> Count:
-            flows = by_pieces(_finished, packed, *given)
-            return collect((flows[0], flows[1], flows[2], flows[3]), place)
+            flows = by_pieces(_flows, words, *given)
+            return collect.of_flows((flows[0], flows[1], flows[2], flows[3]), place)
 
-        return lax.cond(jnp.min(packed) < 0, any_number, lambda: collect(_unpack(packed), place))
+        return lax.cond(jnp.min(words) < 0, any_number, lambda: collect.of_words(words, place))
 
     return gain
 
 
-def _packed(key0: Bits, key1: Bits, index: Bits, n: Count, moves: Real, far: Real) -> Count:
-    """The four numbers in the four bytes of a word, or -1 where the common case does not suffice."""
+def _common(key0: Bits, key1: Bits, index: Bits, n: Count, moves: Real, far: Real) -> Count:
+    """The four numbers in a word, or -1 where the common case does not suffice."""
     stream = Stream(key0, key1)
 
     def by(inverted: Callable[..., Count]) -> Count:
@@ -71,28 +80,54 @@ def _packed(key0: Bits, key1: Bits, index: Bits, n: Count, moves: Real, far: Rea
         near = movers - goes_far
         bits = word_pair(stream, index, UP // 2)
         up, far_up = halving.first_ones(bits[0], near), halving.first_ones(bits[1], goes_far)
-        packed = (goes_far - far_up) | ((near - up) << 8) | (up << 16) | (far_up << 24)
         common = (moves <= 0.5) & (movers >= 0) & (movers <= _MOST) & (goes_far >= 0)
-        return lax.optimization_barrier(jnp.where(common, packed, -1))
+        word = packed((goes_far - far_up, near - up, up, far_up))
+        return lax.optimization_barrier(jnp.where(common, word, -1))
 
     crowded = draws.is_crowded(binomial_law(n, moves))
     return lax.cond(crowded, lambda: by(draws.inverted_long), lambda: by(draws.inverted_short))
 
 
-def _finished(packed: Count, *given: Array) -> Count:
-    """All numbers, (4, ...): also those of the voxels that need more."""
-    return jnp.stack(finish_blocks(_unpack(packed), packed < 0, _one_by_one, given))
+def _words(*given: Array) -> Count:
+    """The four numbers in the four bytes of a word, or -1 where they do not fit."""
+    common = _common(*given)
+    return finish_blocks(common, common < 0, _one_word, given)
 
 
-def _unpack(packed: Count) -> tuple[Count, ...]:
-    return tuple((packed >> shift) & 255 for shift in (0, 8, 16, 24))
-
-
-def _one_by_one(
-    active: Mask, old: Flows, key0: Bits, key1: Bits, index: Bits, n: Count, moves: Real, far: Real
-) -> Flows:
-    """Two binomials, then two halves, each kind compiled once."""
+def _one_word(active: Mask, old: Count, *given: Array) -> Count:
     del old
+    flows = _one_by_one(active, *given)
+    fits = functools.reduce(jnp.maximum, flows) <= _MOST_IN_BYTE
+    return jnp.where(fits, packed(flows), -1)
+
+
+def _flows(words: Count, *given: Array) -> Count:
+    """All numbers, (4, ...), from words or draw by draw."""
+
+    def found(active: Mask, old: Flows, *given: Array) -> Flows:
+        del old
+        return _one_by_one(active, *given)
+
+    return jnp.stack(finish_blocks(unpacked(words), words < 0, found, given))
+
+
+def packed(flows: Flows) -> Count:
+    """Four numbers below 128 in the bytes of a word."""
+    return flows[0] | (flows[1] << 8) | (flows[2] << 16) | (flows[3] << 24)
+
+
+def unpacked(words: Count) -> Flows:
+    """The four numbers in the bytes of a word, which is not negative."""
+    return byte_of(words, 0), byte_of(words, 1), byte_of(words, 2), byte_of(words, 3)
+
+
+def byte_of(words: Count, place: int) -> Count:
+    """One of the four numbers."""
+    return (words >> (8 * place)) & 255
+
+
+def _one_by_one(active: Mask, key0: Bits, key1: Bits, index: Bits, n: Count, moves: Real, far: Real) -> Flows:
+    """Two binomials, then two halves, each kind compiled once."""
     stream = Stream(key0, key1)
 
     def leave(i: Array, carry: tuple[Count, Count]) -> tuple[Count, Count]:

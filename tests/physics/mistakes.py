@@ -128,7 +128,7 @@ def single_hops(patch):
     def gain(policy, stream, index, n, hops, place, collect):
         movers = policy.binomial(stream, index, 0, n, jnp.broadcast_to(2.0 * hops, n.shape))
         up = policy.half(stream, index, 4, movers)
-        return collect((jnp.zeros_like(n), movers - up, up, jnp.zeros_like(n)), place)
+        return collect.of_flows((jnp.zeros_like(n), movers - up, up, jnp.zeros_like(n)), place)
 
     patch.setattr(passes, "even_hop_gain", gain)
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from exodiff.core.arrays import COUNT_DTYPE
-from exodiff.kernels.diffusion import even_hop_flows
-from exodiff.kernels.hopping import EvenHop, drawn_gain
+from exodiff.kernels.diffusion import even_hop_flows, net_gain, net_gain_of_words
+from exodiff.kernels.hopping import Collect, EvenHop, drawn_gain, packed, unpacked
 from exodiff.kernels.policies import Discrete
 from exodiff.kernels.random import Stream, fold, make_stream, voxel_index
+from exodiff.lattice.grid import Grid, Part
 
 STREAM = fold(make_stream(5, 2), 1)
 LANES = 5000
@@ -19,6 +20,13 @@ def all_flows(flows, place):
     return jnp.stack(flows, axis=-1) + place
 
 
+def all_words(words, place):
+    return all_flows(unpacked(words), place)
+
+
+COLLECT = Collect(all_flows, all_words)
+
+
 def law_of(hops):
     one, two = hops - 2 * hops**2, 0.5 * hops**2
     return EvenHop(jnp.float32(2 * (one + two)), jnp.float32(two / (one + two)))
@@ -26,7 +34,7 @@ def law_of(hops):
 
 @jax.jit
 def together(stream, index, n, law):
-    return drawn_gain(stream, index, n, law, jnp.int32(0), all_flows)
+    return drawn_gain(stream, index, n, law, jnp.int32(0), COLLECT)
 
 
 @jax.jit
@@ -70,3 +78,20 @@ def test_a_vmap_over_streams_and_laws_equals_the_single_calls():
     for i in range(3):
         one = together(Stream(keys[i], keys[i] + 1), index, n, EvenHop(laws.moves[i], laws.far[i]))
         assert (many[i] == one).all()
+
+
+@pytest.mark.parametrize("walls", ["reflecting", "periodic", "absorbing", ("fixed", "reflecting")])
+@pytest.mark.parametrize("parts", [(), (4, 5), (3, 6)])
+def test_gains_by_layers_are_those_of_moved_flows(walls, parts):
+    if parts and walls == "periodic":
+        pytest.skip("several lattices are not periodic along x")
+    shape, firsts = (9, 4, 6), np.cumsum((0, *parts))
+    lattices = tuple(Part(f"part{i}", int(firsts[i]), n) for i, n in enumerate(parts))
+    both = (walls, walls) if isinstance(walls, str) else walls
+    grid = Grid(shape, (1.0, 1.0, 1.0), walls=(both,) * 3, parts=lattices)
+    flows = tuple(jnp.asarray(f, jnp.int32) for f in np.random.default_rng(8).integers(0, 100, (4, *shape)))
+    words = packed(flows)
+    for axis in range(3):
+        moved = net_gain(tuple(f.astype(jnp.float32) for f in flows), grid, axis)
+        assert (net_gain(flows, grid, axis) == moved).all()
+        assert (net_gain_of_words(words, grid, axis) == moved).all()
