@@ -138,7 +138,7 @@ class Checkpoints:
             checkpoint.discard_all_but(self.folder, latest.pairs)
 
     def latest(self, *, exact: bool, skip_damaged: bool, accept_changes: bool) -> Latest | None:
-        """The newest good checkpoint, or None if there is none at all; files of later steps are removed.
+        """The newest good checkpoint, or None if there is none at all; files of later steps are set aside.
 
         Args:
             exact: whether states have a clock.
@@ -173,8 +173,10 @@ class Checkpoints:
                 "accept_changes=True, or run anew",
             )
         if is_first():
-            checkpoint.discard_after(self.folder, found.step)
-        warnings = tuple(f"{each.path}: passed over, {each.problem}" for each in found.skipped)
+            checkpoint.set_aside_after(self.folder, found.step)
+        warnings = tuple(
+            f"{each.path}: passed over and kept as *{checkpoint.DAMAGED}, {each.problem}" for each in found.skipped
+        )
         self.cuts_s = tuple(map(float, found.meta.get("cuts_s", ())))
         time_s = float(found.meta["time_s"])
         return Latest(_state(migrated(found), exact=exact), found.step, time_s, self.cuts_s, begun, warnings)

@@ -179,12 +179,14 @@ def test_a_damaged_newest_checkpoint_is_refused_with_the_last_good_one_named(mod
     ex.run(model, out)
     monkeypatch.undo()
     newest, *older = checkpoint.list_checkpoints(out / "checkpoints")
-    newest.write_bytes(newest.read_bytes()[:-100])
+    damaged = newest.read_bytes()[:-100]
+    newest.write_bytes(damaged)
     with pytest.raises(ex.CheckpointError, match=older[0].name) as refused:
         ex.resume(out)
     assert "from_last_good=True" in str(refused.value)
     result = ex.resume(out, from_last_good=True)
     assert any(newest.name in line for line in result.warnings)
+    assert newest.with_name(f"{newest.name}.damaged").read_bytes() == damaged
     assert_same_run(whole, out)
 
 
