@@ -191,16 +191,17 @@ def _refuse_early(out: Path, resume: str, *, overwrite: bool) -> None:
 
 def _finish(start: Callable[[Callable[[Any], None]], Any]) -> None:
     """Run with a progress bar, say what was written, and leave with the right exit code."""
+    from exodiff.commands.interrupts import interruptions  # noqa: PLC0415
     from exodiff.processes import failing_at_once, is_first  # noqa: PLC0415
 
-    began = time.monotonic()
+    began, then = time.monotonic(), "writing a checkpoint"
     if not is_first():
-        with failing_at_once():
+        with failing_at_once(), interruptions(then, quiet=True):
             result = start(lambda _: None)
         if not result.finished:
             raise typer.Exit(STOPPED)
         return
-    with failing_at_once(), ProgressBar(STDERR) as bar:
+    with failing_at_once(), ProgressBar(STDERR) as bar, interruptions(then):
         result = start(bar.show)
     for warning in result.warnings:
         STDERR.print(f"warning: {warning}")

@@ -72,6 +72,7 @@ def _tell_status(plan: Any) -> None:
 
 
 def _run_sweep(plan: Any, jobs: int, only: int | None) -> None:
+    from exodiff.commands.interrupts import interruptions  # noqa: PLC0415
     from exodiff.sweep.execute import STOPPED_CODE, run_all, run_one  # noqa: PLC0415
     from exodiff.sweep.plan import DONE, STOPPED  # noqa: PLC0415
 
@@ -88,12 +89,15 @@ def _run_sweep(plan: Any, jobs: int, only: int | None) -> None:
             f"{duration(outcome.wall_s)}; about {duration(seconds)} left"
         )
 
+    is_stopped = False
     if only is not None:
-        tell(only, run_one(plan.path, only))
+        with interruptions("writing a checkpoint"):
+            tell(only, run_one(plan.path, only))
     else:
-        run_all(plan, jobs, tell)
+        with interruptions("the runs write their checkpoints", at_second=lambda: None):  # run_all ends them
+            is_stopped = run_all(plan, jobs, tell)
     worst = max((outcome.exit_code for outcome in ended), default=0)
-    if any(outcome.state == STOPPED for outcome in ended):
+    if is_stopped or any(outcome.state == STOPPED for outcome in ended):
         worst = STOPPED_CODE
     STDOUT.print(f"{plan.path}: " + ", ".join(f"{number} {state}" for state, number in plan.counts().items()))
     if worst:

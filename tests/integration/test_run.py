@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -221,5 +222,34 @@ def test_a_signal_writes_a_checkpoint_and_exits_75(tmp_path, number):
     assert process.returncode == 75, told
     time_s = checkpoint.read_latest(out / "checkpoints").meta["time_s"]
     assert time_s > 0  # the checkpoint of the signal, for that of the start is at 0
+    assert told.count(f"interrupted by {number.name}: writing a checkpoint; a second Ctrl-C stops at once") == 1
     assert f"stopped by {number.name} at {duration(time_s)} of simulated time" in told
     assert f"exodiff resume {out}" in told
+
+
+def test_a_second_ctrl_c_waits_for_no_write_and_the_run_goes_on(model, whole, tmp_path):
+    config, out = tmp_path / "model.toml", tmp_path / "run"
+    config.write_text(tomli_w.dumps(MODEL))
+    often = ("--set", 'run.checkpoint_every="1e-3 s"')
+    slow = [sys.executable, "-m", "tests.integration.slow_at", "exodiff.io.checkpoint", "write_checkpoint", "2"]
+    with subprocess.Popen([*slow, "run", str(config), "--out", str(out), *often], stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        _read_until(process.stderr, b"write_checkpoint waits")
+        process.send_signal(signal.SIGINT)
+        _read_until(process.stderr, b"a second Ctrl-C stops at once")
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        told = process.stderr.read()
+        process.wait(timeout=20)
+    assert time.monotonic() - began < 10
+    assert process.returncode == 130
+    assert b"stopped at once; continue from the last checkpoint" in told
+    assert ex.run(ex.load(config), out, resume="auto", figures=False).finished
+    assert_same_run(whole, out)
+
+
+def _read_until(stream: IO[bytes], text: bytes) -> None:
+    for line in stream:
+        if text in line:
+            return
+    raise AssertionError(text)

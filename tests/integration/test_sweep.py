@@ -4,6 +4,8 @@ import csv
 import os
 import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import h5py
@@ -14,10 +16,11 @@ from typer.testing import CliRunner
 
 import exodiff as ex
 from exodiff.cli import app
+from exodiff.io import checkpoint
 from exodiff.sweep import execute
 from exodiff.sweep.collect import collect
 from exodiff.sweep.execute import run_all, run_one
-from exodiff.sweep.plan import DONE, FAILED, Outcome, read_plan
+from exodiff.sweep.plan import DONE, FAILED, STOPPED, Outcome, read_plan
 
 DECAY = {
     "schema": 1,
@@ -106,6 +109,27 @@ def test_a_killed_process_costs_its_runs_and_not_the_sweep(config: Path, tmp_pat
     assert "was killed" in plan.outcome(0).message
     run_all(plan, 1, lambda run, outcome: ended.update({run: outcome.state}))
     assert ended[0] == DONE
+
+
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_signal_to_the_sweep_stops_its_runs_with_checkpoints_and_exits_75(config: Path, tmp_path: Path, jobs: int):
+    out = tmp_path / "sweep"
+    long = {**DECAY["run"], "duration": "900 h", "observe_every": "1 min"}
+    config.write_text(tomli_w.dumps({**DECAY, "run": long}), encoding="utf-8")
+    told(config, "--vary", "parameters.k=1e-9 /s, 2e-9 /s, 3e-9 /s", "--out", out, "--slurm")
+    plan = read_plan(out)
+    command = [sys.executable, "-m", "exodiff.cli", "sweep", str(out), "--jobs", str(jobs)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        going = [plan.directory(run) / "observables.csv" for run in range(jobs)]
+        while not all(table.exists() and table.stat().st_size > 200 for table in going):
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        _, printed = process.communicate(timeout=60)  # until no process holds stderr: the workers have ended too
+    assert process.returncode == 75, printed
+    assert "interrupted by SIGTERM: the runs write their checkpoints" in printed
+    assert [plan.outcome(run).state for run in range(3)] == jobs * [STOPPED] + (3 - jobs) * ["waiting"]
+    assert all(checkpoint.read_latest(plan.directory(run) / "checkpoints").step > 0 for run in range(jobs))
 
 
 def test_what_cannot_go_on_is_refused_in_one_line(config: Path, tmp_path: Path):
