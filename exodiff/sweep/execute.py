@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from exodiff.build import build
@@ -22,6 +23,11 @@ _LOOK_S = 0.5  # how long a signal to the sweep may wait
 Report = Callable[[int, Outcome], None]
 
 
+def stopped_by(name: str | None, wall_s: float = 0.0) -> Outcome:
+    """The outcome of a run that a signal has stopped."""
+    return Outcome(STOPPED, STOPPED_CODE, f"stopped by {name}", wall_s)
+
+
 def run_one(path: Path, run: int) -> Outcome:
     """Begin or continue one run of a sweep, and keep its outcome beside the plan.
 
@@ -32,12 +38,10 @@ def run_one(path: Path, run: int) -> Outcome:
     try:
         model = build(config_load.load(plan.config, plan.overrides(run)))
         result = start(model, plan.directory(run), resume="auto", figures=False)
-        state, code, message = (
-            (DONE, 0, "") if result.finished else (STOPPED, STOPPED_CODE, f"stopped by {result.stopped_by}")
-        )
+        outcome = Outcome(DONE) if result.finished else stopped_by(result.stopped_by)
     except ExodiffError as error:
-        state, code, message = FAILED, error.exit_code, str(error)
-    outcome = Outcome(state, code, message, round(time.monotonic() - began, 3))
+        outcome = Outcome(FAILED, error.exit_code, str(error))
+    outcome = replace(outcome, wall_s=round(time.monotonic() - began, 3))
     plan.note(run, outcome)
     return outcome
 
@@ -88,7 +92,7 @@ def _until_one_is_killed(plan: Plan, runs: Sequence[int], jobs: int, report: Rep
                         outcome = _LOST
                         plan.note(run, outcome)
                     else:  # the signal found the process without a run, and broke the pool
-                        outcome = Outcome(STOPPED, STOPPED_CODE, f"stopped by {stop.received}")
+                        outcome = stopped_by(stop.received)
                 report(run, outcome)
                 if outcome.state == STOPPED:
                     waiting = iter(())

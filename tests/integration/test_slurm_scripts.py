@@ -1,4 +1,4 @@
-"""The scripts for SLURM: read by bash and a linter; every option is known, every command of exodiff one that there is."""
+"""The scripts for SLURM: read by bash and a linter; options are known, and commands are those that exodiff has."""
 
 import os
 import re

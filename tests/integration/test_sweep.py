@@ -132,6 +132,38 @@ def test_a_signal_to_the_sweep_stops_its_runs_with_checkpoints_and_exits_75(conf
     assert all(checkpoint.read_latest(plan.directory(run) / "checkpoints").step > 0 for run in range(jobs))
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # nothing waits for the jobs
+def test_submitit_does_the_runs_and_queues_a_preempted_one_again(config: Path, tmp_path: Path):
+    pytest.importorskip("submitit")
+    out, long = tmp_path / "sweep", {**DECAY["run"], "observe_every": "1 min", "checkpoint_every": "1 s"}
+    config.write_text(tomli_w.dumps({**DECAY, "run": long}), encoding="utf-8")
+    vary = ("--vary", "run.duration=10 s, 900 h", "--out", out)
+    with pytest.raises(ex.ConfigError, match="Unknown executor 'slrm'"):
+        told(config, *vary, "--submitit", "slrm_partition=gpu")
+    assert "submitted 2 jobs" in told(config, *vary, "--submitit", "cluster=local timeout_min=10")
+    plan = read_plan(out)
+    lock, checkpoints = plan.directory(1) / "run.lock", plan.directory(1) / "checkpoints"
+    first = _process_after("", lock, checkpoints)
+    os.kill(int(first), signal.SIGUSR1)
+    second = _process_after(first, lock, checkpoints)
+    assert plan.outcome(1).message == "stopped by SIGUSR1"
+    assert plan.outcome(0).state == DONE
+    os.kill(int(second), signal.SIGTERM)
+    while plan.outcome(1).message != "stopped by SIGTERM":
+        time.sleep(0.1)
+
+
+def _process_after(before: str, lock: Path, checkpoints: Path) -> str:
+    """The process that holds a run, once it is another one than before and has written a checkpoint."""
+    while not lock.exists() or lock.read_text().strip() in ("", before):
+        time.sleep(0.1)
+    newest = checkpoint.list_checkpoints(checkpoints)[:1]
+    while checkpoint.list_checkpoints(checkpoints)[:1] == newest:
+        time.sleep(0.1)
+    return lock.read_text().strip()
+
+
 def test_what_cannot_go_on_is_refused_in_one_line(config: Path, tmp_path: Path):
     out = tmp_path / "sweep"
     told(config, "--vary", "parameters.k=0.1 /s:0.3 /s:2", "--out", out, "--slurm")
