@@ -174,6 +174,28 @@ def test_exact_runs_and_resumes_bit_for_bit_also_within_an_interval(tmp_path, mo
     np.testing.assert_array_equal(table["free"], trajectory.total("EV")[0])
 
 
+def test_exact_keeps_several_checkpoints_within_one_interval(tmp_path, monkeypatch):
+    settings = [
+        'run.engine="exact"',
+        'run.duration="20 s"',
+        'run.observe_every="20 s"',
+        'run.checkpoint_every="1e-3 s"',
+    ]
+    model = ex.Model.from_dict(MODEL, settings)
+    assert ex.run(model, tmp_path / "whole", figures=False).finished
+    monkeypatch.setattr(driver, "StopRequest", StopAfter(4))
+    assert not ex.run(model, tmp_path / "parts", figures=False).finished
+    monkeypatch.undo()
+    kept = checkpoint.list_checkpoints(tmp_path / "parts" / "checkpoints")
+    assert len(kept) == 3
+    kept[0].write_bytes(b"")
+    found = checkpoint.read_latest(tmp_path / "parts" / "checkpoints")
+    assert (found.path, found.meta["pairs"]) == (kept[1], 0)
+    assert found.arrays["clock.number"][0, 0] > 0
+    assert ex.resume(tmp_path / "parts", from_last_good=True).finished
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
 def test_a_damaged_newest_checkpoint_is_refused_with_the_last_good_one_named(model, whole, tmp_path, monkeypatch):
     out = tmp_path / "run"
     monkeypatch.setattr(driver, "StopRequest", StopAfter(2))
@@ -189,6 +211,32 @@ def test_a_damaged_newest_checkpoint_is_refused_with_the_last_good_one_named(mod
     assert any(newest.name in line for line in result.warnings)
     assert newest.with_name(f"{newest.name}.damaged").read_bytes() == damaged
     assert_same_run(whole, out)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda arrays, _: arrays.pop("events"), "does not hold a state .*events"),
+        (lambda arrays, _: arrays.update(odd=arrays["pair"]), "does not hold a state .*odd"),
+        (lambda arrays, _: arrays.update(pair=np.array(1)), "does not hold a state|as pair, the model"),
+        (lambda arrays, _: arrays.update(counts=arrays["counts"][:, :, 1:]), r"has \(\(1, .* as counts, the model"),
+        (lambda arrays, _: arrays.update(counts=arrays["counts"] + 0.5), "float.* as counts, the model"),
+        (lambda _, meta: meta.pop("time_s"), "its description makes no sense"),
+        (lambda _, meta: meta.update(time_s=float("nan")), "its description makes no sense"),
+        (lambda _, meta: meta.update(pairs=-1), "its description makes no sense"),
+        (lambda _, meta: meta.update(pairs=10**9), "claims 1000000000 pairs of steps"),
+        (lambda _, meta: meta.update(time_s=3.0), "pairs of steps at 3 s, which the config does not give"),
+        (lambda _, meta: meta.update(cuts_s=[1e99]), "makes no sense"),
+    ],
+)
+def test_a_checkpoint_with_right_hashes_and_a_wrong_content_is_refused(whole, tmp_path, change, says):
+    out = shutil.copytree(whole, tmp_path / "run")
+    found = checkpoint.read_latest(out / "checkpoints")
+    arrays, meta = dict(found.arrays), dict(found.meta)
+    change(arrays, meta)
+    checkpoint.write_checkpoint(out / "checkpoints", arrays, meta, found.step)
+    with pytest.raises(ex.CheckpointError, match=says):
+        ex.resume(out)
 
 
 def test_a_foreign_checkpoint_is_refused(model, whole, tmp_path, monkeypatch):

@@ -229,6 +229,8 @@ def test_a_snapshot_without_a_piece_is_refused_and_goes_with_its_pieces(tmp_path
     piece.unlink()
     with pytest.raises(RunDirectoryError, match=f"cannot be read as a snapshot: its piece {piece.name} is missing"):
         read_snapshot(path)
+    report = Master(tmp_path).write()
+    assert (report.num_steps, report.left_out) == (1, (f"snapshots/{path.name}: its piece {piece.name} is missing",))
     discard_after(tmp_path, time_s=0.0)
     assert sorted(found.name.split(".")[0] for found in path.parent.iterdir()) == [snapshots.stem_of(0)] * 3
     assert kept.exists()
