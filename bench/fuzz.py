@@ -1,17 +1,21 @@
 """Mutate model files, expressions and checkpoints: every one is read, or refused in one clear line, in bounded time.
 
-python -m bench.fuzz [--configs 10000] [--expressions 10000] [--checkpoints 1000] [--build-each 4] [--seed 1]
+python -m bench.fuzz [--configs 10000] [--expressions 10000] [--checkpoints 1000] [--resealed 1000] [--build-each 4]
+    [--seed 1]
 
 A model file is changed in its text or in its keys and values; every fourth one is also built, if the loader takes it
-and it is small. A checkpoint is changed in its bytes, and must then never be used: the one before it is. What goes
-wrong is printed.
+and it is small. A checkpoint is changed in its bytes, and must then never be used: the one before it is. Changed and
+sealed anew, as by an attacker, so that its hashes are right, it is refused, or read with the arrays that it had; what
+goes through HDF5's parser is read in a process of its own, which may crash or hang. What goes wrong is printed.
 """
 
 import argparse
 import copy
 import math
+import multiprocessing
 import random
 import signal
+import sys
 import tempfile
 import time
 import tomllib
@@ -26,13 +30,17 @@ import numpy as np
 import tomli_w
 
 from bench.rows import print_row
+from exodiff.build import ConfiguredModel as Model
 from exodiff.build import build
 from exodiff.config import load as config_load
-from exodiff.core.errors import ConfigError
+from exodiff.core.errors import CheckpointError, ExodiffError
 from exodiff.core.expressions import FORMS, parse
 from exodiff.core.syntax import FUNCTIONS
 from exodiff.io import checkpoint
 from exodiff.io.pieces import Block, piece_path, write_piece
+from exodiff.io.sealed import encode_head, read_seal, write_seal
+from exodiff.runner.directory import CHECKPOINTS
+from exodiff.runner.entry import run
 
 SEEDS = sorted(Path("configs").rglob("*.toml"))
 LIMIT_S = 20  # of the processor; what only waits is stopped after ten times as long
@@ -69,7 +77,7 @@ def tried(case: Callable[[], str], shown: Callable[[], str], problems: Problems)
         signal.setitimer(timer, limit_s)
     try:
         return case()
-    except ConfigError as error:
+    except ExodiffError as error:
         lines = str(error).splitlines()
         if all(lines) and len(lines) < 200 and max(map(len, lines)) < 4000:
             return "refused"
@@ -244,10 +252,93 @@ def fuzz_checkpoints(number: int, source: random.Random, problems: Problems) -> 
     return outcomes
 
 
+MODEL: dict[str, Any] = {
+    "schema": 1,
+    "run": {"duration": "20 s", "observe_every": "5 s", "seed": 7, "checkpoint_every": "1e-3 s"},
+    "lattice": {"shape": [4, 4, 4], "spacing": "10 um"},
+    "species": {"A": {"diffusion": "1 um^2/s", "initial": {"poisson": 3}}, "B": {}},
+    "reactions": [{"equation": "A -> B", "rate": "0.1 /s"}],
+}
+ENDS = ("passed over", "as it was", "refused", "wrong arrays")  # by exit code
+
+
+def resealed(path: Path, whole: bytes, source: random.Random, *, in_head: bool) -> None:
+    """Put a checkpoint in the place of another, with its description or its HDF5 content changed and right hashes."""
+    path.write_bytes(whole)
+    seal = read_seal(path)
+    head = changed(seal.head, source) if in_head else seal.head
+    if not in_head:
+        for _ in range(source.choice((1, 1, 4, 16))):
+            whole = whole[: seal.block_bytes] + damaged(whole[seal.block_bytes :], source)
+    path.write_bytes(whole)
+    with path.open("r+b", buffering=0) as file:
+        write_seal(file, encode_head(head))
+
+
+def read_alone(folder: Path, step: int, arrays: dict[str, np.ndarray]) -> None:
+    """Read the newest checkpoint of a folder, and end with the code of what came of it."""
+    try:
+        found = checkpoint.read_latest(folder)
+    except CheckpointError:
+        sys.exit(2)
+    if found.step != step:
+        sys.exit(0)
+    is_same = found.arrays.keys() == arrays.keys() and all(np.array_equal(found.arrays[k], arrays[k]) for k in arrays)
+    sys.exit(1 if is_same else 3)
+
+
+def in_a_process(folder: Path, step: int, arrays: dict[str, np.ndarray], problems: Problems) -> str:
+    """What came of reading a checkpoint where HDF5 may crash or never come back."""
+    process = multiprocessing.get_context("forkserver").Process(target=read_alone, args=(folder, step, arrays))
+    process.start()
+    process.join(LIMIT_S)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+        problems.append("HDF5 did not come back")
+        return "hung"
+    if 0 <= process.exitcode < 3:
+        return ENDS[process.exitcode]
+    problems.append(f"a reader ended with {process.exitcode}")
+    return "wrong arrays" if process.exitcode == 3 else "crashed"
+
+
+def fuzz_resealed(number: int, source: random.Random, problems: Problems) -> Counter[str]:
+    """Change a checkpoint of a run, seal it anew, and go on from it: alternately its description and its content."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload([__name__])
+    outcomes: Counter[str] = Counter()
+    model = Model.from_dict(MODEL)
+    with tempfile.TemporaryDirectory() as scratch:
+        run(model, scratch, figures=False)
+        folder = Path(scratch) / CHECKPOINTS
+        right = checkpoint.read_latest(folder)
+        others = {path: path.read_bytes() for path in checkpoint.list_checkpoints(folder)}
+        whole = others[right.path]
+        for place in range(number):
+            resealed(right.path, whole, source, in_head=place % 2 == 0)
+
+            def case() -> str:
+                result = run(model, scratch, resume="auto", figures=False)
+                kept = checkpoint.read_latest(folder).arrays
+                if not result.finished or any(not np.array_equal(kept[k], right.arrays[k]) for k in right.arrays):
+                    raise AssertionError("another end than before")
+                return "passed over" if list(folder.glob("*.damaged")) else "as it was"
+
+            if place % 2 == 0:
+                outcomes[tried(case, lambda: str(read_seal(right.path).head)[:3000], problems)] += 1
+            else:
+                outcomes[in_a_process(folder, right.step, right.arrays, problems)] += 1
+            for path in folder.iterdir():
+                path.unlink()
+            for path, content in others.items():
+                path.write_bytes(content)
+    return outcomes
+
+
 def main() -> None:
     """Print a row for each kind, then the problems."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for kind, default in (("configs", 10_000), ("expressions", 10_000), ("checkpoints", 1_000)):
+    for kind, default in (("configs", 10_000), ("expressions", 10_000), ("checkpoints", 1_000), ("resealed", 1_000)):
         parser.add_argument(f"--{kind}", type=int, default=default)
     parser.add_argument(
         "--build-each", type=int, default=BUILT_EACH, help="building takes a hundred times as long as loading"
@@ -258,6 +349,7 @@ def main() -> None:
         "configs": partial(fuzz_configs, build_each=given.build_each),
         "expressions": fuzz_expressions,
         "checkpoints": fuzz_checkpoints,
+        "resealed": fuzz_resealed,
     }
     problems: Problems = []
     for kind, fuzz in kinds.items():

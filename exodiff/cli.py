@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from exodiff.commands import fits, runs, sweeps
-from exodiff.commands.shared import STDERR, STDOUT
+from exodiff.commands.shared import INTERRUPTED, STDERR, STDOUT
 from exodiff.core.errors import ExodiffError, SimulationError
 
 app = typer.Typer(
@@ -73,7 +73,7 @@ def main() -> None:
         sys.exit(SimulationError.exit_code)
     except KeyboardInterrupt:
         STDERR.print("exodiff: interrupted; continue from the last checkpoint with `exodiff resume DIR`")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Where things are: the grid of the lattices, the masks of regions, and the cells that are placed."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -111,7 +112,13 @@ def distance_mask(region: Region, cells: np.ndarray, grid: Grid) -> np.ndarray:
 
 def _labels(path: Path, grid: Grid, lattice: str | None, where: str) -> np.ndarray:
     """The labels of an image of the whole grid, or of the lattice with a name."""
-    labels = read_labels(path)
+
+    def check(shape: Sequence[int]) -> None:
+        if math.prod(shape) > grid.num_voxels:
+            told = f"{path} has the shape {tuple(shape)}, the lattice {grid.user_shape}; make them equal"
+            raise ConfigError(where, told)
+
+    labels = read_labels(path, check)
 
     def draw(grid: Grid) -> np.ndarray:
         if labels.shape not in (grid.user_shape, grid.shape):

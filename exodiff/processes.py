@@ -26,10 +26,8 @@ def join(environment: Mapping[str, str] = os.environ) -> None:
         ConfigError: SLURM's variables are not all there, or the others cannot be reached.
 
     """
-    if int(environment.get("SLURM_STEP_NUM_TASKS", environment.get("SLURM_NTASKS", "1"))) == 1:
+    if num_tasks(environment) == 1:
         return
-    if "SLURM_PROCID" not in environment:
-        return  # in the job's script, not in a step of it
     missing = [name for name in _SLURM if name not in environment]
     if missing:
         raise ConfigError("SLURM", f"{', '.join(missing)} is not set; start the processes with srun")
@@ -39,6 +37,13 @@ def join(environment: Mapping[str, str] = os.environ) -> None:
     except (RuntimeError, ValueError) as error:
         advice = "start all tasks with one srun, and set JAX_COORDINATOR_PORT if another job took the port"
         raise ConfigError("SLURM", f"the processes do not find each other ({error}); {advice}") from error
+
+
+def num_tasks(environment: Mapping[str, str] = os.environ) -> int:
+    """Tasks of the step of SLURM that this process is one of; 1 also in the job's script, which is in no step."""
+    if "SLURM_PROCID" not in environment:
+        return 1
+    return int(environment.get("SLURM_STEP_NUM_TASKS", environment.get("SLURM_NTASKS", "1")))
 
 
 def is_first() -> bool:

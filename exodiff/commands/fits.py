@@ -101,5 +101,13 @@ def synthesise(
     from exodiff.inference.synthesise import synthesise as make  # noqa: PLC0415
 
     cache_compilations()
-    for path in make(load(config, overrides(set_, None)), seed, overwrite=overwrite):
+    model = load(config, overrides(set_, None))
+    folders = (config.parent.resolve(), Path.cwd())
+    for data in model.config.fit.data if model.config.fit is not None else ():
+        if not any(data.file.is_relative_to(folder) for folder in folders):
+            told = (
+                f"is neither in the folder of the model file nor in {folders[1]}, and is not written; go to its folder"
+            )
+            raise ConfigError(str(data.file), told)
+    for path in make(model, seed, overwrite=overwrite):
         STDOUT.print(str(path))

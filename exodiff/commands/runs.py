@@ -177,6 +177,11 @@ def info(
 
     import jax  # noqa: PLC0415
 
+    from exodiff.processes import num_tasks  # noqa: PLC0415
+
+    tasks = num_tasks()  # counted and not joined: nothing is computed
+    if tasks > 1 and os.environ["SLURM_PROCID"] != "0":
+        return
     STDOUT.print(f"exodiff {metadata.version('exodiff')}, Python {sys.version.split()[0]}")
     for package in ("jax", "jaxlib", "numpy", "h5py", "equinox"):
         STDOUT.print(f"{package} {metadata.version(package)}")
@@ -189,8 +194,11 @@ def info(
     from exodiff.devices import divide  # noqa: PLC0415
 
     settings = load(config, overrides(set_, engine))
-    division = divide(build(settings).problem, settings.run.replicates, jax.device_count())
-    STDOUT.print(f"{config}: {division} on {division.num_devices} of {jax.device_count()} devices")
+    # of several tasks each takes the GPU of its number, or all that its CPU makes up
+    available = tasks * (1 if tasks > 1 and jax.default_backend() != "cpu" else jax.device_count())
+    division = divide(build(settings).problem, settings.run.replicates, available, tasks)
+    of = f" of {tasks} processes" if tasks > 1 else ""
+    STDOUT.print(f"{config}: {division} on {division.num_devices} of {available} devices{of}")
 
 
 def _refuse_early(out: Path, resume: str, *, overwrite: bool) -> None:
@@ -206,16 +214,17 @@ def _refuse_early(out: Path, resume: str, *, overwrite: bool) -> None:
 
 def _finish(start: Callable[[Callable[[Any], None]], Any]) -> None:
     """Run with a progress bar, say what was written, and leave with the right exit code."""
+    from exodiff.commands.interrupts import interruptions  # noqa: PLC0415
     from exodiff.processes import failing_at_once, is_first  # noqa: PLC0415
 
-    began = time.monotonic()
+    began, then = time.monotonic(), "writing a checkpoint"
     if not is_first():
-        with failing_at_once():
+        with failing_at_once(), interruptions(then, quiet=True):
             result = start(lambda _: None)
         if not result.finished:
             raise typer.Exit(STOPPED)
         return
-    with failing_at_once(), ProgressBar(STDERR) as bar:
+    with failing_at_once(), ProgressBar(STDERR) as bar, interruptions(then):
         result = start(bar.show)
     for warning in result.warnings:
         STDERR.print(f"warning: {warning}")

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 STOPPED = 75
+INTERRUPTED = 130
 STDERR = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 STDOUT = Console(highlight=False, soft_wrap=True, markup=False, width=None if sys.stdout.isatty() else 140)
 

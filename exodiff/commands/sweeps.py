@@ -28,6 +28,9 @@ def sweep(  # noqa: PLR0913, PLR0917  (typer makes an option of each)
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes on this machine.")] = 1,
     only: Annotated[int | None, typer.Option("--only", help="Do this one run, as a task of a job array.")] = None,
     slurm: Annotated[bool, typer.Option("--slurm", help="Write a SLURM job array instead of running.")] = False,
+    submitit: Annotated[
+        str | None, typer.Option("--submitit", help='Submit jobs by submitit: "timeout_min=240 slurm_partition=gpu".')
+    ] = None,
     status: Annotated[bool, typer.Option("--status", help="Tell how far the runs are, and why some failed.")] = False,
 ) -> None:
     """Run a model file many times with other values; again on the directory: what is not done, and what failed.
@@ -56,6 +59,13 @@ def sweep(  # noqa: PLR0913, PLR0917  (typer makes an option of each)
         from exodiff.sweep.slurm import write_array  # noqa: PLC0415
 
         STDOUT.print(f"sbatch {write_array(plan)}")
+    elif submitit is not None:
+        from exodiff.sweep.submitted import submit  # noqa: PLC0415
+
+        numbers = submit(plan, submitit)
+        STDOUT.print(
+            f"submitted {len(numbers)} jobs: {', '.join(numbers)}; follow them by exodiff sweep {plan.path} --status"
+        )
     else:
         _run_sweep(plan, jobs, only)
 
@@ -72,6 +82,7 @@ def _tell_status(plan: Any) -> None:
 
 
 def _run_sweep(plan: Any, jobs: int, only: int | None) -> None:
+    from exodiff.commands.interrupts import interruptions  # noqa: PLC0415
     from exodiff.sweep.execute import STOPPED_CODE, run_all, run_one  # noqa: PLC0415
     from exodiff.sweep.plan import DONE, STOPPED  # noqa: PLC0415
 
@@ -88,12 +99,15 @@ def _run_sweep(plan: Any, jobs: int, only: int | None) -> None:
             f"{duration(outcome.wall_s)}; about {duration(seconds)} left"
         )
 
+    is_stopped = False
     if only is not None:
-        tell(only, run_one(plan.path, only))
+        with interruptions("writing a checkpoint"):
+            tell(only, run_one(plan.path, only))
     else:
-        run_all(plan, jobs, tell)
+        with interruptions("the runs write their checkpoints", at_second=lambda: None):  # run_all ends them
+            is_stopped = run_all(plan, jobs, tell)
     worst = max((outcome.exit_code for outcome in ended), default=0)
-    if any(outcome.state == STOPPED for outcome in ended):
+    if is_stopped or any(outcome.state == STOPPED for outcome in ended):
         worst = STOPPED_CODE
     STDOUT.print(f"{plan.path}: " + ", ".join(f"{number} {state}" for state, number in plan.counts().items()))
     if worst:

@@ -222,11 +222,19 @@ def _viscosity(value: Any) -> Expression:
     return read_expression(value, VISCOSITY, NO_FORMS)
 
 
+def resolved(value: str | Path, info: ValidationInfo) -> Path:
+    """The path of a file that a model names, from the model's folder on, without links."""
+    path = Path((info.context or {}).get("folder", ".")) / value
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # links that lead to each other
+        raise problem(f"{str(value)!r} is a link that leads nowhere (looked at {path}); put the file there") from None
+
+
 def _existing_file(value: Any, info: ValidationInfo) -> Path:
     if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
         raise problem(f"{shown(value)} is not a file name; write the path of a file beside the model file")
-    folder = Path((info.context or {}).get("folder", "."))
-    path = (folder / value).resolve()
+    path = resolved(value, info)
     try:
         is_file = path.is_file()
     except OSError:

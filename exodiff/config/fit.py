@@ -17,6 +17,7 @@ from exodiff.config.fields import (
     problem,
     read_expression,
     read_number,
+    resolved,
     shown,
 )
 from exodiff.core.dimensions import DIMENSIONLESS
@@ -106,7 +107,7 @@ def _file_beside(value: Any, info: ValidationInfo) -> Path:
     """A path relative to the model file; it may not exist yet, as ``exodiff synthesise`` writes it."""
     if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
         raise problem(f"{shown(value)} is not a file name; write the path of a .csv, .npy or .tif file")
-    path = (Path((info.context or {}).get("folder", ".")) / value).resolve()
+    path = resolved(value, info)
     if path.suffix.lower() not in {".csv", ".npy", ".tif", ".tiff"}:
         raise problem(f"{str(value)!r} is no table or image; give a .csv, .npy, .tif or .tiff file")
     return path

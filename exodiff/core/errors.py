@@ -45,4 +45,4 @@ class CheckpointError(ExodiffError):
 
 
 class RunDirectoryError(ExodiffError):
-    """A file of the run directory is in use by another process, cannot be written, or is damaged."""
+    """A file of the run directory is in use by another process, cannot be read or written, or is damaged."""

@@ -23,6 +23,7 @@ from exodiff.io.sealed import UnreadableFileError, read_seal, verify_body
 
 FORMAT = "exodiff-checkpoint"
 FORMAT_VERSION = 3
+DAMAGED = ".damaged"
 _FILE_NAME = re.compile(r"ckpt-(\d{1,18})\.h5")
 
 
@@ -52,7 +53,7 @@ def write_checkpoint(
     """Writes ``ckpt-<step>.h5`` durably, then removes all but the newest ``keep`` up to this step.
 
     Whatever output belongs to the time before this step must be on the disk already. Checkpoints of later steps are
-    left alone (see `discard_after`).
+    left alone (see `set_aside_after`).
 
     Args:
         folder: made when it does not exist.
@@ -127,6 +128,7 @@ def read_latest(folder: Path) -> Checkpoint:
 
     Raises:
         CheckpointError: there is none, none is good, or one is of a newer format than this exodiff reads.
+        RunDirectoryError: one cannot be read at present; it may be whole, so none before it is used.
 
     """
     skipped: list[SkippedCheckpoint] = []
@@ -142,11 +144,17 @@ def read_latest(folder: Path) -> Checkpoint:
     raise CheckpointError(str(folder), f"no checkpoint is good ({found}); {advice}")
 
 
-def discard_after(folder: Path, step: int) -> list[Path]:
-    """Removes checkpoints of later steps, for a run that goes on from an older one. Returns what was removed."""
+def set_aside_after(folder: Path, step: int) -> None:
+    """Renames checkpoints of later steps, and their pieces, to ``*.damaged``, for a run that goes on from an older one.
+
+    They count as checkpoints no more, and nothing removes them.
+    """
     later = [path for path in list_checkpoints(folder) if step_of(path) > step]
-    _remove(folder, later)
-    return later
+    for path in later:
+        for part in sorted(folder.glob(f"{path.stem}.*h5")):  # pieces come before their master
+            part.rename(part.with_name(part.name + DAMAGED))
+    if later:
+        fsync(folder)
 
 
 def discard_all_but(folder: Path, step: int) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from h5py import h5d, h5p, h5s, h5t  # pyright: ignore[reportAttributeAccessIssue]  (not in the stubs)
 
 from exodiff.io.atomic import replace_file
-from exodiff.io.sealed import UnreadableFileError, block_bytes, encode_head, write_seal
+from exodiff.io.sealed import UnreadableFileError, block_bytes, encode_head, unread, write_seal
 
 # With "latest" of HDF5 2.0, VTK shows the grid without any array and without an error; later superblocks cannot be
 # opened after a crash. Always give these bounds.
@@ -82,6 +82,11 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
 
     h5py raises OSError, RuntimeError, KeyError, ValueError, TypeError and more on damaged files, so all are caught.
     Verify a sealed file first.
+
+    Raises:
+        UnreadableFileError: it is damaged.
+        RunDirectoryError: it cannot be read at present.
+
     """
     try:
         with h5py.File(path, "r") as file:
@@ -89,6 +94,8 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     except (UnreadableFileError, MemoryError):
         raise
     except Exception as error:
+        if "errno = " in str(error):  # of the system; h5py gives it in errors of several kinds
+            raise unread(path, error) from error
         raise UnreadableFileError(f"HDF5 cannot read it ({_first_line(error)})") from error
 
 

@@ -6,7 +6,7 @@ reversed. Missing axes become one voxel thick. Whatever a file claims is compare
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,10 +23,22 @@ _MAX_TIFF_EXPANSION = 1100
 _TIFF_AXES = {"YX", "ZYX", "QYX", "IYX"}
 
 
-def read_labels(path: Path) -> np.ndarray:
+Check = Callable[[Sequence[int]], None]
+"""Refuses a shape before memory is taken for it."""
+
+
+def _any_shape(shape: Sequence[int]) -> None:
+    del shape
+
+
+def read_labels(path: Path, check: Check = _any_shape) -> np.ndarray:
     """Reads whole-number labels from a ``.npy``, ``.tif`` or ``.tiff`` file as (x, y, z).
 
     A 2-D image gives one layer. A TIFF image is (y, x) or, as a stack, (z, y, x) in the file.
+
+    Args:
+        path: the file.
+        check: called with the shape, which may lack axes at its end.
 
     Raises:
         ConfigError: naming the file and what is allowed.
@@ -35,7 +47,7 @@ def read_labels(path: Path) -> np.ndarray:
     suffix = path.suffix.lower()
     if suffix not in {".npy", ".tif", ".tiff"}:
         raise ConfigError(str(path), "is not a label image; allowed are .npy, .tif and .tiff")
-    labels = _read_npy(path, "biu") if suffix == ".npy" else _read_tiff(path)
+    labels = _read_npy(path, "biu", check) if suffix == ".npy" else _read_tiff(path, check)
     if labels.ndim not in {1, 2, 3}:
         raise ConfigError(str(path), f"has shape {labels.shape}; allowed are one to three axes")
     return labels.reshape(labels.shape + (1,) * (3 - labels.ndim))
@@ -65,9 +77,12 @@ def read_field(path: Path, shape: Sequence[int], order: str = "x, y, z") -> np.n
     """
     if path.suffix.lower() != ".npy":
         raise ConfigError(str(path), "is not a field; allowed is a .npy file")
-    values = _read_npy(path, "biuf")
-    if _without_trailing_ones(values.shape) != _without_trailing_ones(shape):
-        raise ConfigError(str(path), f"has shape {values.shape}; needed is {tuple(shape)}, in the order {order}")
+
+    def check(found: Sequence[int]) -> None:
+        if _without_trailing_ones(found) != _without_trailing_ones(shape):
+            raise ConfigError(str(path), f"has shape {tuple(found)}; needed is {tuple(shape)}, in the order {order}")
+
+    values = _read_npy(path, "biuf", check)
     is_finite = np.isfinite(values)
     if not is_finite.all():
         index = [int(i) for i in np.unravel_index(int(np.argmin(is_finite)), values.shape)]
@@ -82,7 +97,7 @@ def _without_trailing_ones(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(kept)
 
 
-def _read_npy(path: Path, kinds: str) -> np.ndarray:
+def _read_npy(path: Path, kinds: str, check: Check = _any_shape) -> np.ndarray:
     size = check_regular_file(path, MAX_BYTES)
     try:
         with path.open("rb") as file:
@@ -92,6 +107,7 @@ def _read_npy(path: Path, kinds: str) -> np.ndarray:
                 raise ConfigError(str(path), f"is of .npy version {version}; save it again with np.save")
             shape, _, dtype = readers[version](file)
             _check_header(path, shape, dtype, kinds)
+            check(shape)
             if math.prod(shape) * dtype.itemsize != size - file.tell():
                 raise ConfigError(str(path), f"is cut off or padded: shape {shape} does not fit its {size} bytes")
             file.seek(0)
@@ -103,7 +119,7 @@ def _read_npy(path: Path, kinds: str) -> np.ndarray:
     return np.ascontiguousarray(values, dtype.newbyteorder("="))
 
 
-def _read_tiff(path: Path) -> np.ndarray:
+def _read_tiff(path: Path, check: Check) -> np.ndarray:
     size = check_regular_file(path, MAX_BYTES)
     try:
         # Not _multifile: an OME header could name other files.
@@ -115,6 +131,7 @@ def _read_tiff(path: Path) -> np.ndarray:
                 problem = f"has axes {series.axes} of shape {series.shape}; allowed are YX, or ZYX for a stack"
                 raise ConfigError(str(path), f"{problem}, without colours, channels or times")
             _check_header(path, series.shape, series.dtype, "biu")
+            check(series.shape[::-1])
             if series.nbytes > _MAX_TIFF_EXPANSION * size:
                 raise ConfigError(str(path), f"claims {series.nbytes} bytes of pixels, more than {size} bytes can hold")
             _check_strips(path, series, size)

@@ -177,6 +177,20 @@ def digest(array: np.ndarray) -> str:
     return hasher.hexdigest()
 
 
+def missing_pieces(folder: Path, pieces: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The names of those that are not there, of what a master says of its pieces.
+
+    Raises:
+        UnreadableFileError: it says no names.
+
+    """
+    try:
+        names = [piece["file"] for piece in pieces]
+        return tuple(name for name in names if not _FILE_NAME.fullmatch(name) or not (folder / name).is_file())
+    except (TypeError, KeyError) as error:
+        raise UnreadableFileError(f"what it says of its pieces makes no sense ({error})") from error
+
+
 def _entries(folder: Path) -> list[Path]:
     return list(folder.iterdir()) if folder.is_dir() else []
 

@@ -66,7 +66,9 @@ class Series:
         except UnreadableFileError as damage:
             self._leave_out(path, str(damage))
             return
-        if self.heads and head.grid != self.heads[0].grid:
+        if head.missing:
+            self._leave_out(path, f"its piece {head.missing[0][:100]} is missing")
+        elif self.heads and head.grid != self.heads[0].grid:
             self._leave_out(path, f"its lattice is not that of {self.heads[0].path.name}")
         elif self.heads and head.time_s < self.heads[-1].time_s:
             self._leave_out(path, f"its time is before that of {self.heads[-1].path.name}")
@@ -121,6 +123,11 @@ class Master:
         """Of the snapshots that are there, up to the one of an index if it is given."""
         self.path = run_dir / MASTER
         self._series = Series(run_dir, last)
+
+    @property
+    def problems(self) -> list[str]:
+        """One line for each snapshot that is left out."""
+        return self._series.problems
 
     def add(self, path: Path) -> MasterReport:
         """Takes in a snapshot that was just written, and writes the file; arguments and errors as of `write`."""

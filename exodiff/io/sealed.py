@@ -17,6 +17,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
+from exodiff.core.errors import RunDirectoryError
+
 MAX_BLOCK_BYTES = 64 * 2**20
 _SMALLEST_BLOCK = 512
 _LINE = re.compile(rb"exodiff-sealed 1 (\d{12}) (\d{18}) ([0-9a-f]{32}) ([0-9a-f]{32})\n")
@@ -68,9 +70,12 @@ def read_seal(path: Path) -> Seal:
 
     Raises:
         UnreadableFileError: the head is damaged, the length is wrong, or it is another kind of file.
+        RunDirectoryError: it cannot be read at present, which tells nothing of what it holds.
 
     """
     try:
+        if not path.is_file():  # opening a pipe would wait for its writer
+            raise UnreadableFileError("it is no ordinary file")
         with path.open("rb") as file:
             match = _LINE.fullmatch(file.read(_LINE_BYTES))
             size = file.seek(0, 2)
@@ -84,7 +89,9 @@ def read_seal(path: Path) -> Seal:
         if _hasher(padded_head).hexdigest().encode() != match[3]:
             raise UnreadableFileError("its head does not have the recorded hash")
         head = json.loads(padded_head)
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise unread(path, error) from error
+    except (ValueError, RecursionError) as error:
         raise UnreadableFileError(f"it cannot be read ({error})") from error
     if not isinstance(head, dict):
         raise UnreadableFileError("its head is no description")
@@ -96,6 +103,7 @@ def verify_body(path: Path, seal: Seal) -> None:
 
     Raises:
         UnreadableFileError: they differ.
+        RunDirectoryError: the file cannot be read at present.
 
     """
     try:
@@ -103,9 +111,15 @@ def verify_body(path: Path, seal: Seal) -> None:
             file.seek(seal.block_bytes)
             is_whole = file_digest(file, _hasher).hexdigest() == seal.body_hash
     except OSError as error:
-        raise UnreadableFileError(f"it cannot be read ({error})") from error
+        raise unread(path, error) from error
     if not is_whole:
         raise UnreadableFileError("its content does not have the recorded hash")
+
+
+def unread(path: Path, error: Exception) -> RunDirectoryError:
+    """A failure of the disk or of permissions, which must not be taken for damage: the file may be whole."""
+    advice = "nothing was changed: mend the disk or the permissions, and try again"
+    return RunDirectoryError(str(path), f"cannot be read ({getattr(error, 'strerror', None) or error}); {advice}")
 
 
 def _hasher(content: bytes = b"") -> blake2b:

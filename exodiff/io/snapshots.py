@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import numpy as np
 from exodiff.core.errors import RunDirectoryError
 from exodiff.io.atomic import make_folder
 from exodiff.io.hdf5 import WRITE_ERRORS, Part, create_hdf5, num_bytes, open_hdf5, stored_dataset, write_virtual
-from exodiff.io.pieces import Block, assemble, describe
+from exodiff.io.pieces import Block, assemble, describe, missing_pieces
 from exodiff.io.sealed import UnreadableFileError, read_seal, verify_body
 from exodiff.io.vtkhdf import (
     MAX_VOXELS,
@@ -88,13 +88,14 @@ class ArrayHead:
 
 @dataclass(frozen=True, eq=False)
 class SnapshotHead:
-    """A snapshot file without its arrays; ``arrays`` goes by the names in VTK."""
+    """A snapshot file without its arrays; ``arrays`` goes by the names in VTK; ``missing`` are pieces that are gone."""
 
     path: Path
     index: int
     time_s: float
     grid: StoredGrid
     arrays: dict[str, ArrayHead]
+    missing: tuple[str, ...] = ()
 
 
 def write_snapshot(run_dir: Path, index: int, time_s: float, fields: Mapping[str, FieldArray], grid: ImageGrid) -> Path:
@@ -230,7 +231,8 @@ def read_head(path: Path) -> SnapshotHead:
         UnreadableFileError: the file is damaged or no snapshot of exodiff.
 
     """
-    return _decode(path, read_seal(path).head)
+    head = read_seal(path).head
+    return replace(_decode(path, head), missing=missing_pieces(path.parent, head.get("pieces", ())))
 
 
 def array_attributes(array: ArrayHead) -> dict[str, str | int]:

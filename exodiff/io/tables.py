@@ -39,6 +39,8 @@ def read_cells_csv(path: Path) -> CellTable:
         ConfigError: naming the file, the line, the column and what is allowed.
 
     """
+    if path.suffix.lower() != ".csv":  # also of what a link leads to: a message may quote the first line of the file
+        raise ConfigError(str(path), "is not a table of cells; allowed is a .csv file")
     check_regular_file(path, MAX_BYTES)
     positions = {name: array("d") for name in _COORDINATES}
     codes = array("q")

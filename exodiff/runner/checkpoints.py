@@ -1,5 +1,6 @@
 """The checkpoints of one run: written in the background while the device computes, and the newest good one read."""
 
+import math
 import tomllib
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,7 +17,7 @@ from exodiff.config.schema import RunConfig
 from exodiff.core.errors import CheckpointError, ConfigError
 from exodiff.io import checkpoint
 from exodiff.kernels import words
-from exodiff.processes import anywhere, is_first, of_first
+from exodiff.processes import anywhere, is_first, of_first, on_host
 from exodiff.runner.directory import RESOLVED
 from exodiff.runner.pieces import blocks_of, write_together
 from exodiff.state import Clock, State
@@ -91,17 +92,17 @@ class Checkpoints:
 
         """
         self.wait()
-        meta = {**self.meta, "time_s": time_s, "cuts_s": self.cuts_s}
+        meta, number = {**self.meta, "pairs": pairs, "time_s": time_s, "cuts_s": self.cuts_s}, _number(state, pairs)
         arrays = _arrays(state)
         if jax.process_count() == 1:
             copies = {name: np.array(array) for name, array in arrays.items()}  # the device goes on in place
-            self._last = self._writer.submit(checkpoint.write_checkpoint, self.folder, copies, meta, pairs, KEPT)
+            self._last = self._writer.submit(checkpoint.write_checkpoint, self.folder, copies, meta, number, KEPT)
             return
         blocks = [block for name, array in arrays.items() for block in blocks_of(name, array)]
-        pieces = write_together(self.folder, checkpoint.stem_of(pairs), blocks)
+        pieces = write_together(self.folder, checkpoint.stem_of(number), blocks)
         if is_first():
             shapes = {name: array.shape for name, array in arrays.items()}
-            self._last = self._writer.submit(checkpoint.join_pieces, self.folder, pieces, shapes, meta, pairs, KEPT)
+            self._last = self._writer.submit(checkpoint.join_pieces, self.folder, pieces, shapes, meta, number, KEPT)
 
     def raise_if_failed(self) -> None:
         """Notice a failure early, without waiting.
@@ -135,10 +136,10 @@ class Checkpoints:
         self.save(latest.state, latest.pairs, latest.time_s)
         self.wait()
         if is_first():
-            checkpoint.discard_all_but(self.folder, latest.pairs)
+            checkpoint.discard_all_but(self.folder, _number(latest.state, latest.pairs))
 
     def latest(self, *, exact: bool, skip_damaged: bool, accept_changes: bool) -> Latest | None:
-        """The newest good checkpoint, or None if there is none at all; files of later steps are removed.
+        """The newest good checkpoint, or None if there is none at all; files of later steps are set aside.
 
         Args:
             exact: whether states have a clock.
@@ -151,18 +152,20 @@ class Checkpoints:
         """
         found = checkpoint.read_latest(self.folder) if checkpoint.list_checkpoints(self.folder) else None
         step = -1 if found is None else found.step
-        if anywhere(of_first(step) != (step,)):
+        words = divmod(step, 2**31)  # processes exchange numbers of 32 bits
+        if anywhere(of_first(*words) != words):
             raise CheckpointError(
                 str(self.folder), "is not the same for all processes; put the run on a file system that all nodes share"
             )
         if found is None:
             return None
+        told = _read_meta(found)
         if found.skipped and not skip_damaged:
             worst = found.skipped[0]
             raise CheckpointError(
                 str(worst.path),
                 f"cannot be used: {worst.problem}; the last good one is {found.path.name}, at "
-                f"{found.meta['time_s']:g} s: resume from it with from_last_good=True",
+                f"{told.time_s:g} s: resume from it with from_last_good=True",
             )
         begun = self._other_config(found)
         if begun is not None and not accept_changes:
@@ -173,11 +176,12 @@ class Checkpoints:
                 "accept_changes=True, or run anew",
             )
         if is_first():
-            checkpoint.discard_after(self.folder, found.step)
-        warnings = tuple(f"{each.path}: passed over, {each.problem}" for each in found.skipped)
-        self.cuts_s = tuple(map(float, found.meta.get("cuts_s", ())))
-        time_s = float(found.meta["time_s"])
-        return Latest(_state(migrated(found), exact=exact), found.step, time_s, self.cuts_s, begun, warnings)
+            checkpoint.set_aside_after(self.folder, found.step)
+        warnings = tuple(
+            f"{each.path}: passed over and kept as *{checkpoint.DAMAGED}, {each.problem}" for each in found.skipped
+        )
+        self.cuts_s = told.cuts_s
+        return Latest(_state(found, exact=exact), told.pairs, told.time_s, self.cuts_s, begun, warnings)
 
     def _other_config(self, found: checkpoint.Checkpoint) -> RunConfig | None:
         """What a checkpoint was computed with, if that gives other numbers or other columns than the run's config."""
@@ -190,6 +194,14 @@ class Checkpoints:
             told = f"{_FOREIGN}, and its own cannot be read; restore {RESOLVED}, or run anew"
             raise CheckpointError(str(found.path), told) from error
         return None if is_same and begun.observables == self.config.observables else begun
+
+
+def _number(state: State, pairs: int) -> int:
+    """What a checkpoint is named by; it rises also within an interval of ``exact``, which is one pair."""
+    if state.clock is None:
+        return pairs
+    low, high = on_host(state.clock.number).astype(np.int64).sum(axis=0)
+    return pairs + int(low) + (int(high) << 32)
 
 
 def _arrays(state: State) -> dict[str, jax.Array]:
@@ -213,8 +225,53 @@ def migrated(found: checkpoint.Checkpoint) -> Mapping[str, np.ndarray]:
     return {**found.arrays, **wide}
 
 
-def _state(stored: Mapping[str, np.ndarray], *, exact: bool) -> State:
-    arrays: dict[str, Any] = {name: jnp.asarray(array) for name, array in stored.items()}
-    clock = Clock(*(arrays.pop(f"clock.{name}") for name in _CLOCK)) if exact else None
-    health = jnp.zeros(arrays["pair"].shape[:1], jnp.int32)
-    return State(**arrays, health=health, clock=clock)
+class _Meta(NamedTuple):
+    pairs: int
+    time_s: float
+    cuts_s: tuple[float, ...]
+
+
+def _read_meta(found: checkpoint.Checkpoint) -> _Meta:
+    """Where a checkpoint stands in its schedule; in earlier versions its pairs are in its name alone."""
+    try:
+        pairs = int(found.meta.get("pairs", found.step))
+        told = _Meta(pairs, float(found.meta["time_s"]), tuple(map(float, found.meta.get("cuts_s", ()))))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise _refusal(found, f"its description makes no sense ({error})") from error
+    if pairs < 0 or not 0 <= told.time_s < math.inf or not all(0 <= cut_s <= told.time_s for cut_s in told.cuts_s):
+        raise _refusal(found, "its description makes no sense")
+    return told
+
+
+def _refusal(found: checkpoint.Checkpoint, problem: str) -> CheckpointError:
+    return CheckpointError(str(found.path), f"{problem}; remove it to go on from the one before, or run anew")
+
+
+def _state(found: checkpoint.Checkpoint, *, exact: bool) -> State:
+    try:
+        arrays: dict[str, Any] = {name: jnp.asarray(array) for name, array in migrated(found).items()}
+        clock = Clock(*(arrays.pop(f"clock.{name}") for name in _CLOCK)) if exact else None
+        health = jnp.zeros(arrays["pair"].shape[:1], jnp.int32)
+        return State(**arrays, health=health, clock=clock)
+    except (KeyError, TypeError, IndexError) as error:
+        raise _refusal(found, f"it does not hold a state ({error})") from error
+
+
+def refuse_unfit(folder: Path, state: State, expected: Any) -> None:
+    """Refuse a state that is not laid out as that of the model, e.g. of a checkpoint that was made by hand.
+
+    Args:
+        folder: where it came from.
+        state: as it was read.
+        expected: a state of the model, or its shapes and types.
+
+    Raises:
+        CheckpointError: names what differs.
+
+    """
+    for name in (*_ALWAYS, *_SOME, *_CLOCK):
+        one, other = (getattr(whole.clock if name in _CLOCK else whole, name, None) for whole in (state, expected))
+        shapes = [None if array is None else (array.shape, str(array.dtype)) for array in (one, other)]
+        if shapes[0] != shapes[1]:
+            told = f"the newest checkpoint has {shapes[0]} as {name}, the model {shapes[1]}; remove it, or run anew"
+            raise CheckpointError(str(folder), told)

@@ -1,9 +1,11 @@
 """Drive one run to its end: advance in chunks, record at scheduled times, checkpoint, stop on a signal."""
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -13,6 +15,7 @@ import numpy as np
 from exodiff.build import ConfiguredModel, build
 from exodiff.config.load import config_hash
 from exodiff.core.arrays import BITS_DTYPE
+from exodiff.core.errors import CheckpointError
 from exodiff.devices import divide, mesh_of, on, placed
 from exodiff.exact.clock import split_time
 from exodiff.failure import raise_if_stopped
@@ -20,7 +23,7 @@ from exodiff.io.lock import RunLock
 from exodiff.io.provenance import append_provenance, provenance
 from exodiff.processes import anywhere, is_first, of_first, on_host
 from exodiff.runner.changes import refuse_changes
-from exodiff.runner.checkpoints import Checkpoints, Latest
+from exodiff.runner.checkpoints import Checkpoints, Latest, refuse_unfit
 from exodiff.runner.compiled import advance_all, advance_exactly, begin_all, intervene_all, measure_all
 from exodiff.runner.directory import RunDirectory
 from exodiff.runner.recorder import Recorder, discard_after, refuse_records, write_pieces
@@ -130,7 +133,9 @@ class Driver:
             if self.accept_changes:
                 found = self._accept(found, checkpoints)
             if found is not None:
+                refuse_unfit(self.directory.checkpoints, found.state, self._layout_of_state())
                 self.schedule = self._make_schedule(found.cuts_s)
+                self._refuse_another_place(found)
                 self.pairs_elsewhere = int(np.min(found.state.pair)) - found.pairs
                 self.warnings += found.warnings
                 if found.pairs == self.schedule.num_pairs:
@@ -186,7 +191,22 @@ class Driver:
         else:
             interval, _ = self.schedule.position(found.pairs)
             discard_after(self.directory.path, self.schedule.moments[interval].time_s)
-        return Recorder(self.directory.path, self.problem, self.model.parameters, self.replicates)
+        recorder = Recorder(self.directory.path, self.problem, self.model.parameters, self.replicates)
+        self.warnings += recorder.left_out()
+        return recorder
+
+    def _refuse_another_place(self, found: Latest) -> None:
+        """A checkpoint that stands where the schedule does not was made by hand, or by another version."""
+        pairs = found.pairs
+        if pairs > self.schedule.num_pairs or not math.isclose(self.schedule.time_s(pairs), found.time_s, rel_tol=1e-9):
+            told = (
+                f"the newest checkpoint claims {pairs} pairs of steps at {found.time_s:g} s, which the config does not "
+            )
+            raise CheckpointError(str(self.directory.checkpoints), f"{told}give; remove it, or run anew")
+
+    def _layout_of_state(self) -> State:
+        begin = partial(begin_all, self.problem, replicates=self.replicates)
+        return jax.eval_shape(begin, self.inputs, start_array(self.model, self.problem), self.seed)
 
     def _first_state(self) -> State:
         start = placed(self.mesh, start_array(self.model, self.problem), self.problem.grid.shape)

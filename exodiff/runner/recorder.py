@@ -65,6 +65,12 @@ class Recorder:
         self._master.add(path)
         self.next_snapshot += 1
 
+    def left_out(self) -> list[str]:
+        """One line for each snapshot that cannot be used; the master then shows the others alone."""
+        if self._master.problems:
+            self._master.write()
+        return [f"{self.run_dir}/{line}; figures and {results.MASTER} leave it out" for line in self._master.problems]
+
     def flush(self) -> None:
         """Wait until all rows are on the disk."""
         self._observables.flush()

@@ -90,7 +90,8 @@ def _libsbml() -> Any:
 
 def _text(path: Path) -> str:
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ConfigError(str(path), f"cannot be read ({error.strerror}); check the path") from None
     if len(content) > MAX_BYTES:

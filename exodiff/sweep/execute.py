@@ -1,21 +1,31 @@
 """Run what a sweep has planned: one run, or all that are not done, on this machine."""
 
 import multiprocessing
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from exodiff.build import build
 from exodiff.config import load as config_load
 from exodiff.core.errors import ExodiffError
 from exodiff.runner.entry import run as start
+from exodiff.runner.signals import StopRequest
 from exodiff.sweep.plan import DONE, FAILED, STOPPED, Outcome, Plan, read_plan
 
 STOPPED_CODE = 75
 _LOST = Outcome(FAILED, 3, "its process was killed, or one beside it (memory?); lower --jobs and run the sweep again")
+_LOOK_S = 0.5  # how long a signal to the sweep may wait
 Report = Callable[[int, Outcome], None]
+
+
+def stopped_by(name: str | None, wall_s: float = 0.0) -> Outcome:
+    """The outcome of a run that a signal has stopped."""
+    return Outcome(STOPPED, STOPPED_CODE, f"stopped by {name}", wall_s)
 
 
 def run_one(path: Path, run: int) -> Outcome:
@@ -28,50 +38,78 @@ def run_one(path: Path, run: int) -> Outcome:
     try:
         model = build(config_load.load(plan.config, plan.overrides(run)))
         result = start(model, plan.directory(run), resume="auto", figures=False)
-        state, code, message = (
-            (DONE, 0, "") if result.finished else (STOPPED, STOPPED_CODE, f"stopped by {result.stopped_by}")
-        )
+        outcome = Outcome(DONE) if result.finished else stopped_by(result.stopped_by)
     except ExodiffError as error:
-        state, code, message = FAILED, error.exit_code, str(error)
-    outcome = Outcome(state, code, message, round(time.monotonic() - began, 3))
+        outcome = Outcome(FAILED, error.exit_code, str(error))
+    outcome = replace(outcome, wall_s=round(time.monotonic() - began, 3))
     plan.note(run, outcome)
     return outcome
 
 
-def run_all(plan: Plan, jobs: int, report: Report) -> None:
+def run_all(plan: Plan, jobs: int, report: Report) -> bool:
     """Run all that is not done, in so many processes; a stopped run stops the sweep, a failed one does not.
+
+    A signal is passed on to the processes: their runs write checkpoints. A second SIGINT ends them.
 
     Args:
         plan: of the sweep.
         jobs: processes; each keeps its compiled programs from run to run.
         report: called with each run and its outcome.
 
+    Returns:
+        Whether a signal stopped it.
+
     """
-    waiting = plan.unfinished()
-    while waiting:
-        waiting = _until_one_is_killed(plan, waiting, jobs, report)
+    with StopRequest() as stop:
+        waiting = plan.unfinished()
+        while waiting:
+            waiting = _until_one_is_killed(plan, waiting, jobs, report, stop)
+    return stop.received is not None
 
 
-def _until_one_is_killed(plan: Plan, runs: Sequence[int], jobs: int, report: Report) -> list[int]:
+def _until_one_is_killed(plan: Plan, runs: Sequence[int], jobs: int, report: Report, stop: StopRequest) -> list[int]:
     """Do runs; returns what is left to do where a process was killed, which takes the others with it."""
-    waiting, is_broken = iter(runs), False
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    waiting, is_broken, is_passed_on = iter(runs), False, False
+    # Ctrl-C goes to every process of a terminal; between two runs it would break the pool
+    pool = ProcessPoolExecutor(
+        jobs, multiprocessing.get_context("spawn"), initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
+    )
+    with pool, _children_killed_with_this():
         going = {pool.submit(run_one, plan.path, run): run for run in _take(waiting, jobs)}
         while going:
-            ended, _ = wait(going, return_when=FIRST_COMPLETED)
+            ended, _ = wait(going, _LOOK_S, return_when=FIRST_COMPLETED)
+            if stop.received is not None and not is_passed_on:
+                waiting, is_passed_on = iter(()), True
+                for child in multiprocessing.active_children():
+                    child.terminate()
             for future in ended:
                 run = going.pop(future)
                 try:
                     outcome = future.result()
                 except BrokenProcessPool:
-                    is_broken, outcome = True, _LOST
-                    plan.note(run, outcome)
+                    is_broken = True
+                    if stop.received is None:
+                        outcome = _LOST
+                        plan.note(run, outcome)
+                    else:  # the signal found the process without a run, and broke the pool
+                        outcome = stopped_by(stop.received)
                 report(run, outcome)
                 if outcome.state == STOPPED:
                     waiting = iter(())
                 if not is_broken:
                     going |= {pool.submit(run_one, plan.path, new): new for new in _take(waiting, 1)}
     return list(waiting)
+
+
+@contextmanager
+def _children_killed_with_this() -> Iterator[None]:
+    """Where a second SIGINT ends the block, the pool would wait for its processes."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        for child in multiprocessing.active_children():
+            child.kill()
+        raise
 
 
 def _take(runs: Iterator[int], number: int) -> list[int]:

@@ -36,10 +36,10 @@ def write_array(plan: Plan) -> Path:
     """Write the script of the job array into the sweep's directory; submit it from the same working directory."""
     make_folder(plan.path / "logs")
     script = _SCRIPT.format(
-        name=plan.path.name,
+        name=shlex.quote(plan.path.name),
         last=len(plan.rows) - 1,
         at_once=min(AT_ONCE, len(plan.rows)),
-        logs=plan.path / "logs",
+        logs=shlex.quote(str(plan.path / "logs")),
         python=shlex.quote(sys.executable),
         sweep=shlex.quote(str(plan.path)),
     )

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from bench.fuzz import fuzz_checkpoints, fuzz_configs, fuzz_expressions
+from bench.fuzz import fuzz_checkpoints, fuzz_configs, fuzz_expressions, fuzz_resealed
 from bench.kills import MODELS, measure
 from bench.soak import soak
 
@@ -26,7 +26,12 @@ def test_runs_that_are_killed_end_like_the_one_that_was_not(name, kind, number):
 
 @pytest.mark.parametrize(
     ("fuzz", "number", "usual"),
-    [(fuzz_configs, 60, "refused"), (fuzz_expressions, 2000, "refused"), (fuzz_checkpoints, 200, "passed over")],
+    [
+        (fuzz_configs, 60, "refused"),
+        (fuzz_expressions, 2000, "refused"),
+        (fuzz_checkpoints, 200, "passed over"),
+        pytest.param(fuzz_resealed, 40, "passed over", marks=pytest.mark.slow),
+    ],
 )
 def test_mutated_input_is_read_or_refused_in_a_clear_line(fuzz, number, usual):
     problems: list[str] = []

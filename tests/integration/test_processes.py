@@ -16,6 +16,7 @@ from bench.device_hashes import start_tasks
 from bench.kills import MODELS
 from exodiff.devices import Division, divide, mesh_of
 from exodiff.io import checkpoint
+from exodiff.io.results import SnapshotReader
 from exodiff.processes import join
 from exodiff.runner import driver
 from exodiff.runner.directory import RunDirectory
@@ -190,6 +191,30 @@ def test_a_refusal_ends_all_processes(given, tmp_path):
     assert codes[0] == 2
     assert codes[1] != 0
     assert "is not empty and holds no run" in told[0]
+
+
+def test_info_under_srun_joins_nobody_and_shows_the_mesh_of_the_run(given):
+    config, _ = given
+    tasks = start_tasks(2, 2, "exodiff.cli", "info", str(config))
+    shown = [task.communicate(timeout=100) for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0], shown
+    assert "model.toml: lattice in 2 x 2 pieces on 4 of 4 devices of 2 processes" in shown[0][0]
+    assert shown[1][0] == ""
+
+
+@pytest.mark.slow
+def test_a_missing_piece_of_an_old_snapshot_is_told_when_the_run_goes_on(given, tmp_path):
+    config, _ = given
+    out = tmp_path / "run"
+    codes, told = _ended(_started(config, out, "--set", 'run.duration="2 min"'))
+    assert codes == [0, 0], told
+    piece = next((out / "snapshots").glob("snap-00000001.*-1.h5"))
+    piece.unlink()
+    codes, told = _ended(_started(config, out, "--accept-changes"))
+    assert codes == [0, 0], told
+    assert f"snapshots/snap-00000001.vtkhdf: its piece {piece.name} is missing; figures and results.vtkhdf" in told[0]
+    assert len(SnapshotReader(out)) == 4
+    assert list((out / "figures").iterdir())
 
 
 def test_what_does_not_divide_over_processes_is_refused():

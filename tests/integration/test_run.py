@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -173,19 +174,69 @@ def test_exact_runs_and_resumes_bit_for_bit_also_within_an_interval(tmp_path, mo
     np.testing.assert_array_equal(table["free"], trajectory.total("EV")[0])
 
 
+def test_exact_keeps_several_checkpoints_within_one_interval(tmp_path, monkeypatch):
+    settings = [
+        'run.engine="exact"',
+        'run.duration="20 s"',
+        'run.observe_every="20 s"',
+        'run.checkpoint_every="1e-3 s"',
+    ]
+    model = ex.Model.from_dict(MODEL, settings)
+    assert ex.run(model, tmp_path / "whole", figures=False).finished
+    monkeypatch.setattr(driver, "StopRequest", StopAfter(4))
+    assert not ex.run(model, tmp_path / "parts", figures=False).finished
+    monkeypatch.undo()
+    kept = checkpoint.list_checkpoints(tmp_path / "parts" / "checkpoints")
+    assert len(kept) == 3
+    kept[0].write_bytes(b"")
+    found = checkpoint.read_latest(tmp_path / "parts" / "checkpoints")
+    assert (found.path, found.meta["pairs"]) == (kept[1], 0)
+    assert found.arrays["clock.number"][0, 0] > 0
+    assert ex.resume(tmp_path / "parts", from_last_good=True).finished
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
 def test_a_damaged_newest_checkpoint_is_refused_with_the_last_good_one_named(model, whole, tmp_path, monkeypatch):
     out = tmp_path / "run"
     monkeypatch.setattr(driver, "StopRequest", StopAfter(2))
     ex.run(model, out)
     monkeypatch.undo()
     newest, *older = checkpoint.list_checkpoints(out / "checkpoints")
-    newest.write_bytes(newest.read_bytes()[:-100])
+    damaged = newest.read_bytes()[:-100]
+    newest.write_bytes(damaged)
     with pytest.raises(ex.CheckpointError, match=older[0].name) as refused:
         ex.resume(out)
     assert "from_last_good=True" in str(refused.value)
     result = ex.resume(out, from_last_good=True)
     assert any(newest.name in line for line in result.warnings)
+    assert newest.with_name(f"{newest.name}.damaged").read_bytes() == damaged
     assert_same_run(whole, out)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda arrays, _: arrays.pop("events"), "does not hold a state .*events"),
+        (lambda arrays, _: arrays.update(odd=arrays["pair"]), "does not hold a state .*odd"),
+        (lambda arrays, _: arrays.update(pair=np.array(1)), "does not hold a state|as pair, the model"),
+        (lambda arrays, _: arrays.update(counts=arrays["counts"][:, :, 1:]), r"has \(\(1, .* as counts, the model"),
+        (lambda arrays, _: arrays.update(counts=arrays["counts"] + 0.5), "float.* as counts, the model"),
+        (lambda _, meta: meta.pop("time_s"), "its description makes no sense"),
+        (lambda _, meta: meta.update(time_s=float("nan")), "its description makes no sense"),
+        (lambda _, meta: meta.update(pairs=-1), "its description makes no sense"),
+        (lambda _, meta: meta.update(pairs=10**9), "claims 1000000000 pairs of steps"),
+        (lambda _, meta: meta.update(time_s=3.0), "pairs of steps at 3 s, which the config does not give"),
+        (lambda _, meta: meta.update(cuts_s=[1e99]), "makes no sense"),
+    ],
+)
+def test_a_checkpoint_with_right_hashes_and_a_wrong_content_is_refused(whole, tmp_path, change, says):
+    out = shutil.copytree(whole, tmp_path / "run")
+    found = checkpoint.read_latest(out / "checkpoints")
+    arrays, meta = dict(found.arrays), dict(found.meta)
+    change(arrays, meta)
+    checkpoint.write_checkpoint(out / "checkpoints", arrays, meta, found.step)
+    with pytest.raises(ex.CheckpointError, match=says):
+        ex.resume(out)
 
 
 def test_a_foreign_checkpoint_is_refused(model, whole, tmp_path, monkeypatch):
@@ -219,5 +270,34 @@ def test_a_signal_writes_a_checkpoint_and_exits_75(tmp_path, number):
     assert process.returncode == 75, told
     time_s = checkpoint.read_latest(out / "checkpoints").meta["time_s"]
     assert time_s > 0  # the checkpoint of the signal, for that of the start is at 0
+    assert told.count(f"interrupted by {number.name}: writing a checkpoint; a second Ctrl-C stops at once") == 1
     assert f"stopped by {number.name} at {duration(time_s)} of simulated time" in told
     assert f"exodiff resume {out}" in told
+
+
+def test_a_second_ctrl_c_waits_for_no_write_and_the_run_goes_on(model, whole, tmp_path):
+    config, out = tmp_path / "model.toml", tmp_path / "run"
+    config.write_text(tomli_w.dumps(MODEL))
+    often = ("--set", 'run.checkpoint_every="1e-3 s"')
+    slow = [sys.executable, "-m", "tests.integration.slow_at", "exodiff.io.checkpoint", "write_checkpoint", "2"]
+    with subprocess.Popen([*slow, "run", str(config), "--out", str(out), *often], stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        _read_until(process.stderr, b"write_checkpoint waits")
+        process.send_signal(signal.SIGINT)
+        _read_until(process.stderr, b"a second Ctrl-C stops at once")
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        told = process.stderr.read()
+        process.wait(timeout=20)
+    assert time.monotonic() - began < 10
+    assert process.returncode == 130
+    assert b"stopped at once; continue from the last checkpoint" in told
+    assert ex.run(ex.load(config), out, resume="auto", figures=False).finished
+    assert_same_run(whole, out)
+
+
+def _read_until(stream: IO[bytes], text: bytes) -> None:
+    for line in stream:
+        if text in line:
+            return
+    raise AssertionError(text)

@@ -4,6 +4,8 @@ import csv
 import os
 import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import h5py
@@ -14,10 +16,11 @@ from typer.testing import CliRunner
 
 import exodiff as ex
 from exodiff.cli import app
+from exodiff.io import checkpoint
 from exodiff.sweep import execute
 from exodiff.sweep.collect import collect
 from exodiff.sweep.execute import run_all, run_one
-from exodiff.sweep.plan import DONE, FAILED, Outcome, read_plan
+from exodiff.sweep.plan import DONE, FAILED, STOPPED, Outcome, read_plan
 
 DECAY = {
     "schema": 1,
@@ -106,6 +109,59 @@ def test_a_killed_process_costs_its_runs_and_not_the_sweep(config: Path, tmp_pat
     assert "was killed" in plan.outcome(0).message
     run_all(plan, 1, lambda run, outcome: ended.update({run: outcome.state}))
     assert ended[0] == DONE
+
+
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_signal_to_the_sweep_stops_its_runs_with_checkpoints_and_exits_75(config: Path, tmp_path: Path, jobs: int):
+    out = tmp_path / "sweep"
+    long = {**DECAY["run"], "duration": "900 h", "observe_every": "1 min"}
+    config.write_text(tomli_w.dumps({**DECAY, "run": long}), encoding="utf-8")
+    told(config, "--vary", "parameters.k=1e-9 /s, 2e-9 /s, 3e-9 /s", "--out", out, "--slurm")
+    plan = read_plan(out)
+    command = [sys.executable, "-m", "exodiff.cli", "sweep", str(out), "--jobs", str(jobs)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        going = [plan.directory(run) / "observables.csv" for run in range(jobs)]
+        while not all(table.exists() and table.stat().st_size > 200 for table in going):
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        _, printed = process.communicate(timeout=60)  # until no process holds stderr: the workers have ended too
+    assert process.returncode == 75, printed
+    assert "interrupted by SIGTERM: the runs write their checkpoints" in printed
+    assert [plan.outcome(run).state for run in range(3)] == jobs * [STOPPED] + (3 - jobs) * ["waiting"]
+    assert all(checkpoint.read_latest(plan.directory(run) / "checkpoints").step > 0 for run in range(jobs))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # nothing waits for the jobs
+def test_submitit_does_the_runs_and_queues_a_preempted_one_again(config: Path, tmp_path: Path):
+    pytest.importorskip("submitit")
+    out, long = tmp_path / "sweep", {**DECAY["run"], "observe_every": "1 min", "checkpoint_every": "1 s"}
+    config.write_text(tomli_w.dumps({**DECAY, "run": long}), encoding="utf-8")
+    vary = ("--vary", "run.duration=10 s, 900 h", "--out", out)
+    with pytest.raises(ex.ConfigError, match="Unknown executor 'slrm'"):
+        told(config, *vary, "--submitit", "slrm_partition=gpu")
+    assert "submitted 2 jobs" in told(config, *vary, "--submitit", "cluster=local timeout_min=10")
+    plan = read_plan(out)
+    lock, checkpoints = plan.directory(1) / "run.lock", plan.directory(1) / "checkpoints"
+    first = _process_after("", lock, checkpoints)
+    os.kill(int(first), signal.SIGUSR1)
+    second = _process_after(first, lock, checkpoints)
+    assert plan.outcome(1).message == "stopped by SIGUSR1"
+    assert plan.outcome(0).state == DONE
+    os.kill(int(second), signal.SIGTERM)
+    while plan.outcome(1).message != "stopped by SIGTERM":
+        time.sleep(0.1)
+
+
+def _process_after(before: str, lock: Path, checkpoints: Path) -> str:
+    """The process that holds a run, once it is another one than before and has written a checkpoint."""
+    while not lock.exists() or lock.read_text().strip() in ("", before):
+        time.sleep(0.1)
+    newest = checkpoint.list_checkpoints(checkpoints)[:1]
+    while checkpoint.list_checkpoints(checkpoints)[:1] == newest:
+        time.sleep(0.1)
+    return lock.read_text().strip()
 
 
 def test_what_cannot_go_on_is_refused_in_one_line(config: Path, tmp_path: Path):

@@ -1,3 +1,4 @@
+import errno
 import os
 import random
 import resource
@@ -11,11 +12,11 @@ import h5py
 import numpy as np
 import pytest
 
-from exodiff.core.errors import CheckpointError
+from exodiff.core.errors import CheckpointError, RunDirectoryError
 from exodiff.io import checkpoint
 from exodiff.io.atomic import make_folder, remove_stale_temporaries, replace_file
 from exodiff.io.checkpoint import Checkpoint, list_checkpoints, read_latest, step_of, write_checkpoint
-from exodiff.io.hdf5 import stored_dataset
+from exodiff.io.hdf5 import open_hdf5, stored_dataset
 from exodiff.io.records import read_table
 from exodiff.io.results import SnapshotReader
 from exodiff.io.sealed import UnreadableFileError, encode_head, read_seal, write_seal
@@ -81,8 +82,51 @@ def test_pruning_counts_no_later_steps_so_that_going_on_from_an_older_step_keeps
     write_steps(tmp_path, [10, 20, 30])
     write_steps(tmp_path, [11, 12], keep=2)
     assert [step_of(path) for path in list_checkpoints(tmp_path)] == [30, 20, 12, 11]
-    assert [step_of(path) for path in checkpoint.discard_after(tmp_path, 12)] == [30, 20]
+    checkpoint.set_aside_after(tmp_path, 12)
     assert read_latest(tmp_path).step == 12
+    assert {path.name for path in tmp_path.glob("*.damaged")} == {
+        f"{checkpoint.stem_of(n)}.h5.damaged" for n in (20, 30)
+    }
+    write_steps(tmp_path, [13, 14, 15, 16])
+    assert len(list(tmp_path.glob("*.damaged"))) == 2
+
+
+@pytest.mark.parametrize("call", ["open", "is_file"])
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE, errno.ENFILE])
+def test_a_checkpoint_that_cannot_be_read_now_is_not_taken_for_damaged(tmp_path, monkeypatch, call, number):
+    write_steps(tmp_path, [1, 2])
+    right = getattr(Path, call)
+
+    def failing(path, *given, **named):
+        if path.name == "ckpt-000000000002.h5":
+            raise OSError(number, os.strerror(number), str(path))
+        return right(path, *given, **named)
+
+    monkeypatch.setattr(Path, call, failing)
+    with pytest.raises(
+        RunDirectoryError, match=rf"02.h5: cannot be read \({os.strerror(number)}\); nothing was changed"
+    ):
+        read_latest(tmp_path)
+    monkeypatch.undo()
+    assert read_latest(tmp_path).step == 2
+
+
+def test_a_disk_that_fails_while_hdf5_reads_is_not_taken_for_damage(tmp_path):
+    (path,) = write_steps(tmp_path, [1])
+
+    def read_from_a_descriptor_that_fails():
+        with (tmp_path / "write_only").open("wb") as other, open_hdf5(path) as file:
+            os.dup2(other.fileno(), file.id.get_vfd_handle())
+            file["state/counts"][...]
+
+    with pytest.raises(RunDirectoryError, match="nothing was changed"):
+        read_from_a_descriptor_that_fails()
+
+
+def test_a_pipe_in_place_of_a_checkpoint_is_not_waited_for(tmp_path):
+    write_steps(tmp_path, [1])
+    os.mkfifo(tmp_path / "ckpt-000000000002.h5")
+    assert read_latest(tmp_path).step == 1
 
 
 def test_damage_never_returns_wrong_data_and_falls_back_to_the_checkpoint_before(tmp_path):

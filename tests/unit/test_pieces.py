@@ -92,8 +92,10 @@ def test_pieces_go_with_their_checkpoints(tmp_path):
         save(tmp_path, step)
     left = sorted(path.name.split(".")[0] for path in tmp_path.iterdir())
     assert left == [checkpoint.stem_of(step) for step in (3, 3, 3, 4, 4, 4, 5, 5, 5)]
-    checkpoint.discard_after(tmp_path, 3)
-    assert len(list(tmp_path.iterdir())) == 3
+    checkpoint.set_aside_after(tmp_path, 3)
+    assert len(list(tmp_path.glob("*.h5"))) == 3
+    remove_orphans(tmp_path, checkpoint.list_checkpoints(tmp_path))
+    assert len(list(tmp_path.glob("*.damaged"))) == 6
     np.testing.assert_equal(checkpoint.read_latest(tmp_path).arrays["counts"], COUNTS + 3)
 
 
@@ -227,6 +229,8 @@ def test_a_snapshot_without_a_piece_is_refused_and_goes_with_its_pieces(tmp_path
     piece.unlink()
     with pytest.raises(RunDirectoryError, match=f"cannot be read as a snapshot: its piece {piece.name} is missing"):
         read_snapshot(path)
+    report = Master(tmp_path).write()
+    assert (report.num_steps, report.left_out) == (1, (f"snapshots/{path.name}: its piece {piece.name} is missing",))
     discard_after(tmp_path, time_s=0.0)
     assert sorted(found.name.split(".")[0] for found in path.parent.iterdir()) == [snapshots.stem_of(0)] * 3
     assert kept.exists()

@@ -236,6 +236,47 @@ def test_a_snapshot_that_claims_more_than_its_bytes_can_hold_is_refused(tmp_path
         read_snapshot(path)
 
 
+def external_link(file, other, name):
+    file[name] = h5py.ExternalLink(other, name)
+
+
+def soft_link(file, other, name):
+    file["elsewhere"] = h5py.ExternalLink(other, name)
+    file[name] = h5py.SoftLink("/elsewhere")
+
+
+def link_of_a_group(file, other, name):
+    group = name.rpartition("/")[0]
+    del file[group]
+    file[group] = h5py.ExternalLink(other, group)
+
+
+def virtual(file, other, name):
+    layout = h5py.VirtualLayout(GRID.shape[::-1], np.int32)
+    layout[:] = h5py.VirtualSource(str(other), name, GRID.shape[::-1])
+    file.create_virtual_dataset(name, layout)
+
+
+def external_storage(file, other, name):
+    file.create_dataset(name, GRID.shape[::-1], np.int32, external=[(str(other), 0, 4 * int(np.prod(GRID.shape)))])
+
+
+@pytest.mark.parametrize("lead_away", [external_link, soft_link, link_of_a_group, virtual, external_storage])
+def test_a_snapshot_shows_nothing_of_another_file(tmp_path, lead_away):
+    """Sealed anew, as by an attacker; what the links lead to would be right."""
+    fields = {"EV": FieldArray(counts_at(0).astype(np.int32))}
+    path, other = write_snapshot(tmp_path, 0, 0.0, fields, GRID), tmp_path / "other.h5"
+    shutil.copy(path, other)
+    head = read_seal(path).head
+    with h5py.File(path, "r+") as file:
+        del file["VTKHDF/CellData/EV"]
+        lead_away(file, other, "VTKHDF/CellData/EV")
+    with path.open("r+b", buffering=0) as file:
+        write_seal(file, encode_head(head))
+    with pytest.raises(RunDirectoryError, match=r"points to another file|there is no dataset"):
+        read_snapshot(path)
+
+
 def test_the_reader_gives_times_names_and_arrays(tmp_path):
     write_run(tmp_path)
     reader = SnapshotReader(tmp_path)

@@ -63,11 +63,16 @@ def test_a_bad_table_is_refused_with_file_line_and_column(tmp_path, text, proble
 def test_what_is_no_ordinary_file_or_too_large_is_refused_unread(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="No such file"):
         read_cells_csv(tmp_path / "absent.csv")
+    folder = tmp_path / "folder.csv"
+    folder.mkdir()
     with pytest.raises(ConfigError, match="not an ordinary file"):
-        read_cells_csv(tmp_path)
-    os.mkfifo(tmp_path / "pipe")
+        read_cells_csv(folder)
+    os.mkfifo(tmp_path / "pipe.csv")
     with pytest.raises(ConfigError, match="not an ordinary file"):
-        read_cells_csv(tmp_path / "pipe")
+        read_cells_csv(tmp_path / "pipe.csv")
+    (tmp_path / "cells.txt").write_text("secret")
+    with pytest.raises(ConfigError, match="is not a table of cells"):
+        read_cells_csv(tmp_path / "cells.txt")
     monkeypatch.setattr(tables, "MAX_BYTES", 10)
     with pytest.raises(ConfigError, match="has 18 bytes; at most 10"):
         read_cells_csv(csv_file(tmp_path, "x,y,z,type\n1,2,3,a"))
