@@ -10,6 +10,7 @@ import pytest
 from exodiff.core.arrays import COUNT_DTYPE
 from exodiff.exact import direct, lattice
 from exodiff.kernels import cells, diffusion, faces, steady
+from exodiff.kernels.hopping import Collect
 from exodiff.kernels.neighbours import FACES, sum_over_faces
 from exodiff.kernels.policies import Discrete, Mean
 from exodiff.kernels.random import make_stream, voxel_index
@@ -25,9 +26,10 @@ INPUTS["is_origin"] = np.arange(GRID.num_voxels).reshape(GRID.shape) == 7
 
 
 def even_hops(grid, given):
-    def collect(flows, place):
-        return diffusion.net_gain(flows, grid, place)
-
+    collect = Collect(
+        lambda flows, axis: diffusion.net_gain(flows, grid, axis),
+        lambda words, axis: diffusion.net_gain_of_words(words, grid, axis),
+    )
     return diffusion.even_hop_gain(Mean(), STREAM, given["index"], given["n"], jnp.float32(0.2), 0, collect)
 
 
