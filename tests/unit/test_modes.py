@@ -115,3 +115,22 @@ def test_many_right_sides_at_once_have_the_bits_of_one():
     together, alone = jax.jit(jax.vmap(solve))(sources), jax.jit(solve)
     for found, source in zip(together.value, sources, strict=True):
         np.testing.assert_array_equal(found, alone(source).value)
+
+
+@pytest.mark.parametrize("mode", [jax.jacfwd, jax.jacrev])
+def test_derivatives_go_through_the_equation_alone(mode):
+    # central differences with a step of 1e-4: truncation 1e-8, the tolerance of the solution 1e-10 / 1e-4
+    grid = Grid((16, 3, 1), (20.0, 20.0, 20.0), walls=(HALF_OPEN, CLOSED, CLOSED))
+    with jax.enable_x64(True):
+        source = jnp.asarray(np.random.default_rng(2).random(grid.shape))
+        is_free = source > 0.1
+
+        def loss(scales):
+            spread = system(grid, 60.0 * scales[0] * (1.0 + source), is_free, 2.0)
+            found = steady.solve_linear(spread, 1e-3 * scales[1] * source, 1e-3 * source, jnp.zeros(grid.shape), grid)
+            return jnp.sum(found.value**2)
+
+        found, of = jax.jit(mode(loss))(jnp.ones(2)), jax.jit(loss)
+        steps = 1e-4 * np.eye(2)
+        expected = [(of(jnp.asarray(1 + e)) - of(jnp.asarray(1 - e))) / 2e-4 for e in steps]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
