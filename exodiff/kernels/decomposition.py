@@ -72,6 +72,14 @@ def by_pieces(function: Callable[..., Array], *arrays: Any) -> Array:
     return jax.shard_map(function, in_specs=specs, out_specs=result, check_vma=False)(*known)
 
 
+def on_whole(function: Callable[..., Array], *arrays: Array) -> Array:
+    """The result of a function that each device works out by itself from whole arrays: the same bits on any number."""
+    if not is_split():
+        return function(*arrays)
+    whole_of_each = PartitionSpec()
+    return jax.shard_map(function, in_specs=whole_of_each, out_specs=whole_of_each, check_vma=False)(*arrays)
+
+
 def whole(array: Array) -> Array:
     """An array of which each device has all."""
     return lax.with_sharding_constraint(array, PartitionSpec()) if is_split() else array

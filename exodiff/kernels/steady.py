@@ -2,8 +2,9 @@
 
 Finite volumes: D at a face is the harmonic mean of both sides, an open wall has its value on its face, half a voxel
 away. The matrix is symmetric and positive, so that conjugate gradients solve it without storing it (M. R. Hestenes,
-E. Stiefel, J. Res. Natl. Bur. Stand. 49, 409, 1952), with the diagonal as preconditioner. Derivatives come from the
-equation, not from the iterations.
+E. Stiefel, J. Res. Natl. Bur. Stand. 49, 409, 1952), preconditioned by a box with mean coefficients
+(:mod:`exodiff.kernels.modes`), in small and in very large lattices by the diagonal. Derivatives come from the equation,
+not from the iterations.
 """
 
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from jax import Array, lax
 from exodiff.core.arrays import Mask, Real
 from exodiff.kernels.decomposition import rounded
 from exodiff.kernels.faces import at_wall, face_diffusivity
+from exodiff.kernels.modes import has_use, resembling, solve_box
 from exodiff.kernels.neighbours import seen_from, shift
 from exodiff.kernels.totals import ordered_sum
 from exodiff.lattice.grid import Grid
@@ -80,12 +82,32 @@ def loss_by_spread(spread: Spread, value: Real, grid: Grid) -> Real:
     return lost
 
 
+def _with_neighbours(spread: Spread, grid: Grid) -> tuple[Real, Real, Real]:
+    """Exchange with both neighbours along each axis, per second."""
+    x, y, z = (
+        exchange + shift(exchange, grid, axis, 1) if grid.shape[axis] > 1 else jnp.zeros_like(exchange)
+        for axis, exchange in enumerate(spread.exchange)
+    )
+    return x, y, z
+
+
 def _diagonal(spread: Spread, loss: Real, grid: Grid) -> Real:
-    total = spread.outflow + loss
-    for axis, exchange in enumerate(spread.exchange):
-        if grid.shape[axis] > 1:
-            total = total + exchange + shift(exchange, grid, axis, 1)
+    total = sum(_with_neighbours(spread, grid), start=spread.outflow + loss)
     return jnp.where(spread.is_free & (total > 0), total, 1.0)
+
+
+def _preconditioner(spread: Spread, loss: Real, diagonal: Real, grid: Grid) -> Linear:
+    """Something near the inverse of the matrix, symmetric and positive; a constant to derivatives."""
+    if not has_use(grid):
+        diagonal = lax.stop_gradient(diagonal)
+        return lambda residual: residual / diagonal
+    spread, loss, diagonal = lax.stop_gradient((spread, loss, diagonal))
+    exchange = _with_neighbours(spread, grid)
+    is_bound = spread.is_free & (sum(exchange, start=spread.outflow + loss) > 0)  # what nothing acts on stays as it is
+    to_held = -loss_by_spread(spread, jnp.where(spread.is_free, 0.0, jnp.ones_like(loss)), grid)
+    lost = loss + jnp.where(spread.is_free, to_held, 0.0)
+    box = resembling(exchange, spread.outflow, lost, diagonal, is_bound, grid)
+    return lambda residual: jnp.where(is_bound, solve_box(box, residual, grid), residual)
 
 
 def solve_linear(spread: Spread, loss: Real, source: Real, guess: Real, grid: Grid) -> Solution:
@@ -97,9 +119,11 @@ def solve_linear(spread: Spread, loss: Real, source: Real, guess: Real, grid: Gr
         return jnp.where(is_free, loss_by_spread(spread, value, grid) + rounded(loss * value), free)
 
     right = jnp.where(is_free, source + spread.inflow - loss_by_spread(spread, spread.held, grid), 0.0)
+    precondition = _preconditioner(spread, loss, diagonal, grid)
+    first = lax.stop_gradient(jnp.where(is_free, guess, 0.0))
 
     def solve(matrix: Linear, right: Real) -> Real:
-        return conjugate_gradients(matrix, right, lax.stop_gradient(guess), lax.stop_gradient(diagonal))
+        return conjugate_gradients(matrix, right, first, precondition)
 
     free = lax.custom_linear_solve(left, right, solve, symmetric=True)
     free = jnp.where(is_free, free, 0.0)
@@ -140,11 +164,12 @@ def solve_balance(spread: Spread, coefficients: Coefficients, guess: Real, grid:
         return lax.while_loop(goes_on, again, (first, jnp.asarray(0)))[0]
 
     first = jnp.where(is_free, lax.stop_gradient(guess), 0.0)
-    diagonal = lax.stop_gradient(_diagonal(spread, terms(first)[1], grid))
+    loss = terms(first)[1]
+    precondition = _preconditioner(spread, loss, _diagonal(spread, loss, grid), grid)
 
     def slope(matrix: Linear, right: Real) -> Real:
         def solve(matrix: Linear, right: Real) -> Real:
-            return conjugate_gradients(matrix, right, jnp.zeros_like(right), diagonal)
+            return conjugate_gradients(matrix, right, jnp.zeros_like(right), precondition)
 
         return lax.custom_linear_solve(matrix, right, solve, symmetric=True)
 
@@ -183,7 +208,7 @@ def relax(loss: Real, source: Real, start: Real, dt_s: Real) -> Real:
     return rounded(start * jnp.exp(-x)) + rounded(source * dt_s * mean)
 
 
-def conjugate_gradients(matrix: Linear, right: Real, guess: Real, diagonal: Real) -> Real:
+def conjugate_gradients(matrix: Linear, right: Real, guess: Real, precondition: Linear) -> Real:
     """Solve a symmetric positive system to the tolerance of its dtype, or stop after 5000 iterations."""
     limit = _TOLERANCE[right.dtype.name] ** 2 * _square(right)
     residual = right - matrix(guess)
@@ -193,20 +218,19 @@ def conjugate_gradients(matrix: Linear, right: Real, guess: Real, diagonal: Real
 
     def iterate(carry: tuple[Real, Real, Real, Real, Array]) -> tuple[Real, Real, Real, Real, Array]:
         value, residual, direction, product, count = carry
-        image = matrix(direction)
-        curvature = ordered_sum(direction * image)
-        length = product / jnp.where(curvature > 0, curvature, jnp.inf)
-        value, residual = value + rounded(length * direction), residual - rounded(length * image)
-        scaled = residual / diagonal
+        scaled = precondition(residual)
         new = ordered_sum(residual * scaled)
         direction = scaled + rounded(new / jnp.where(product > 0, product, jnp.inf) * direction)
+        image = matrix(direction)
+        curvature = ordered_sum(direction * image)
+        length = new / jnp.where(curvature > 0, curvature, jnp.inf)
+        value, residual = value + rounded(length * direction), residual - rounded(length * image)
         return value, residual, direction, new, count + 1
 
     def goes_on(carry: tuple[Real, Real, Real, Real, Array]) -> Mask:
         return (_square(carry[1]) > limit) & (carry[4] < MAX_ITERATIONS)
 
-    scaled = residual / diagonal
-    start = (value, residual, scaled, ordered_sum(residual * scaled), jnp.asarray(0))
+    start = (value, residual, jnp.zeros_like(residual), jnp.zeros_like(limit), jnp.asarray(0))
     return lax.while_loop(goes_on, iterate, start)[0]
 
 

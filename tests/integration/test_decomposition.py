@@ -118,13 +118,13 @@ def test_only_faces_of_the_pieces_and_sums_go_between_devices():
 
 
 STEADY = """
-import jax, jax.numpy as jnp, numpy as np
+import jax, jax.numpy as jnp, numpy as np, sys
 from exodiff.devices import Division, mesh_of, on, placed
 from exodiff.kernels import steady
 from exodiff.lattice.grid import Grid
 
 walls = (("reflecting", "absorbing"), ("periodic", "periodic"), ("reflecting", "reflecting"))
-grid = Grid((8, 6, 5), (10.0, 10.0, 10.0), walls=walls)
+grid = Grid((int(sys.argv[1]), 6, 5), (10.0, 10.0, 10.0), walls=walls)
 rng = np.random.default_rng(0)
 ranges = ((500, 1000), (0, 0.1), (0, 1))
 diffusivity, loss, source = (rng.uniform(low, high, grid.shape).astype("f") for low, high in ranges)
@@ -147,8 +147,9 @@ for pieces in ((1, 1), (2, 1), (1, 2), (4, 1), (2, 3), (4, 2)):
 """
 
 
-def test_a_steady_field_has_the_same_bits_in_any_pieces():
-    assert len(set(_on_devices(8, STEADY))) == 1
+@pytest.mark.parametrize("length", [8, 16])  # by the diagonal, and by the modes of each axis
+def test_a_steady_field_has_the_same_bits_in_any_pieces(length):
+    assert len(set(_on_devices(8, STEADY, str(length)))) == 1
 
 
 DISTANCES = """

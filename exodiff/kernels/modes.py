@@ -1,0 +1,134 @@
+"""Diffusion with one diffusivity in a box, and one loss: solved by the modes of each axis, to precondition others.
+
+The 1-D Laplacian of an axis has cosines as eigenvectors between reflecting walls and sines between open ones, with a
+quarter of a wave more between unlike ones, and cos + sin on a ring (R. N. Bracewell, J. Opt. Soc. Am. 73, 1832, 1983).
+So a box is solved by a small matrix product along each axis, forwards and back. A system with other coefficients is
+scaled on both sides to the diagonal of such a box.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.custom_batching import sequential_vmap
+from jax.typing import DTypeLike
+
+from exodiff.core.arrays import Mask, Real
+from exodiff.kernels.decomposition import on_whole, rounded
+from exodiff.kernels.faces import at_wall
+from exodiff.kernels.totals import ordered_sum
+from exodiff.lattice.grid import Grid
+
+SHORTEST = 16  # voxels along the longest axis; in smaller boxes the diagonal does as well
+MOST_VOXELS = 1 << 21  # 128^3: products cost more with each voxel of an axis, and each device does them all
+
+
+class Box(NamedTuple):
+    """The box that resembles a system.
+
+    Attributes:
+        exchange: D / h^2 along each axis, per second.
+        loss: per second.
+        scale: of each voxel, 0 where it is left out: the system is about that of the box, divided by it on both sides.
+
+    """
+
+    exchange: tuple[Real, Real, Real]
+    loss: Real
+    scale: Real
+
+
+def has_use(grid: Grid) -> bool:
+    """Whether modes are the faster way on a lattice; told by its shape, so that bits do not depend on its pieces."""
+    return max(grid.longest(axis) for axis in range(3)) >= SHORTEST and grid.num_voxels <= MOST_VOXELS
+
+
+def axis_modes(grid: Grid, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Modes and eigenvalues of an axis, one stretch between walls after the other."""
+    modes, eigenvalues = np.zeros((grid.shape[axis],) * 2), np.zeros(grid.shape[axis])
+    low, high = (wall in ("absorbing", "fixed") for wall in grid.walls[axis])
+    for first, length in grid.stretches(axis):
+        place, number = np.arange(length) + 0.5, np.arange(length)
+        if grid.is_periodic(axis):
+            waves = 2.0 * number / length
+            columns = np.cos(np.pi * np.outer(place, waves) - 0.25 * np.pi)
+        else:
+            waves = (number + 0.5 * (low + high)) / length
+            columns = (np.sin if low else np.cos)(np.pi * np.outer(place, waves))
+        here = slice(first, first + length)
+        modes[here, here] = columns / np.linalg.norm(columns, axis=0)
+        eigenvalues[here] = 2.0 - 2.0 * np.cos(np.pi * waves)
+    return modes, eigenvalues
+
+
+def resembling(
+    exchange: tuple[Real, Real, Real], outflow: Real, loss: Real, diagonal: Real, is_free: Mask, grid: Grid
+) -> Box:
+    """The box with the mean coefficients of a system that is scaled by its diagonal.
+
+    Args:
+        exchange: with the upper and the lower neighbour together, of each axis.
+        outflow: through open walls.
+        loss: what else is lost, to voxels with a held value too.
+        diagonal: of the system.
+        is_free: voxels of the system; the others are left out.
+        grid: the lattice.
+
+    """
+    weight = jnp.where(is_free, 1.0 / diagonal, 0.0)
+    total = ordered_sum(weight)
+    means, own = [], jnp.zeros_like(weight)
+    through_walls = ordered_sum(weight * outflow)
+    for axis in range(3):
+        faces, walls = _faces(grid, axis, weight.dtype)
+        mean = _ratio(ordered_sum(weight * exchange[axis]), ordered_sum(weight * faces))
+        through_walls = through_walls - rounded(mean * ordered_sum(weight * walls))
+        own = own + rounded(mean * (faces + walls))
+        means.append(mean)
+    mean_loss = _ratio(ordered_sum(weight * loss) + jnp.maximum(through_walls, 0.0), total)
+    x, y, z = means
+    return Box((x, y, z), mean_loss, jnp.where(is_free, jnp.sqrt((own + mean_loss) / diagonal), 0.0))
+
+
+def solve_box(box: Box, right: Real, grid: Grid) -> Real:
+    """About the solution of the system that a box resembles: a symmetric positive matrix times the right side."""
+    modes, eigenvalues = zip(*(axis_modes(grid, axis) for axis in range(3)), strict=True)
+    x, y, z = (rounded(d * jnp.asarray(e, right.dtype)) for d, e in zip(box.exchange, eigenvalues, strict=True))
+    rates = x[:, None, None] + y[:, None] + z + box.loss
+    inverse = jnp.where(rates > 0, 1.0 / jnp.where(rates > 0, rates, 1.0), 0.0)
+
+    @sequential_vmap  # a product of many right sides at once would have other bits
+    def through_modes(values: Real, inverse: Real) -> Real:
+        return on_whole(lambda v, i: _times(_times(v, modes) * i, [m.T for m in modes]), values, inverse)
+
+    return box.scale * through_modes(box.scale * right, inverse)
+
+
+def _times(values: Real, matrices: Sequence[np.ndarray]) -> Real:
+    """Each axis times its matrix; the first axis goes to the end each time, so that they are in order again."""
+    for matrix in matrices:
+        if matrix.shape[0] == 1:
+            values = jnp.moveaxis(values, 0, -1)
+        else:
+            along = jnp.asarray(matrix, values.dtype)
+            values = jnp.einsum("xyz,xi->yzi", values, along, precision=lax.Precision.HIGHEST)
+    return values
+
+
+def _faces(grid: Grid, axis: int, dtype: DTypeLike) -> tuple[Real, Real]:
+    """Faces to neighbours along an axis, and the diagonal's share of open walls, in units of D / h^2."""
+    shape = [1, 1, 1]
+    shape[axis] = grid.shape[axis]
+    faces, walls = jnp.full(shape, 2.0, dtype), jnp.zeros(shape, dtype)
+    for side in (0, 1):
+        if not grid.is_periodic(axis) or grid.shape[axis] == 1:
+            ends = at_wall(grid, axis, side)
+            faces = faces - ends
+            walls = walls + 2.0 * ends * (grid.walls[axis][side] in ("absorbing", "fixed"))
+    return faces, walls
+
+
+def _ratio(part: Real, whole: Real) -> Real:
+    return part / jnp.where(whole > 0, whole, 1.0)
