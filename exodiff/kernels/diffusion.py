@@ -23,7 +23,7 @@ from exodiff.core.arrays import Bits, Number, Real
 from exodiff.kernels.faces import at_wall, crossing_speed, face_diffusivity, face_velocity
 from exodiff.kernels.hopping import FAR, FAR_UP, MOVES, UP, Collect, EvenHop, Flows, Place, drawn_gain
 from exodiff.kernels.neighbours import seen_from, shift
-from exodiff.kernels.policies import Discrete, Policy
+from exodiff.kernels.policies import Discrete, Policy, StraightThrough
 from exodiff.kernels.random import Stream
 from exodiff.lattice.grid import Grid
 
@@ -147,6 +147,8 @@ def even_hop_gain(
     law = EvenHop(jnp.clip(2.0 * (one + two), 0.0, 1.0), _share(two, one + two))
     if isinstance(policy, Discrete):
         return drawn_gain(stream, index, n, law, jnp.asarray(place), collect)
+    if isinstance(policy, StraightThrough):
+        return collect(policy.even_hops(stream, index, n, law), place)
     return collect(even_hop_flows(policy, stream, index, n, law), place)
 
 
