@@ -1,13 +1,16 @@
 """Estimators of gradients: bias, error and cost, on three models of one voxel and on two lattices.
 
 python -m bench.gradients [--only NAME] [--replicates 16384] > bench/results/gradients.jsonl, then
-python -m bench.gradients --table writes the table of docs/gradients.md.
+python -m bench.gradients --table writes the tables of docs/gradients.md.
 
 A row an estimator and parameter of a model and observation: the bias against the truth with the standard error of the
 difference, the standard deviation of one replicate, the CPU time of all derivatives over that of the trajectories
 alone (compiled), and the standard error that one second of CPU would leave; in per cent of the truth. The truth is the
 master equation for one voxel, coupled finite differences of many other replicates for a lattice. `mean alone` is the
 negative control: `leap_st` without the term that follows the variance, dX = dm.
+
+--reverse gives rows of `leap_st` in reverse mode: cost as above, the median of 5 beside trajectories, and memory in
+states of all replicates (temporaries of a gradient with a value a voxel), against 20 + 2.2 sqrt(steps).
 """
 
 import argparse
@@ -127,6 +130,7 @@ CASES: dict[str, Case] = {
     "line of 32": _tissue([32], lambda traj: traj["X"][:, -1, 3:8].sum(1), 4.0),
     "lattice of 8^3": _tissue([8, 8, 8], lambda traj: traj["X"][:, -1, 2:7, 2:7, 2:7].sum((1, 2, 3)), 20.0),
 }  # fmt: skip
+REVERSE = (("line of 32", 1024, 5.0), ("line of 32", 1024, 20.0), ("lattice of 8^3", 64, 5.0))
 THRESHOLD = {"birth-death": 8, "uptake of 5 by 3": 2, "repression": 7, "line of 32": 8, "lattice of 8^3": 40}
 
 
@@ -209,9 +213,11 @@ def measure(name: str, n: int) -> None:
             if case.is_lattice
             else gradient(name, loss, "fsp", 2)
         )
-        for estimator in ("leap_st", "score", "cfd", "closure"):
-            if observed == "threshold" and estimator in ("leap_st", "closure"):
+        for estimator in ("leap_st", "score", "cfd", "closure", "closure2"):
+            if observed == "threshold" and estimator in ("leap_st", "closure", "closure2"):
                 continue  # refused: they would give zero
+            if estimator == "closure2" and np.prod(case.shape) > 32:
+                continue  # refused: too many pairs
             gradient(name, loss, estimator, n)  # compiles
             began = time.process_time()
             found = gradient(name, loss, estimator, n)
@@ -248,9 +254,52 @@ def _print(
 def _seconds(call: Callable[[], Any]) -> float:
     """CPU seconds of a call that is compiled."""
     jax.block_until_ready(call())
+    return _seconds_again(call)
+
+
+def _seconds_again(call: Callable[[], Any]) -> float:
     began = time.process_time()
     jax.block_until_ready(call())
     return time.process_time() - began
+
+
+def measure_reverse(name: str, n: int, time_s: float) -> None:
+    """Cost and memory of a gradient by all parameters of a model in reverse mode."""
+    case, model, loss = CASES[name], _model(name), losses(name)["mean"]
+    num_steps = round(time_s / case.step_s)
+    with mock.patch("exodiff.inference.straight_through.FORWARD_AT_MOST", 0):
+
+        def there() -> Any:
+            return ex.simulate(model, [time_s], seed=1, replicates=n, time_step=case.step_s).counts
+
+        def and_back() -> Any:
+            return ex.grad(loss, model, case.values, 1, n, "leap_st", [time_s], case.step_s)
+
+        jax.block_until_ready((there(), and_back()))
+        seconds = np.median([[_seconds_again(there), _seconds_again(and_back)] for _ in range(5)], axis=0)
+
+    def total(k: jax.Array) -> jax.Array:
+        given = {"parameters": {"k": k}, "seed": 1, "replicates": n, "time_step": case.step_s}
+        return loss(ex.simulate(model, [time_s], estimator="leap_st", **given)).sum()
+
+    compiled = jax.jit(jax.grad(total)).lower(np.full(case.shape, case.values["k"], np.float32)).compile()
+    print_row(
+        f"reverse | {name} | {num_steps}",
+        replicates=n,
+        cost_over_forward=round(float(seconds[1] / seconds[0]), 2),
+        states=round(compiled.memory_analysis().temp_size_in_bytes / there().nbytes, 1),
+    )
+
+
+def table_of_reverse(rows: list[dict[str, Any]]) -> str:
+    """Cost and memory of reverse mode."""
+    lines = ["| model | steps | replicates | cost | states | 20 + 2.2 sqrt(steps) |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        _, model, steps = row["name"].split(" | ")
+        allowed = 20.0 + 2.2 * int(steps) ** 0.5
+        shown = [model, steps, row["replicates"], row["cost_over_forward"], row["states"], f"{allowed:.0f}"]
+        lines.append(f"| {' | '.join(map(str, shown))} |")
+    return "\n".join(lines)
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -287,9 +336,17 @@ def main() -> None:
     parser.add_argument("--only", choices=CASES)
     parser.add_argument("--replicates", type=int, default=16384)
     parser.add_argument("--table", action="store_true")
+    parser.add_argument("--reverse", action="store_true")
     given = parser.parse_args()
     if given.table:
-        put_between(PAGE, "gradients", table([json.loads(line) for line in RESULTS.read_text("utf-8").splitlines()]))
+        rows = [json.loads(line) for line in RESULTS.read_text("utf-8").splitlines()]
+        of_reverse = [row for row in rows if row["name"].startswith("reverse")]
+        put_between(PAGE, "gradients", table([row for row in rows if row not in of_reverse]))
+        put_between(PAGE, "reverse", table_of_reverse(of_reverse))
+        return
+    if given.reverse:
+        for name, n, time_s in REVERSE:
+            measure_reverse(name, n, time_s)
         return
     for name in [given.only] if given.only else CASES:
         measure(name, given.replicates)

@@ -96,11 +96,32 @@ def looped_pass(step: Step, amounts: Amounts, *, backwards: Array) -> Amounts:
     def visit(i: Array, amounts: Amounts) -> Amounts:
         return _visit(step, tables, jnp.where(backwards, order[i], i), amounts)
 
-    if step.problem.is_reversible:
-        # keeps what was drawn, and of all else one state an operation
-        kept = jax.checkpoint_policies.save_only_these_names(DRAWN)
-        visit = jax.checkpoint(visit, prevent_cse=False, policy=kept)
-    return lax.fori_loop(0, len(listed), visit, amounts)
+    return lax.fori_loop(0, len(listed), _checkpointed(step.problem, visit), amounts)
+
+
+def looped_passes(at: Callable[[Array], Step], problem: Problem, amounts: Amounts) -> Amounts:
+    """A pass forwards and one backwards in one loop; ``at`` gives the step of each.
+
+    In reverse mode: of a loop in a loop, ``vmap`` would move the axes of all that is kept.
+    """
+    listed = operations(problem)
+    if not listed:
+        return amounts
+    tables = jax.tree.map(jnp.asarray, _tables(problem))
+    order = jnp.asarray([*range(len(listed)), *backward_order(problem)])
+
+    def visit(i: Array, amounts: Amounts) -> Amounts:
+        return _visit(at(i // len(listed)), tables, order[i], amounts)
+
+    return lax.fori_loop(0, 2 * len(listed), _checkpointed(problem, visit), amounts)
+
+
+def _checkpointed(problem: Problem, visit: Callable[[Array, Amounts], Amounts]) -> Callable[[Array, Amounts], Amounts]:
+    """In reverse mode keeps what was drawn, and of all else one state a visit."""
+    if not problem.is_reversible:
+        return visit
+    kept = jax.checkpoint_policies.save_only_these_names(DRAWN)
+    return jax.checkpoint(visit, prevent_cse=False, policy=kept)
 
 
 def unrolled_pass(step: Step, amounts: Amounts, *, backwards: bool) -> Amounts:

@@ -1,6 +1,6 @@
 """Trajectories in memory: pure functions of the parameters and the seed, for jit, vmap and grad."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -142,8 +142,10 @@ def simulate_each(
     each: Mapping[str, Array],
     seed: int | Bits,
     time_step: float | None,
-) -> Trajectory:
-    """Trajectories of ``leap_st``, each with parameters of its own, for reverse mode through all of them at once.
+) -> tuple[Trajectory, Callable[[Record], dict[str, Array]]]:
+    """Trajectories of ``leap_st``, each with parameters of its own, and the pull-back to these.
+
+    One pull-back of a number of each replicate gives its derivatives in all of them. Both are compiled once a problem.
 
     Args:
         model: as of :func:`simulate`, like times, seed and time_step.
@@ -159,15 +161,36 @@ def simulate_each(
     problem = replace(_with_estimator(_problem(model, "leap", time_step), "leap_st"), is_reversible=True)
     plan = make_plan(times, problem)
     with precision_context(problem.precision):
-        start = start_array(model, problem)
+        inputs = make_inputs(model, {**shared, **{name: rows[0] for name, rows in each.items()}}, problem.precision)
+        own = {name: jnp.reshape(rows, (n, *inputs.parameters[name].shape)) for name, rows in each.items()}
+        given = (start_array(model, problem), jnp.asarray(seed, BITS_DTYPE))
+        record, last, pull_back = _with_pull_back(problem, plan, inputs, own, *given)
 
-        def one(number: Bits, own: dict[str, Array], seed: Bits) -> tuple[Record, State]:
-            inputs = make_inputs(model, {**shared, **own}, problem.precision)
-            return trajectory(problem, plan, inputs, start, seed, number)
+    def pulled(cotangent: Record) -> dict[str, Array]:
+        (found,) = _pulled(pull_back, cotangent)
+        return {name: jnp.reshape(found[name], jnp.shape(rows)) for name, rows in each.items()}
 
-        run = jax.jit(jax.vmap(one, in_axes=(0, 0, None)))
-        record, last = run(jnp.arange(n, dtype=BITS_DTYPE), dict(each), jnp.asarray(seed, BITS_DTYPE))
-    return Trajectory(np.asarray(times, float), *record, health=last.health, problem=problem)
+    return Trajectory(np.asarray(times, float), *record, health=last.health, problem=problem), pulled
+
+
+@partial(jax.jit, static_argnames=("problem", "plan"))
+def _with_pull_back(
+    problem: Problem, plan: Plan, inputs: Inputs, each: Parameters, start: Array, seed: Bits
+) -> tuple[Record, State, Callable[[Record], tuple[Parameters]]]:
+    def run(each: Parameters) -> tuple[Record, State]:
+        def one(number: Bits, own: Parameters) -> tuple[Record, State]:
+            given = inputs._replace(parameters={**inputs.parameters, **own})
+            return trajectory(problem, plan, given, start, seed, number)
+
+        return jax.vmap(one)(jnp.arange(len(next(iter(each.values()))), dtype=BITS_DTYPE), each)
+
+    record, pull_back, last = jax.vjp(run, each, has_aux=True)
+    return record, last, pull_back
+
+
+@jax.jit
+def _pulled(pull_back: Callable[[Record], tuple[Parameters]], cotangent: Record) -> tuple[Parameters]:
+    return pull_back(cotangent)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))

@@ -22,7 +22,7 @@ from exodiff.kernels.policies import is_discrete, policy_of
 from exodiff.kernels.pools import is_beyond
 from exodiff.kernels.random import Stream, fold, make_stream, site_id, voxel_index
 from exodiff.observe import current_inputs
-from exodiff.passes import Amounts, Step, cell_pass, field_pass, looped_pass, unrolled_pass
+from exodiff.passes import Amounts, Step, cell_pass, field_pass, looped_pass, looped_passes, unrolled_pass
 from exodiff.pools_pass import looped_pools_pass, unrolled_pools_pass
 from exodiff.problem import Inputs, Problem
 from exodiff.state import State
@@ -63,6 +63,8 @@ def step_pair(problem: Problem, inputs: Inputs, stream: Stream, amounts: Amounts
         return lax.cond(h == 0, middle, lambda same: same, amounts)
 
     if not (problem.pools.reactions or problem.pools.crossings):
+        if problem.is_reversible and not (moves_cells or has_fields):
+            return looped_passes(lambda h: at(h, 0), problem, amounts)
         return lax.fori_loop(0, 2, half, amounts)
 
     def stage(i: Array, amounts: Amounts) -> Amounts:
@@ -92,29 +94,46 @@ def advance_pair(
 
         return lax.cond(health == Health.GOOD, go, lambda s: s, replace(state, health=health))
     parts = division(problem, inputs, state, time_s, dt_s)
-    address = (seed, replicate)
+    state = replace(state, health=parts.health)
+    return ended(problem, further_substeps(problem, inputs, (seed, replicate), state, parts, time_s, 0))
+
+
+def further_substeps(
+    problem: Problem,
+    inputs: Inputs,
+    address: tuple[Bits, Bits],
+    state: State,
+    parts: "Division",
+    time_s: Real,
+    first: int,
+) -> State:
+    """The substeps of a pair from one of them on."""
 
     def go_on(k: Array, before: State) -> State:
         after = substep(problem, inputs, before, k, address=address, parts=parts, time_s=time_s)
         is_wanted = _is_below(k, parts.number)
         return jax.tree.map(lambda new, old: jnp.where(is_wanted, new, old), after, before)
 
-    state = lax.fori_loop(0, _largest(parts.number), go_on, replace(state, health=parts.health))
+    return lax.fori_loop(first, most_substeps(parts.number), go_on, state)
+
+
+def ended(problem: Problem, state: State) -> State:
+    """The state after all substeps of a pair, as the state after the pair."""
     overflowed = (state.health == Health.GOOD) & _is_out_of_range(problem, state.counts, state.pools)
     health = jnp.where(overflowed, Health.OVERFLOW, state.health).astype(state.health.dtype)
     return _counted(replace(state, health=health))
 
 
 @jax.custom_batching.custom_vmap
-def _largest(number: Array) -> Array:
+def most_substeps(number: Array) -> Array:
     """Of all replicates, so that they go through one loop: one that ends for each on its own moves all axes twice."""
     return number
 
 
-@_largest.def_vmap
+@most_substeps.def_vmap
 def _(size: int, in_batched: list[bool], numbers: Array) -> tuple[Array, bool]:
     del size, in_batched
-    return _largest(jnp.max(numbers, axis=0)), False
+    return most_substeps(jnp.max(numbers, axis=0)), False
 
 
 @jax.custom_batching.custom_vmap
@@ -168,7 +187,7 @@ def substep(
     problem: Problem,
     inputs: Inputs,
     state: State,
-    k: Array,
+    k: Array | int,
     *,
     address: tuple[Bits, Bits],
     parts: Division,
@@ -176,7 +195,7 @@ def substep(
 ) -> State:
     """Substep k of the pair that begins at a time; the address is the seed and the number of the replicate."""
     root = fold(make_stream(*address), state.pair)
-    start = time_s + 2.0 * parts.dt_s * k.astype(parts.dt_s.dtype)
+    start = time_s + 2.0 * parts.dt_s * jnp.asarray(k, parts.dt_s.dtype)
     return _advance_once(problem, inputs, state, (root, k, parts.halvings), start, parts.dt_s)
 
 

@@ -15,7 +15,7 @@ from exodiff.exact.clock import UNLIMITED, Time, split_time
 from exodiff.kernels.random import Stream, make_stream
 from exodiff.observe import measure, scalars
 from exodiff.problem import Inputs, Problem
-from exodiff.reverse import Place, reversible_pair
+from exodiff.reverse import Pairs, reversible_pairs
 from exodiff.schedule import Plan
 from exodiff.start import begin, intervene_at
 from exodiff.state import State
@@ -203,17 +203,15 @@ def _advance_reversibly(
 ) -> State:
     """As :func:`advance` for ``mean_field`` and ``leap_st``, as scans of fixed length, so that reverse mode works.
 
-    With two levels of checkpoints reverse mode holds about 2 sqrt(pairs) states and what one pair needs. The address is
-    the seed and the number of the replicate.
+    With two levels of checkpoints reverse mode holds about 2 sqrt(pairs) states (with draws 3 sqrt(pairs)) and what one
+    pair needs. The address is the seed and the number of the replicate.
     """
     start_s, dt_s, num_pairs = interval
-    group_size = max(isqrt(longest), 1)
+    # a pair of leap_st leaves its draws as well, as much again as its state
+    group_size = max(isqrt(longest if problem.engine == "mean_field" else longest // 2), 1)
 
     def time_of(i: Array) -> Array:
         return start_s + 2.0 * dt_s * i.astype(dt_s.dtype)
-
-    def drawn_pair(state: State, i: Array) -> tuple[State, None]:
-        return reversible_pair(problem, inputs, state, Place(*address, time_of(i), dt_s, i < num_pairs)), None
 
     @partial(jax.checkpoint, prevent_cse=False)
     def mean_pair(state: State, i: Array) -> tuple[State, None]:
@@ -222,10 +220,14 @@ def _advance_reversibly(
 
         return lax.cond(i < num_pairs, go, lambda s: s, state), None
 
-    pair = mean_pair if problem.engine == "mean_field" else drawn_pair
-
     @partial(jax.checkpoint, prevent_cse=False)
-    def group(state: State, first: Array) -> tuple[State, None]:
-        return lax.scan(pair, state, first + jnp.arange(group_size, dtype=COUNT_DTYPE))[0], None
+    def mean_group(state: State, first: Array) -> tuple[State, None]:
+        return lax.scan(mean_pair, state, first + jnp.arange(group_size, dtype=COUNT_DTYPE))[0], None
 
+    def drawn_group(state: State, first: Array) -> tuple[State, None]:
+        numbers = first + jnp.arange(group_size, dtype=COUNT_DTYPE)
+        pairs = Pairs(*address, dt_s, time_of(numbers), numbers < num_pairs)
+        return reversible_pairs(problem, inputs, state, pairs), None
+
+    group = mean_group if problem.engine == "mean_field" else drawn_group
     return lax.scan(group, state, jnp.arange(0, longest, group_size, dtype=COUNT_DTYPE))[0]

@@ -14,6 +14,7 @@ from exodiff.inference.finite_difference import finite_difference
 from exodiff.inference.fsp import exact_expectation
 from exodiff.inference.question import Observe, Parameters, Question, Samples, times_of
 from exodiff.inference.score import score
+from exodiff.inference.second_moments import second_moments
 from exodiff.inference.straight_through import closure, straight_through
 from exodiff.problem import Model
 from exodiff.start import precision_context
@@ -25,6 +26,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "score": score,
     "cfd": finite_difference,
     "closure": closure,
+    "closure2": second_moments,
     "fsp": exact_expectation,
 }
 
@@ -57,11 +59,11 @@ def expect(
             first, and each row depends on its replicate alone, e.g. ``lambda traj: traj.total("EV")[:, -1]``.
         parameters: values instead of the model's, by name; internal units (um, s, molecules).
         seed: of all draws.
-        n: replicates (``closure`` and ``fsp`` need none).
+        n: replicates (``closure``, ``closure2`` and ``fsp`` need none).
         estimator: ``leap_st``: trajectories of ``leap`` with a straight-through derivative, for smooth functions of
             counts. ``score``: the likelihood ratio, for anything with few events. ``cfd``: central differences with
-            common random numbers, for anything. ``closure``: the mean field. ``fsp``: exact, for one voxel with few
-            states, at one time.
+            common random numbers, for anything. ``closure``: the mean field. ``closure2``: means and covariances of
+            all numbers, for few of them, at one time. ``fsp``: exact, for one voxel with few states, at one time.
         times: seconds, as of ``simulate``; None takes the times at which a run records its observables.
         time_step: longest step in seconds; None takes the model's.
 

@@ -1,6 +1,7 @@
 """Estimator ``leap_st``: derivatives along trajectories of whole molecules; ``closure``: of the mean field."""
 
 import math
+from dataclasses import replace
 
 import equinox as eqx
 import jax
@@ -11,7 +12,7 @@ from exodiff.core.errors import SimulationError
 from exodiff.inference.few_copies import warn_of_few
 from exodiff.inference.question import Parameters, Question, Samples, derivatives, raise_if_failed
 from exodiff.simulation import simulate_each
-from exodiff.trajectory import Trajectory, is_traced
+from exodiff.trajectory import Record, Trajectory, is_traced
 
 FORWARD_AT_MOST = 8  # numbers up to which forward mode is as cheap as reverse mode, in far less memory
 
@@ -55,21 +56,23 @@ def _in_reverse(
     """
     shared = {name: value for name, value in parameters.items() if name not in names}
     each = {name: jnp.broadcast_to(parameters[name], (question.n, *jnp.shape(parameters[name]))) for name in names}
+    trajectory, pull_back = simulate_each(
+        question.model, question.times, shared, each, question.seed, question.time_step
+    )
 
-    def observed(each: Parameters) -> tuple[Array, tuple[Array, Trajectory]]:
-        trajectory = simulate_each(question.model, question.times, shared, each, question.seed, question.time_step)
-        found = question.read(trajectory)
-        return found, (found, trajectory)
+    def read(record: Record) -> Array:
+        return question.read(replace(trajectory, **record._asdict()))
 
-    found, pull_back, (values, trajectory) = jax.vjp(observed, each, has_aux=True)
+    record = Record(trajectory.counts, trajectory.observables, trajectory.concentrations, trajectory.pools)
+    found, read_back = jax.vjp(read, record)
     shape = found.shape[1:]
     ones = jnp.eye(math.prod(shape), dtype=found.dtype).reshape(-1, *shape)
-    (slopes,) = jax.lax.map(lambda one: pull_back(jnp.broadcast_to(one, found.shape)), ones)
+    rows = [pull_back(*read_back(jnp.broadcast_to(one, found.shape))) for one in ones]
 
-    def arranged(slope: Array) -> Array:
-        return jnp.moveaxis(slope, 0, 1).reshape(question.n, *shape, *slope.shape[2:])
+    def arranged(*slopes: Array) -> Array:
+        return jnp.stack(slopes, 1).reshape(question.n, *shape, *slopes[0].shape[1:])
 
-    return jax.tree.map(arranged, slopes), values, trajectory
+    return jax.tree.map(arranged, *rows), found, trajectory
 
 
 def closure(question: Question, parameters: Parameters, names: tuple[str, ...]) -> Samples:

@@ -15,6 +15,7 @@ flow.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -38,7 +39,7 @@ from exodiff.kernels.hopping import (
     unpacked,
 )
 from exodiff.kernels.neighbours import seen_from, shift
-from exodiff.kernels.policies import Discrete, Policy
+from exodiff.kernels.policies import Discrete, Policy, StraightThrough
 from exodiff.kernels.random import Stream
 from exodiff.lattice.grid import Grid
 
@@ -164,7 +165,8 @@ def even_hop_gain(
     law = EvenHop(jnp.clip(2.0 * (one + two), 0.0, 1.0), _share(two, one + two))
     if isinstance(policy, Discrete):
         return drawn_gain(stream, index, n, law, jnp.asarray(place), collect)
-    return collect.of_flows(even_hop_flows(policy, stream, index, n, law), place)
+    flows = policy.even_hops if isinstance(policy, StraightThrough) else partial(even_hop_flows, policy)
+    return collect.of_flows(flows(stream, index, n, law), place)
 
 
 def even_hop_flows(policy: Policy, stream: Stream, index: Bits, n: Number, law: EvenHop) -> Flows:

@@ -70,6 +70,30 @@ def _compiled(collect: Collect) -> Callable[..., Count]:
     return gain
 
 
+def drawn_word(stream: Stream, index: Bits, n: Count, law: EvenHop) -> Count:
+    """What leaves each voxel, in one word; :func:`flows_of` tells what it stands for."""
+    return _word(stream.key0, stream.key1, index, n, law.moves, law.far)
+
+
+def flows_of(word: Count, stream: Stream, index: Bits, n: Count, law: EvenHop) -> Flows:
+    """The flows of a word that :func:`drawn_word` gave for the same arguments."""
+    return _flows_of_word(word, stream.key0, stream.key1, index, n, law.moves, law.far)
+
+
+@batched
+def _word(*given: Array) -> Count:
+    return by_pieces(_words, *given)
+
+
+@batched
+def _flows_of_word(word: Count, *given: Array) -> Flows:
+    def any_number() -> Flows:
+        flows = by_pieces(_flows, word, *given)
+        return flows[0], flows[1], flows[2], flows[3]
+
+    return lax.cond(jnp.min(word) < 0, any_number, lambda: unpacked(word))
+
+
 def _common(key0: Bits, key1: Bits, index: Bits, n: Count, moves: Real, far: Real) -> Count:
     """The four numbers in a word, or -1 where the common case does not suffice."""
     stream = Stream(key0, key1)

@@ -21,7 +21,7 @@ def elementwise(function: Callable[..., Count]) -> Callable[..., Count]:
     return batched(functools.partial(by_pieces, function))
 
 
-def batched(function: Callable[..., Count]) -> Callable[..., Count]:
+def batched(function: Callable[..., Values]) -> Callable[..., Values]:
     """Trace a function once a shape, and make ``vmap`` call it once on arrays with one more axis in front.
 
     Without the first, each of the draws of a step would be traced anew (0.2 s each); without the second, the loops
@@ -30,14 +30,15 @@ def batched(function: Callable[..., Count]) -> Callable[..., Count]:
     wrapped = jax.custom_batching.custom_vmap(jax.jit(function))
 
     @wrapped.def_vmap
-    def _rule(axis_size: int, in_batched: list[bool], *arguments: Any) -> tuple[Count, bool]:  # pyright: ignore[reportUnusedFunction]
+    def _rule(axis_size: int, in_batched: list[bool], *arguments: Any) -> tuple[Values, Any]:  # pyright: ignore[reportUnusedFunction]
         del axis_size
         ndim = max(a.ndim - b for a, b in zip(arguments, in_batched, strict=True))
         aligned = [
             a.reshape(a.shape[:1] + (1,) * (ndim - (a.ndim - 1)) + a.shape[1:]) if b else a
             for a, b in zip(arguments, in_batched, strict=True)
         ]
-        return wrapped(*aligned), True
+        found = wrapped(*aligned)
+        return found, jax.tree.map(lambda _: True, found)
 
     return wrapped
 

@@ -12,7 +12,7 @@ from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
 from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, TINY_OCCUPANCY, Bits, Count, Mask, Number, Real
-from exodiff.kernels import clocks, draws, halving, likelihood
+from exodiff.kernels import clocks, draws, halving, hopping, likelihood
 from exodiff.kernels.random import Stream
 from exodiff.kernels.straight_through import chain_moments, follows, matched
 
@@ -133,6 +133,17 @@ class StraightThrough:
         first = propensity(jnp.zeros(index.shape, COUNT_DTYPE))
         return matched(_kept(drawn, first), *chain_moments(first, _slope(propensity, index.shape, capacity)))
 
+    def even_hops(self, stream: Stream, index: Bits, n: Real, law: hopping.EvenHop) -> hopping.Flows:
+        """Numbers that move by -2, -1, +1, +2 voxels: in one loop, and reverse mode keeps one word a voxel."""
+        given = (stream, index, _whole(n), hopping.EvenHop(*map(lax.stop_gradient, law)))
+        word = checkpoint_name(hopping.drawn_word(*given), DRAWN)
+        far_down, down, up, far_up = (flow.astype(n.dtype) for flow in hopping.flows_of(word, *given))
+        movers = follows(_binomial_moments, far_down + down + up + far_up, n, law.moves)
+        far = follows(_binomial_moments, far_down + far_up, movers, law.far)
+        near = movers - far
+        up, far_up = matched(up, 0.5 * near, 0.25 * near), matched(far_up, 0.5 * far, 0.25 * far)
+        return far - far_up, near - up, up, far_up
+
     def waiting_time(self, stream: Stream, index: Bits, events: Real) -> Real:
         """As drawn by ``Discrete``; the derivative is exact for quadratics."""
         drawn = draws.gamma(stream, index, 0, _whole(events))
@@ -146,7 +157,7 @@ class StraightThrough:
 
 def _kept(drawn: Count, like: Real) -> Real:
     """A drawn number as a real, by a name under which reverse mode keeps it rather than draw it again."""
-    return checkpoint_name(drawn.astype(like.dtype), DRAWN)
+    return checkpoint_name(drawn, DRAWN).astype(like.dtype)
 
 
 def _whole(n: Real) -> Count:

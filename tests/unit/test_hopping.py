@@ -8,7 +8,7 @@ import pytest
 from exodiff.core.arrays import COUNT_DTYPE
 from exodiff.kernels.diffusion import even_hop_flows, net_gain, net_gain_of_words
 from exodiff.kernels.hopping import Collect, EvenHop, drawn_gain, packed, unpacked
-from exodiff.kernels.policies import Discrete
+from exodiff.kernels.policies import Discrete, StraightThrough
 from exodiff.kernels.random import Stream, fold, make_stream, voxel_index
 from exodiff.lattice.grid import Grid, Part
 
@@ -29,7 +29,7 @@ COLLECT = Collect(all_flows, all_words)
 
 def law_of(hops):
     one, two = hops - 2 * hops**2, 0.5 * hops**2
-    return EvenHop(jnp.float32(2 * (one + two)), jnp.float32(two / (one + two)))
+    return EvenHop(jnp.asarray(2 * (one + two), jnp.float32), jnp.asarray(two / (one + two), jnp.float32))
 
 
 @jax.jit
@@ -60,6 +60,20 @@ def test_fused_hops_are_the_draws_one_by_one(kind, hops):
     assert (flows.sum(axis=-1) <= np.asarray(n)).all()
     expected = float(np.asarray(n, float).sum() * law.moves)
     assert abs(flows.sum() - expected) < 6 * np.sqrt(expected) + 1  # 1e-8 for a Poisson number of 1 or more
+
+
+def test_reals_with_a_derivative_hop_like_counts():
+    """Also batched by replicates with laws of their own, and with voxels that need more than the common word."""
+    n, index = molecules("mixed"), voxel_index((LANES,))
+    hops = jnp.asarray([0.05, 0.25], jnp.float32)
+
+    def both(hops):
+        law = law_of(hops)
+        flows = StraightThrough().even_hops(STREAM, index, n.astype(jnp.float32), law)
+        return jnp.stack(flows, axis=-1).astype(COUNT_DTYPE), one_by_one(STREAM, index, n, law)
+
+    found, wanted = jax.jit(jax.vmap(both))(hops)
+    assert (found == wanted).all()
 
 
 def test_the_hops_of_a_voxel_do_not_depend_on_the_others():
