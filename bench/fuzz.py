@@ -269,7 +269,8 @@ def resealed(path: Path, whole: bytes, source: random.Random, *, in_head: bool) 
     head = changed(seal.head, source) if in_head else seal.head
     if not in_head:
         for _ in range(source.choice((1, 1, 4, 16))):
-            whole = whole[: seal.block_bytes] + damaged(whole[seal.block_bytes :], source)
+            content = whole[seal.block_bytes :] or bytes(1)
+            whole = whole[: seal.block_bytes] + damaged(content, source)
     path.write_bytes(whole)
     with path.open("r+b", buffering=0) as file:
         write_seal(file, encode_head(head))
