@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models import box_of, make_model, simulate
+from models import box_of, make_model, repressed, simulate
 
 import exodiff as ex
 from bench.gradients import mean_alone
@@ -41,18 +41,6 @@ def uptake():
         reactions=[{"equation": "X + R -> B", "rate": "k"}, {"equation": "B -> X + R", "rate": "off"}],
         cells={"any": {}},
         observables={"big": {"histogram": {"of": "X", "over": "any", "bins": [0, 3, 99]}}},
-    )
-
-
-def repressed():
-    return make_model(
-        [1],
-        parameters={"k": "20 /s", "K": 8.0, "d": "0.02 um^3/s"},
-        species={"X": {}},
-        reactions=[
-            {"equation": "-> X", "propensity": "k * hill_down(X, K, 2)"},
-            {"equation": "2 X ->", "rate": "d"},
-        ],
     )
 
 

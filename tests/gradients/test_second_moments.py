@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models import make_model
+from models import make_model, repressed
 from scipy.linalg import expm
 
 import exodiff as ex
@@ -49,16 +49,7 @@ def test_nonlinear_networks_are_off_by_less_than_four_per_cent(name):
         )
         _check(model, {"k": 0.05, "off": 0.1}, _square("X", 1.0), 4.0, 0.04)
     else:
-        model = make_model(
-            [1],
-            parameters={"k": "20 /s", "K": 8.0, "d": "0.02 um^3/s"},
-            species={"X": {}},
-            reactions=[
-                {"equation": "-> X", "propensity": "k * hill_down(X, K, 2)"},
-                {"equation": "2 X ->", "rate": "d"},
-            ],
-        )
-        _check(model, {"k": 20.0, "K": 8.0, "d": 0.02}, _square("X", 4.0), 2.0, 0.004)
+        _check(repressed(), {"k": 20.0, "K": 8.0, "d": 0.02}, _square("X", 4.0), 2.0, 0.004)
 
 
 def test_the_variance_of_a_sum_over_voxels_is_that_of_independent_molecules():

@@ -159,7 +159,7 @@ def test_killed_between_pieces_and_master_the_run_goes_on(given, tmp_path, modul
     config, whole = given
     out = tmp_path / "run"
     run = ("run", str(config), "--out", str(out), "--resume", "auto", "--set", 'run.checkpoint_every="1e-3 s"')
-    codes, told = _ended(start_tasks(2, 2, "tests.integration.killed_between", module, function, "2", *run))
+    codes, told = _ended(start_tasks(2, 2, "tests.integration.stopped_at", "kill", module, function, "2", *run))
     assert codes[0] == -signal.SIGKILL, told
     joined, alone = _joined_and_not(out / folder)
     assert (len(joined), len(alone)) == (2, 1)

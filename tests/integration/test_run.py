@@ -279,10 +279,18 @@ def test_a_second_ctrl_c_waits_for_no_write_and_the_run_goes_on(model, whole, tm
     config, out = tmp_path / "model.toml", tmp_path / "run"
     config.write_text(tomli_w.dumps(MODEL))
     often = ("--set", 'run.checkpoint_every="1e-3 s"')
-    slow = [sys.executable, "-m", "tests.integration.slow_at", "exodiff.io.checkpoint", "write_checkpoint", "2"]
+    slow = [
+        sys.executable,
+        "-m",
+        "tests.integration.stopped_at",
+        "wait",
+        "exodiff.io.checkpoint",
+        "write_checkpoint",
+        "2",
+    ]
     with subprocess.Popen([*slow, "run", str(config), "--out", str(out), *often], stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
-        _read_until(process.stderr, b"write_checkpoint waits")
+        _read_until(process.stderr, b"a call waits")
         process.send_signal(signal.SIGINT)
         _read_until(process.stderr, b"a second Ctrl-C stops at once")
         began = time.monotonic()

@@ -38,3 +38,16 @@ def box_of(*voxel: int) -> dict[str, list[float]]:
     """The box of one voxel, in um, for voxels of 1 um."""
     low = [*voxel, 0, 0][:3]
     return {"low": [float(v) for v in low], "high": [float(v + 1) for v in low]}
+
+
+def repressed() -> Any:
+    """A source that its product represses, and pairs that go: nonlinear by more than a product."""
+    return make_model(
+        [1],
+        parameters={"k": "20 /s", "K": 8.0, "d": "0.02 um^3/s"},
+        species={"X": {}},
+        reactions=[
+            {"equation": "-> X", "propensity": "k * hill_down(X, K, 2)"},
+            {"equation": "2 X ->", "rate": "d"},
+        ],
+    )
