@@ -1,4 +1,4 @@
-"""``python -m tests.integration.stopped_at ACTION MODULE FUNCTION CALLS ...``: exodiff, stopped at the call of a name."""
+"""``python -m tests.integration.stopped_at ACTION MODULE FUNCTION CALLS ...``: exodiff, stopped at a call."""
 
 import importlib
 import os
