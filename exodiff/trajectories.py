@@ -15,6 +15,7 @@ from exodiff.exact.clock import UNLIMITED, Time, split_time
 from exodiff.kernels.random import Stream, make_stream
 from exodiff.observe import measure, scalars
 from exodiff.problem import Inputs, Problem
+from exodiff.programs import program
 from exodiff.reverse import Pairs, reversible_pairs
 from exodiff.schedule import Plan
 from exodiff.start import begin, intervene_at
@@ -23,7 +24,7 @@ from exodiff.step import advance_pair
 from exodiff.trajectory import Record
 
 
-@partial(jax.jit, static_argnames=("problem", "plan", "replicates", "devices"))
+@program(static=("problem", "plan", "replicates", "devices"))
 def trajectories(
     problem: Problem,
     plan: Plan,

@@ -16,7 +16,7 @@ from jax import Array, lax
 from exodiff.core.arrays import BITS_DTYPE, Bits, Count, Mask, Number, Real
 from exodiff.kernels import draws, halving
 from exodiff.kernels.decomposition import by_pieces
-from exodiff.kernels.lanes import batched, finish_blocks
+from exodiff.kernels.lanes import batched, finish_blocks, smallest
 from exodiff.kernels.laws import binomial_law
 from exodiff.kernels.random import Stream, word_pair
 
@@ -65,7 +65,7 @@ def _compiled(collect: Collect) -> Callable[..., Count]:
             flows = by_pieces(_flows, words, *given)
             return collect.of_flows((flows[0], flows[1], flows[2], flows[3]), place)
 
-        return lax.cond(jnp.min(words) < 0, any_number, lambda: collect.of_words(words, place))
+        return lax.cond(smallest(words) < 0, any_number, lambda: collect.of_words(words, place))
 
     return gain
 
@@ -91,7 +91,7 @@ def _flows_of_word(word: Count, *given: Array) -> Flows:
         flows = by_pieces(_flows, word, *given)
         return flows[0], flows[1], flows[2], flows[3]
 
-    return lax.cond(jnp.min(word) < 0, any_number, lambda: unpacked(word))
+    return lax.cond(smallest(word) < 0, any_number, lambda: unpacked(word))
 
 
 def _common(key0: Bits, key1: Bits, index: Bits, n: Count, moves: Real, far: Real) -> Count:

@@ -55,6 +55,11 @@ def first_true(mask: Mask) -> tuple[Mask, Count]:
     return lax.reduce((mask, order), (jnp.asarray(False), jnp.asarray(0, COUNT_DTYPE)), earlier, (0,))
 
 
+def smallest(values: jax.Array) -> jax.Array:
+    """The least of all values, first over the first axis: in whole rows, where XLA on CPU would go by small boxes."""
+    return jnp.min(lax.optimization_barrier(jnp.min(values, 0)))
+
+
 def finish_blocks(values: Values, unfinished: Mask, finish: Callable[..., Values], arguments: tuple) -> Values:
     """Replace the values of the unfinished lanes, visiting only the blocks of 1024 lanes that have one.
 

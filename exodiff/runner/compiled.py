@@ -1,7 +1,6 @@
 """What a run compiles: functions of all its replicates at once."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -15,12 +14,13 @@ from exodiff.kernels.decomposition import settled
 from exodiff.kernels.random import make_stream
 from exodiff.observe import Measured, measure
 from exodiff.problem import Inputs, Problem
+from exodiff.programs import program
 from exodiff.start import begin, intervene_at
 from exodiff.state import State
 from exodiff.trajectories import advance
 
 
-@partial(jax.jit, static_argnames=("problem", "replicates"), donate_argnames=("state",))
+@program(static=("problem", "replicates"), donate=("state",))
 def advance_all(
     problem: Problem,
     inputs: Inputs,
@@ -40,7 +40,7 @@ def advance_all(
     return _over_replicates(one, problem, state, replicates)
 
 
-@partial(jax.jit, static_argnames=("problem", "replicates"), donate_argnames=("state",))
+@program(static=("problem", "replicates"), donate=("state",))
 def advance_exactly(
     problem: Problem,
     inputs: Inputs,
@@ -60,7 +60,7 @@ def advance_exactly(
     return in_shares(share, state, numbers)
 
 
-@partial(jax.jit, static_argnames=("problem", "replicates"))
+@program(static=("problem", "replicates"))
 def measure_all(
     problem: Problem, inputs: Inputs, seed: jax.Array, state: State, time_s: jax.Array, *, replicates: int
 ) -> Measured:
@@ -72,7 +72,7 @@ def measure_all(
     return _over_replicates(one, problem, state, replicates)
 
 
-@partial(jax.jit, static_argnames=("problem", "replicates"), donate_argnames=("state",))
+@program(static=("problem", "replicates"), donate=("state",))
 def intervene_all(
     problem: Problem,
     inputs: Inputs,
@@ -91,7 +91,7 @@ def intervene_all(
     return _over_replicates(one, problem, state, replicates)
 
 
-@partial(jax.jit, static_argnames=("problem", "replicates"))
+@program(static=("problem", "replicates"))
 def begin_all(problem: Problem, inputs: Inputs, start: jax.Array, seed: jax.Array, *, replicates: int) -> State:
     """The first states."""
 
