@@ -11,7 +11,7 @@ from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, TINY_OCCUPANCY, Mask, N
 from exodiff.core.expressions import OBSERVABLE_FORMS, Call, Expression, Name, evaluate, names, to_text, walk
 from exodiff.kernels import instruments, totals, words
 from exodiff.kernels.bins import bin_sums
-from exodiff.kernels.decomposition import layer
+from exodiff.kernels.decomposition import whole_along
 from exodiff.kernels.policies import is_discrete, policy_of
 from exodiff.kernels.pools import with_pools
 from exodiff.kernels.random import Stream, fold, site_id
@@ -233,7 +233,7 @@ def squared_distance_um2(origin: Mask, grid: Grid) -> Real:
         shape[axis] = length
         place = jnp.arange(length).reshape(shape)
         stretch_of = jnp.asarray(grid.stretch_of(axis)).reshape(shape)
-        before = result
+        before = whole_along(result, axis)  # nothing is exchanged inside of the loop
 
         def nearer(
             j: Array,
@@ -250,7 +250,7 @@ def squared_distance_um2(origin: Mask, grid: Grid) -> Real:
             step = gap.astype(jnp.float32) * spacing
             if len(grid.stretches(axis)) > 1:
                 step = jnp.where(stretch_of == lax.dynamic_slice_in_dim(stretch_of, j, 1, axis), step, jnp.inf)
-            return jnp.minimum(best, layer(before, j, axis) + step * step)
+            return jnp.minimum(best, lax.dynamic_slice_in_dim(before, j, 1, axis) + step * step)
 
         result = lax.fori_loop(0, length, nearer, jnp.full_like(before, jnp.inf))
     return result

@@ -5,12 +5,13 @@ addressed priority gets it; the others try again in the next step. So all voxels
 and the result does not depend on any order.
 """
 
+import functools
 from collections.abc import Sequence
 
 import jax.numpy as jnp
 from jax import Array, lax
 
-from exodiff.core.arrays import BITS_DTYPE, Bits, Number, Real
+from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, Bits, Count, Number, Real
 from exodiff.kernels.neighbours import FACES, seen_from, shift
 from exodiff.kernels.policies import Policy, is_discrete
 from exodiff.kernels.random import Stream, to_unit_interval, words
@@ -50,37 +51,32 @@ def to_neighbours(
     if not is_discrete(policy):
         return [attempts * w / jnp.where(total > 0, total, 1.0) for w in weights]
 
-    def drawn() -> tuple[Bits, Bits]:
-        return words(stream, index, _CHOICE), words(stream, index, _PRIORITY) | jnp.asarray(1, BITS_DTYPE)
-
-    # a branch is computed once, where the compiler would draw anew for each neighbour
-    nothing = jnp.ones(index.shape, BITS_DTYPE)
-    choice, priority = lax.cond(jnp.any(attempts > 0), drawn, lambda: (nothing, nothing))
-    target = to_unit_interval(choice).astype(total.dtype) * total
-    reached, chosen = jnp.zeros_like(total), []
-    for weight in weights:
+    def claimed() -> tuple[Count, Bits]:
+        target = to_unit_interval(words(stream, index, _CHOICE)).astype(total.dtype) * total
         # the choice lies in (0, total], so a weight of zero is never chosen
-        chosen.append((attempts > 0) & (reached < target) & (target <= reached + weight))
-        reached = reached + weight
-    return _settle(chosen, priority, grid)
+        choice, reached = jnp.zeros(index.shape, COUNT_DTYPE), jnp.zeros_like(total)
+        for weight in weights:
+            choice = choice + (target > reached)
+            reached = reached + weight
+        choice = jnp.where((attempts > 0) & (target <= reached), choice, 0)
+        return choice, words(stream, index, _PRIORITY) | jnp.asarray(1, BITS_DTYPE)
+
+    # a branch is computed once, where the compiler would compute it anew for each neighbour
+    is_tried, nothing = jnp.any(attempts > 0), jnp.zeros(index.shape, COUNT_DTYPE)
+    choice, priority = lax.cond(is_tried, claimed, lambda: (nothing, nothing.astype(BITS_DTYPE)))
+    faces = list(enumerate(faces_of(grid), 1))
+    claims = [shift(jnp.where(choice == k, priority, 0), grid, axis, step) for k, (axis, step) in faces]
+    winner = lax.cond(is_tried, _first_of_highest, lambda *_: nothing, *claims)
+    return [shift((winner == k).astype(COUNT_DTYPE), grid, axis, -step) for k, (axis, step) in faces]
 
 
-def _settle(chosen: Sequence[Array], priority: Bits, grid: Grid) -> list[Array]:
-    """Of the claims on each voxel, keep the one with the highest priority (the first of equals)."""
-    claims = [
-        shift(jnp.where(picked, priority, 0), grid, axis, step)
-        for picked, (axis, step) in zip(chosen, faces_of(grid), strict=True)
-    ]
-    best = claims[0]
-    for claim in claims[1:]:
-        best = jnp.maximum(best, claim)
-    taken = jnp.zeros(best.shape, bool)
-    flows = []
-    for claim, (axis, step) in zip(claims, faces_of(grid), strict=True):
-        wins = (claim == best) & (claim > 0) & ~taken
-        taken = taken | wins
-        flows.append(shift(wins.astype(jnp.int32), grid, axis, -step))
-    return flows
+def _first_of_highest(*claims: Bits) -> Count:
+    """Which claim on each voxel has the highest priority, from 1 (the first of equals); 0 without any."""
+    best = functools.reduce(jnp.maximum, claims)
+    winner = jnp.zeros(best.shape, COUNT_DTYPE)
+    for number, claim in reversed(list(enumerate(claims, 1))):
+        winner = jnp.where((claim == best) & (claim > 0), number, winner)
+    return winner
 
 
 def departures(flows: Sequence[Number]) -> Number:

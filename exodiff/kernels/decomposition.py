@@ -94,53 +94,28 @@ def whole_along_last(array: Array, axes: int) -> Array:
     return lax.with_sharding_constraint(array, PartitionSpec(*[None] * (array.ndim - axes), *names, None))
 
 
-def layer(array: Array, index: Array, axis: int) -> Array:
-    """The values at one index of x, y or z, the last three axes, of length 1 along it and the same on each device.
-
-    Along a split axis the device that has them sends this one layer; a slice would bring the whole axis to each.
-    """
-    place = array.ndim - 3 + axis
-    if _name(axis, array.shape[place]) is None:
-        return lax.dynamic_slice_in_dim(array, index, 1, place)
-    at = lax.broadcasted_iota(jnp.int32, array.shape, place)
-    return jnp.sum(jnp.where(at == index, array, jnp.zeros((), array.dtype)), place, keepdims=True)
+def whole_along(array: Array, axis: int) -> Array:
+    """An array of which each device has all along x, y or z, the last three axes, and along the others its piece."""
+    if not is_split():
+        return array
+    names = [None if a == axis else _name(a, array.shape[a - 3]) for a in range(3)]
+    return lax.with_sharding_constraint(array, PartitionSpec(*[None] * (array.ndim - 3), *names))
 
 
 def moved(array: Array, axis: int, distance: int, *, periodic: bool) -> Array:
     """The values moved along x, y or z, the last three axes; zeros enter unless it is periodic.
 
-    Of a split axis only the values that change their piece go from one device to the next.
+    Of a split axis only the values that change their piece go from one device to the next. The compiler does that and
+    numbers what it sends; all messages of ``lax.ppermute`` have one number, and XLA on CPU may then take one for another.
     """
     place = array.ndim - 3 + axis
-    name, pieces = _name(axis, array.shape[place]) if axis < 2 else None, _pieces()[axis]
-    if name is None:
-        return _moved(array, place, distance, periodic=periodic)
-    ahead = 1 if distance > 0 else -1
-    neighbours = [(i, (i + ahead) % pieces) for i in range(pieces) if periodic or 0 <= i + ahead < pieces]
-
-    def on_piece(piece: Array) -> Array:
-        length = piece.shape[place]
-        cut = length - distance if distance > 0 else -distance
-        low, high = lax.slice_in_dim(piece, 0, cut, axis=place), lax.slice_in_dim(piece, cut, length, axis=place)
-        leaving, staying = (high, low) if distance > 0 else (low, high)
-        entering = lax.ppermute(leaving, name, neighbours)
-        return lax.concatenate((entering, staying) if distance > 0 else (staying, entering), place)
-
-    spec = lattice_spec(array)
-    return jax.shard_map(on_piece, in_specs=spec, out_specs=spec, check_vma=False)(array)
-
-
-def _moved(array: Array, place: int, distance: int, *, periodic: bool) -> Array:
-    length = array.shape[place]
     if periodic:
-        return jnp.roll(array, distance, place)
-    if abs(distance) >= length:
-        return jnp.zeros_like(array)
-    low, high = max(distance, 0), max(-distance, 0)
-    kept = lax.slice_in_dim(array, high, length - low, axis=place)
-    padding = [(0, 0, 0)] * array.ndim
-    padding[place] = (low, high, 0)
-    return lax.pad(kept, jnp.zeros((), array.dtype), padding)
+        found = jnp.roll(array, distance, place)
+    else:
+        padding = [(0, 0, 0)] * array.ndim
+        padding[place] = (distance, -distance, 0)
+        found = lax.pad(array, jnp.zeros((), array.dtype), padding)
+    return lax.with_sharding_constraint(found, lattice_spec(array)) if is_split_along(array, axis) else found
 
 
 @jax.custom_jvp
