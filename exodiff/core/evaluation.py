@@ -18,7 +18,8 @@ def evaluate(expr: Expression, lookup: Lookup, xp: Any) -> Any:  # noqa: PLR0911
     Args:
         expr: the tree; literals enter as Python floats, so they take the dtype of what they meet.
         lookup: returns a floating array for each `Name` and for each form such as ``conc(EV)`` (a `Call`).
-        xp: ``numpy`` or ``jax.numpy``.
+        xp: ``numpy`` or ``jax.numpy``, or a namespace like them with ``rounded``: it gets what a compiler might otherwise
+            merge with a sum, so that the bits do not depend on what is compiled together.
 
     """
     match expr:
@@ -30,6 +31,8 @@ def evaluate(expr: Expression, lookup: Lookup, xp: Any) -> Any:  # noqa: PLR0911
             return -evaluate(operand, lookup, xp)
         case Binary("**", base, exponent):
             return _power(evaluate(base, lookup, xp), _exponent(exponent, lookup, xp))
+        case Binary("+" | "-" as op, left, right):
+            return _ARITHMETIC[op](_rounded(left, lookup, xp), _rounded(right, lookup, xp))
         case Binary(op, left, right):
             return _ARITHMETIC[op](evaluate(left, lookup, xp), evaluate(right, lookup, xp))
         case Compare(op, left, right):
@@ -37,7 +40,18 @@ def evaluate(expr: Expression, lookup: Lookup, xp: Any) -> Any:  # noqa: PLR0911
         case Call(function, arguments):
             if function in FORMS:
                 return lookup(expr)
-            return _FUNCTIONS[function](xp, *(evaluate(item, lookup, xp) for item in arguments))
+            return _FUNCTIONS[function](xp, *(_rounded(item, lookup, xp) for item in arguments))
+
+
+def _rounded(expr: Expression, lookup: Lookup, xp: Any) -> Any:
+    value = evaluate(expr, lookup, xp)
+    is_leaf = isinstance(expr, Number | Name | Compare) or isinstance(value, float)
+    return value if is_leaf else as_it_is(value, xp)
+
+
+def as_it_is(value: Any, xp: Any) -> Any:
+    """A product that goes into a sum, with a rounding of its own if the namespace asks for it."""
+    return xp.rounded(value) if hasattr(xp, "rounded") else value
 
 
 def hill(xp: Any, x: Any, half: Any, exponent: Any) -> Any:
@@ -51,7 +65,7 @@ def hill(xp: Any, x: Any, half: Any, exponent: Any) -> Any:
 
 def hill_down(xp: Any, x: Any, half: Any, exponent: Any, floor: Any) -> Any:
     """Falling Hill function floor + (1 - floor) / (1 + r^n), r = x / K; 1 for x <= 0."""
-    return floor + (1.0 - floor) * _hill(xp, x, half, exponent, rising=False)
+    return floor + as_it_is((1.0 - floor) * _hill(xp, x, half, exponent, rising=False), xp)
 
 
 def saturate(xp: Any, x: Any, half: Any) -> Any:
@@ -65,7 +79,7 @@ def _hill(xp: Any, x: Any, half: Any, exponent: Any, *, rising: bool) -> Any:
     is_positive = x > 0
     is_regular = is_positive & (half > 0)
     ratio = xp.where(is_regular, x, 1.0) / xp.where(is_regular, half, 1.0)
-    u = exponent * xp.log(ratio)
+    u = as_it_is(exponent * xp.log(ratio), xp)
     if not rising:
         u = -u
     # Not abs(u): x = K is a value that integer counts do take, and abs has no derivative at 0 to rely on.

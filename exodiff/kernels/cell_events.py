@@ -13,6 +13,7 @@ from exodiff.kernels.cells import (
     faces_of,
     to_neighbours,
 )
+from exodiff.kernels.decomposition import rounded
 from exodiff.kernels.neighbours import seen_from
 from exodiff.kernels.policies import Policy, is_discrete
 from exodiff.kernels.random import Stream, fold
@@ -80,7 +81,7 @@ def make_cells(
 
 def _probability(voxels: Voxels, channel: Channel, dt_s: Real) -> Real:
     """Probability that one parent cell (or empty voxel) has an event in the step."""
-    return jnp.broadcast_to(-jnp.expm1(-event_factor(voxels, channel) * dt_s), voxels.problem.grid.shape)
+    return jnp.broadcast_to(-jnp.expm1(-rounded(event_factor(voxels, channel) * dt_s)), voxels.problem.grid.shape)
 
 
 def _molecules(
@@ -175,7 +176,7 @@ def move_cells(policy: Policy, stream: Stream, index: Bits, voxels: Voxels, cell
     ]
     rate = departures(weights)
     counts = voxels.counts
-    leaving = policy.trial(stream, index, 0, counts[cell_type], -jnp.expm1(-rate * dt_s))
+    leaving = policy.trial(stream, index, 0, counts[cell_type], -jnp.expm1(-rounded(rate * dt_s)))
     preferences = _preferences(voxels, cell_type)
     weights = [weight * preferred for weight, preferred in zip(weights, preferences, strict=True)]
     flows = to_neighbours(policy, stream, index, leaving, weights, grid)

@@ -105,8 +105,7 @@ def whole_along(array: Array, axis: int) -> Array:
 def moved(array: Array, axis: int, distance: int, *, periodic: bool) -> Array:
     """The values moved along x, y or z, the last three axes; zeros enter unless it is periodic.
 
-    Of a split axis only the values that change their piece go from one device to the next. The compiler does that and
-    numbers what it sends; all messages of ``lax.ppermute`` have one number, and XLA on CPU may then take one for another.
+    Of a split axis only the values that change their piece go from one device to the next.
     """
     place = array.ndim - 3 + axis
     if periodic:
@@ -134,3 +133,15 @@ def rounded(product: Array) -> Array:
 @rounded.defjvp
 def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:  # pyright: ignore[reportUnusedFunction]
     return rounded(*primals), tangents[0]
+
+
+class _Rounding:
+    """``jax.numpy`` with :func:`rounded`, for expressions."""
+
+    rounded = staticmethod(rounded)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(jnp, name)
+
+
+ROUNDING = _Rounding()

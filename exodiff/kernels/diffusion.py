@@ -23,7 +23,7 @@ import numpy as np
 from jax import Array, lax
 
 from exodiff.core.arrays import COUNT_DTYPE, Bits, Count, Number, Real
-from exodiff.kernels.decomposition import is_split_along
+from exodiff.kernels.decomposition import is_split_along, rounded
 from exodiff.kernels.faces import at_wall, crossing_speed, face_diffusivity, face_velocity
 from exodiff.kernels.hopping import (
     FAR,
@@ -124,14 +124,14 @@ def entry_rate(
 
 def transition(rates: HopRates, dt_s: Real, grid: Grid, axis: int) -> Transition:
     """Second-order transition probabilities of one step from the hop rates."""
-    down, up = rates.down * dt_s, rates.up * dt_s
+    down, up = rounded(rates.down * dt_s), rounded(rates.up * dt_s)
     out = down + up
     # beyond an open wall nothing comes back, so a lost molecule has no second hop
     next_up, next_down = seen_from(up, grid, axis, 1), seen_from(down, grid, axis, -1)
     out_above, out_below = seen_from(out, grid, axis, 1), seen_from(out, grid, axis, -1)
-    two_up, two_down = 0.5 * up * next_up, 0.5 * down * next_down
-    one_up = up - 0.5 * up * (out + out_above)
-    one_down = down - 0.5 * down * (out + out_below)
+    two_up, two_down = rounded(0.5 * up * next_up), rounded(0.5 * down * next_down)
+    one_up = up - rounded(0.5 * up * (out + out_above))
+    one_down = down - rounded(0.5 * down * (out + out_below))
     all_up, all_down = one_up + two_up, one_down + two_down
     moves = all_up + all_down
     return Transition(
@@ -161,7 +161,8 @@ def even_hop_gain(
     The law is that of the infinite lattice; :func:`net_gain`, which ``collect`` does for the axis at the place, folds
     what crosses a reflecting wall back by mirror images, which is exact.
     """
-    one, two = hops_per_step - 2.0 * hops_per_step**2, 0.5 * hops_per_step**2
+    two = rounded(0.5 * hops_per_step**2)
+    one = hops_per_step - 4.0 * two
     law = EvenHop(jnp.clip(2.0 * (one + two), 0.0, 1.0), _share(two, one + two))
     if isinstance(policy, Discrete):
         return drawn_gain(stream, index, n, law, jnp.asarray(place), collect)

@@ -15,6 +15,7 @@ from jax import Array
 
 from exodiff.core.arrays import Real
 from exodiff.core.expressions import Call, Name, evaluate, is_zero
+from exodiff.kernels.decomposition import ROUNDING, rounded
 from exodiff.kernels.neighbours import seen_from
 from exodiff.lattice.grid import Grid
 from exodiff.problem import Inputs, Problem
@@ -94,7 +95,7 @@ def fluid_velocity(problem: Problem, inputs: Inputs, axis: int) -> Real | None:
         assert isinstance(node, Name)
         return inputs.fields[node.name] if node.name in inputs.fields else inputs.parameters[node.name]
 
-    return jnp.asarray(evaluate(problem.flow[axis], look_up, jnp), problem.precision)
+    return rounded(jnp.asarray(evaluate(problem.flow[axis], look_up, ROUNDING), problem.precision))
 
 
 def divergence(velocities_um_per_s: Real, grid: Grid) -> tuple[Real, Real]:

@@ -8,6 +8,7 @@ from jax import Array
 
 from exodiff.core.arrays import TINY_OCCUPANCY, Number, Real
 from exodiff.core.expressions import Call, Expression, Name, evaluate, names
+from exodiff.kernels.decomposition import ROUNDING, rounded
 from exodiff.kernels.neighbours import sum_over_faces
 from exodiff.model.network import Channel
 from exodiff.problem import Inputs, Problem
@@ -77,7 +78,7 @@ class Voxels(NamedTuple):
 
     def evaluate(self, expression: Expression) -> Real:
         """Value of an expression, broadcastable on the lattice."""
-        return jnp.asarray(evaluate(expression, self.look_up, jnp), self.problem.precision)
+        return rounded(jnp.asarray(evaluate(expression, self.look_up, ROUNDING), self.problem.precision))
 
 
 def with_concentrations(problem: Problem, inputs: Inputs, concentrations: Array | None) -> Inputs:
@@ -121,7 +122,8 @@ def _rate_constant(voxels: Voxels, channel: Channel) -> Real:
     if problem.engine != "mean_field" or has_cell or not of_cells & names(channel.rate):
         return with_cell
     occupancy = voxels.occupancy()
-    return occupancy * with_cell + (1.0 - occupancy) * voxels._replace(empty=True).evaluate(channel.rate)
+    without = voxels._replace(empty=True).evaluate(channel.rate)
+    return rounded(occupancy * with_cell) + rounded((1.0 - occupancy) * without)
 
 
 def mass_action(voxels: Voxels, reactants: tuple[tuple[int, int], ...]) -> Real:

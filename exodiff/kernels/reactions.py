@@ -7,6 +7,7 @@ from jax import Array, lax
 
 from exodiff.core.arrays import Bits, Number, Real
 from exodiff.kernels import clocks
+from exodiff.kernels.decomposition import rounded
 from exodiff.kernels.policies import Policy
 from exodiff.kernels.random import Stream, fold
 from exodiff.kernels.rates import Voxels, mass_action, propensity, propensity_after, rate_factor
@@ -43,7 +44,7 @@ def draw_inputs(voxels: Voxels, channel: Channel, dt_s: Real) -> DrawInputs:
     factor = jnp.broadcast_to(rate_factor(voxels, channel) * mass_action(voxels, others) * dt_s, shape)
     first = voxels.counts[changing[0]]
     if channel.kind is DrawKind.BINOMIAL:
-        return DrawInputs(first, nothing, -jnp.expm1(-factor))
+        return DrawInputs(first, nothing, -jnp.expm1(-rounded(factor)))
     second = voxels.counts[changing[1]] if len(changing) > 1 else nothing
     return DrawInputs(first, second, factor)
 
