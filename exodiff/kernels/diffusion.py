@@ -23,7 +23,7 @@ import numpy as np
 from jax import Array, lax
 
 from exodiff.core.arrays import COUNT_DTYPE, Bits, Count, Number, Real
-from exodiff.kernels.decomposition import is_split_along
+from exodiff.kernels.decomposition import is_split_along, rounded
 from exodiff.kernels.faces import at_wall, crossing_speed, face_diffusivity, face_velocity
 from exodiff.kernels.hopping import (
     FAR,
@@ -169,6 +169,56 @@ def even_hop_gain(
     return collect.of_flows(flows(stream, index, n, law), place)
 
 
+def even_mean_gain(n: Real, hops_per_step: Real, grid: Grid, axis: int) -> Real:
+    """As :func:`even_hop_gain` in the mean, in fluxes: nothing is made or lost but by rounding.
+
+    Across a face go one (n_0 - n_1) + two (n_0 - n_2 + n_-1 - n_1), beyond walls with mirror images. The same sum in
+    each voxel by layers (as :func:`_gain_of_layers`) and by shifts, so that it has the same bits in pieces.
+    """
+    one, two = hops_per_step - 2.0 * hops_per_step**2, 0.5 * hops_per_step**2
+
+    def gain(below: tuple[Real, Real], here: Real, above: tuple[Real, Real]) -> Real:
+        crossing = below[0] - above[0]
+        up = rounded(one * (here - above[0])) + rounded(two * ((here - above[1]) + crossing))
+        down = rounded(one * (below[0] - here)) + rounded(two * (crossing + (below[1] - here)))
+        return down - up
+
+    if not _can_be_cut(n, grid, axis):
+        low, high = (_two_neighbours(n, grid, axis, side) for side in (0, 1))
+        return gain(low, n, high)
+
+    def of_layers(first: int, length: int, low: int, high: int) -> Real:
+        def at(distance: int) -> Real:
+            origin, end = low + distance, high + distance
+            if origin < 0 or end > length:
+                image = -1 - origin if origin < 0 else 2 * length - 1 - origin
+                origin = origin % length if grid.is_periodic(axis) else image
+                end = origin + 1
+            return _layers(n, axis, first + origin, first + end)
+
+        return gain((at(-1), at(-2)), at(0), (at(1), at(2)))
+
+    return _by_layers(of_layers, n.ndim, grid, axis)
+
+
+def _two_neighbours(n: Real, grid: Grid, axis: int, side: int) -> tuple[Real, Real]:
+    """Values of the next voxel and of the one behind it; beyond a wall those of their mirror images."""
+    step = 1 if side else -1
+    near, far = seen_from(n, grid, axis, step), shift(n, grid, axis, -2 * step)
+    if grid.is_periodic(axis):
+        return near, far
+    last, before, single = np.zeros((3, grid.shape[axis]), bool)
+    for first, length in grid.stretches(axis):
+        end = first + length - 1 if side else first
+        last[end], single[end] = True, length == 1
+        if length > 1:
+            before[end - step] = True
+    shape = [-1 if a == axis else 1 for a in range(3)]
+    last, before = last.reshape(shape), before.reshape(shape)
+    behind_wall = jnp.where(single.reshape(shape), n, seen_from(n, grid, axis, -step))
+    return jnp.where(last, n, near), jnp.where(last, behind_wall, jnp.where(before, near, far))
+
+
 def even_hop_flows(policy: Policy, stream: Stream, index: Bits, n: Number, law: EvenHop) -> Flows:
     """As :func:`hop_flows` for one law everywhere: two binomials and two fair halves."""
     movers = policy.binomial(stream, index, MOVES, n, jnp.broadcast_to(law.moves, n.shape))
@@ -242,6 +292,11 @@ def _gain_of_layers(flow: Callable[[int, int, int], Count], ndim: int, grid: Gri
                 found = found + flow(3 - place, image, image + 1)
         return found
 
+    return _by_layers(gain, ndim, grid, axis)
+
+
+def _by_layers(gain: Callable[[int, int, int, int], Number], ndim: int, grid: Grid, axis: int) -> Number:
+    """The layers next to walls one by one, those between at once; ``gain`` takes first voxel, length, and a range."""
     parts = []
     for first, length in grid.stretches(axis):
         near_low, near_high = range(_MOST_VOXELS), range(length - _MOST_VOXELS, length)
