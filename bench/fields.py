@@ -178,13 +178,10 @@ def field_step(model: ex.Model) -> tuple[Callable[[Any], Any], Any]:
     return step, state.concentrations
 
 
-def peer_step(fields: Any, where: np.ndarray) -> None:
-    """A step of pyphysicell: its fields, and what cells of a voxel's volume take up in some voxels."""
+def peer_step(fields: Any, of_cells: tuple[np.ndarray, ...] | None) -> None:
+    """A step of pyphysicell: its fields, and what cells take up."""
     fields.step(STEP)
-    if len(where):
-        rates, volumes = np.full((len(where), fields.ns), UPTAKE), np.full(len(where), SPACING**3)
-        nothing = np.zeros_like(rates)
-        of_cells = (where, volumes, nothing, rates, nothing, nothing)
+    if of_cells is not None:
         peer_kernels.secretion_uptake(fields.density, *of_cells, SPACING**3, STEP)
 
 
@@ -196,6 +193,9 @@ def step_costs(size: int, repeats: int, folder: Path) -> None:
     for substrates in (1, 4, 10):
         fields, threads = peer(size, substrates, DECAY), os.environ["PHYSICELL_THREADS"]
         fields.density[:] = 1.5
+        rates, volumes = np.full((len(where), substrates), UPTAKE), np.full(len(where), SPACING**3)
+        nothing = np.zeros_like(rates)
+        of_cells = (where, volumes, nothing, rates, nothing, nothing)
         for cells in (False, True):
             for precision in ("float32", "float64"):
                 solve = "explicit" if cells else "implicit"
@@ -204,7 +204,7 @@ def step_costs(size: int, repeats: int, folder: Path) -> None:
                 calls = {
                     "ours": partial(step, start),
                     "copy": partial(copy, start),
-                    "other": partial(peer_step, fields, where if cells else where[:0]),
+                    "other": partial(peer_step, fields, of_cells if cells else None),
                 }
                 found, scale = costs(calls, repeats), 1e9 / (substrates * size**3)
                 bytes_moved = 2 * start.nbytes
