@@ -64,3 +64,26 @@ def test_a_closed_box_of_reals_keeps_its_sum():
 
     found = np.asarray(steps(start), np.float64)
     assert found.sum() == pytest.approx(start.sum(dtype=np.float64), rel=1e-6)
+
+
+@pytest.mark.parametrize("mode", [jax.jacfwd, jax.jacrev])
+@pytest.mark.parametrize("grid", LATTICES.values(), ids=LATTICES)
+def test_derivatives_of_mean_hops_are_those_of_the_four_flows(grid, mode):
+    index, collect = voxel_index(grid.shape), Collect(lambda flows, axis: diffusion.net_gain(flows, grid, axis), None)
+
+    def by_fluxes(n, hops, axis):
+        return diffusion.even_mean_gain(n, hops, grid, axis)
+
+    def by_flows(n, hops, axis):
+        return diffusion.even_hop_gain(Mean(), make_stream(1, 0), index, n, hops, axis, collect)
+
+    def of(gain):
+        def value(scales):
+            n = scales[0] * amounts(grid)
+            for axis in (a for a in range(3) if grid.can_hop(a)):
+                n = n + gain(n, scales[1] * HOPS, axis)
+            return jnp.sum(n**3)
+
+        return jax.jit(mode(value))(jnp.ones(2))
+
+    np.testing.assert_allclose(of(by_fluxes), of(by_flows), rtol=1e-4)
