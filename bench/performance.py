@@ -97,6 +97,42 @@ def hops() -> str:
     return table(columns, read("hops"))
 
 
+def fields() -> str:
+    """Deterministic diffusion: time to an accuracy, a step, and hops of `mean_field`, a table each."""
+    lines = read("fields")
+    to_limit = {
+        "problem": lambda line: line["name"].split()[0],
+        "precision": of("precision"),
+        "core-ms": lambda line: format(1e3 * line["cpu_s"], ".1f"),
+        "error": of("error", ".0e"),
+        "pyphysicell, core-ms": lambda line: format(1e3 * line["peer_cpu_s"], ".0f"),
+        "its steps": of("peer_steps"),
+        "its error": of("peer_error", ".0e"),
+        "times pyphysicell": lambda line: format(line["peer_cpu_s"] / line["cpu_s"], ".0f"),
+    }
+    step = {
+        "concentrations": of("substrates"),
+        "cells": of("cells"),
+        "`solve`": of("solve"),
+        "precision": of("precision"),
+        "core-ns": of("cpu_ns", ".1f"),
+        "pyphysicell (float64)": of("peer_cpu_ns", ".1f"),
+        "a copy": of("copy_cpu_ns", ".2f"),
+    }
+    hop = {
+        "precision": of("precision"),
+        "sweep, core-ns": of("cpu_ns_sweep", ".1f"),
+        **{axis: of(f"cpu_ns_{axis}", ".1f") for axis in "xyz"},
+        "three copies": lambda line: format(3 * line["cpu_ns_copy"], ".1f"),
+    }
+    parts = [
+        table(to_limit, [line for line in lines if "peer_steps" in line]),
+        table(step, [line for line in lines if line["name"] == "field step"]),
+        table(hop, [line for line in lines if line["name"] == "mean_field hops"]),
+    ]
+    return "\n\n".join(parts)
+
+
 def memory() -> str:
     """Largest memory of a process."""
     return table({"run": of("name"), "MiB": of("peak_rss_mib")}, read("memory"))
@@ -109,6 +145,7 @@ def main() -> None:
         "ensembles": ensembles(),
         "draws": draws(),
         "hops": hops(),
+        "fields": fields(),
         "memory": memory(),
     }.items():
         put_between(PAGE, name, text)

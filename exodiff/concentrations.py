@@ -3,6 +3,10 @@
 Amounts of molecules and cells are those of the middle of the pair, so that the pair stays of second order. Those that
 follow in time (``implicit``, ``explicit``) go half the way, steady ones are solved with what they find there, and then
 the first go all the way with the coefficients of the middle.
+
+Between ``implicit`` and ``explicit`` the difference is how diffusion meets what happens in each voxel: together, or in
+turn (half a step of losses and sources, diffusion, the other half). Diffusion with one diffusivity is exact in time in
+both (:mod:`exodiff.kernels.exponential`).
 """
 
 from functools import lru_cache
@@ -14,17 +18,19 @@ from jax import Array
 from exodiff.core.arrays import Mask, Real
 from exodiff.core.errors import ConfigError
 from exodiff.core.expressions import names
+from exodiff.kernels.decomposition import rounded
+from exodiff.kernels.exponential import diffused, relax, response
 from exodiff.kernels.rates import Voxels, propensity, with_concentrations
 from exodiff.kernels.steady import (
     Solution,
     Spread,
     face_exchange,
     implicit_step,
-    relax,
     solve_balance,
     solve_linear,
     wall_exchange,
 )
+from exodiff.lattice.grid import Grid
 from exodiff.model.network import Continuous, Network, Solve
 
 
@@ -134,12 +140,48 @@ def _seeing(voxels: Voxels, concentrations: Array) -> Voxels:
 def _followed(voxels: Voxels, seen: Array, start: Array, place: int, dt_s: Real) -> Solution:
     """A concentration after a time, with the coefficients of the concentrations that are seen."""
     field = voxels.problem.network.fields[place]
-    spread = _spread(voxels, field)
+    spread, value = _spread(voxels, field), start[place]
     loss, source = _coefficients(_seeing(voxels, seen), place)
+    if field.solve is Solve.IMPLICIT and not _is_even(voxels, field):
+        return implicit_step(spread, loss, source, value, dt_s, voxels.problem.grid)
     if field.solve is Solve.IMPLICIT:
-        return implicit_step(spread, loss, source, start[place], dt_s, voxels.problem.grid)
-    value = jnp.where(spread.is_free, relax(loss, source, start[place], dt_s), spread.held)
+        value = _diffused(voxels, field, value, loss[0, 0, 0], source if field.gains else None, dt_s)
+    elif field.diffusivity is None:
+        value = jnp.where(spread.is_free, relax(loss, source, value, dt_s), spread.held)
+    else:
+        value = relax(loss, source, value, 0.5 * dt_s)
+        value = _diffused(voxels, field, value, jnp.zeros_like(dt_s), None, dt_s)
+        value = relax(loss, source, value, 0.5 * dt_s)
     return Solution(value, jnp.asarray(True))
+
+
+def _diffused(voxels: Voxels, field: Continuous, value: Real, loss: Real, source: Real | None, dt_s: Real) -> Real:
+    """A concentration with one diffusivity after a time with one loss, and with sources that do not change."""
+    grid, d = _grid_of(voxels, field), diffusivity_of(voxels, field)[0, 0, 0]
+    x, y, z = (d * (1.0 / h**2) for h in grid.spacing_um)
+    value = rounded(jnp.exp(-loss * dt_s) * diffused(value, (x, y, z), dt_s, grid))
+    if source is None and not field.walls:
+        return value
+    inflow = _spread(voxels, field).inflow
+    return value + response(inflow if source is None else inflow + source, (x, y, z), loss, dt_s, grid)
+
+
+def _grid_of(voxels: Voxels, field: Continuous) -> Grid:
+    """The lattice as a concentration meets it: a fixed wall that gives it no value reflects."""
+    return voxels.problem.grid.fixed_at({(axis, side) for axis, side, _ in field.walls})
+
+
+def _is_even(voxels: Voxels, field: Continuous) -> bool:
+    """Whether it diffuses with one diffusivity, is lost at one rate, and is held nowhere."""
+    if field.diffusivity is None or f"diffusion.{field.name}" in voxels.inputs.fields or field.fixed:
+        return False
+    losses = [term.channel for term in field.losses]
+    if any(channel.reactants or channel.region or channel.needs_cell for channel in losses):
+        return False
+    network = voxels.problem.network
+    by_voxel = {*network.species, *network.continuous, *(name for name, _ in network.by_cell)}
+    found = names(field.diffusivity).union(*(names(channel.rate) for channel in losses))
+    return not (found & by_voxel or any(name.startswith("region.") for name in found))
 
 
 def _coefficients(voxels: Voxels, place: int) -> tuple[Real, Real]:

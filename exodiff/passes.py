@@ -23,6 +23,7 @@ from exodiff.kernels.diffusion import (
     Transition,
     entry_rate,
     even_hop_gain,
+    even_mean_gain,
     hop_flows,
     hop_rates,
     injection,
@@ -32,7 +33,7 @@ from exodiff.kernels.diffusion import (
 )
 from exodiff.kernels.faces import fluid_velocity
 from exodiff.kernels.hopping import Collect, Flows, Place
-from exodiff.kernels.policies import DRAWN, Policy, taken
+from exodiff.kernels.policies import DRAWN, Mean, Policy, taken
 from exodiff.kernels.pools import with_pools
 from exodiff.kernels.random import Stream, fold, site_id
 from exodiff.kernels.rates import Voxels, with_concentrations
@@ -347,6 +348,9 @@ def hop_gain(step: Step, stream: Stream, inputs: DrawInputs, law: Place, *, even
     if even:
         per_area = jnp.asarray([grid.spacing_um[axis] ** -2 for axis, grid in laws], inputs.real.dtype)
         hops = inputs.real[0, 0, 0] * step.dt_s * per_area[law]
+        if isinstance(step.policy, Mean):
+            choices = [lambda n, axis=axis, grid=grid: even_mean_gain(n, hops, grid, axis) for axis, grid in laws]
+            return _choose(law, choices, inputs.first)
         return even_hop_gain(step.policy, stream, step.places, inputs.first, hops, law, collect)
     choices = [lambda d, one=one: _transition(step, d, *one) for one in laws]
     return collect.of_flows(

@@ -3,7 +3,7 @@
 What decides the compiled program is static and hashed by value; what one may fit or differentiate is an array.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -205,15 +205,7 @@ class Problem:
 
     def grid_of(self, species: int) -> Grid:
         """The lattice as a free species meets it: a fixed wall that gives it no concentration reflects."""
-        given = {(wall.axis, wall.side) for wall in self.walls if wall.species == species}
-        walls = tuple(
-            (
-                low if low != "fixed" or (axis, 0) in given else "reflecting",
-                high if high != "fixed" or (axis, 1) in given else "reflecting",
-            )
-            for axis, (low, high) in enumerate(self.grid.walls)
-        )
-        return replace(self.grid, walls=walls)
+        return self.grid.fixed_at({(wall.axis, wall.side) for wall in self.walls if wall.species == species})
 
     @property
     def scheduled(self) -> tuple[Intervention, ...]:

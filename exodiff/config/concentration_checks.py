@@ -40,6 +40,11 @@ def _supported(config: RunConfig, names_of: Namespace, name: str, species: Speci
     moves = isinstance(species.diffusion, dict | FromFile) or not is_zero(species.diffusion or 0)  # pyright: ignore[reportArgumentType]
     if config.flow is not None and moves:
         raise ConfigError(f"{where}.diffusion", "a concentration that flows is not yet supported; leave out [flow]")
+    if species.solve == "explicit" and moves and (species.fixed or not isinstance(species.diffusion, Expression)):
+        raise ConfigError(
+            f"{where}.solve",
+            '"explicit" diffuses with one diffusivity in all voxels and holds no value in any; choose "implicit"',
+        )
     if species.solve != "steady":
         return
     is_lost = species.decay is not None or species.half_life is not None or species.fixed is not None

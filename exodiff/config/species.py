@@ -202,5 +202,3 @@ class Species(Table):
         if self.in_cell or self.constant:
             key = 'in = "cell"' if self.in_cell else "constant"
             raise problem(f"{key} and kind are both given; a concentration is in the fluid, leave {key} out")
-        if self.solve == "explicit" and not (isinstance(self.diffusion, Expression) and is_zero(self.diffusion)):
-            raise problem('diffusion with solve = "explicit" is not yet supported; choose "implicit" or "steady"')

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.custom_batching import sequential_vmap
 from jax.typing import DTypeLike
 
 from exodiff.core.arrays import Mask, Real
@@ -94,16 +93,22 @@ def resembling(
 
 def solve_box(box: Box, right: Real, grid: Grid) -> Real:
     """About the solution of the system that a box resembles: a symmetric positive matrix times the right side."""
-    modes, eigenvalues = zip(*(axis_modes(grid, axis) for axis in range(3)), strict=True)
-    x, y, z = (rounded(d * jnp.asarray(e, right.dtype)) for d, e in zip(box.exchange, eigenvalues, strict=True))
-    rates = x[:, None, None] + y[:, None] + z + box.loss
+    rates = mode_rates(box.exchange, box.loss, grid)
     inverse = jnp.where(rates > 0, 1.0 / jnp.where(rates > 0, rates, 1.0), 0.0)
+    return box.scale * through_modes(box.scale * right, inverse, grid)
 
-    @sequential_vmap  # a product of many right sides at once would have other bits
-    def through_modes(values: Real, inverse: Real) -> Real:
-        return on_whole(lambda v, i: _times(_times(v, modes) * i, [m.T for m in modes]), values, inverse)
 
-    return box.scale * through_modes(box.scale * right, inverse)
+def mode_rates(exchange: tuple[Real, Real, Real], loss: Real, grid: Grid) -> Real:
+    """The rate at which each mode of a box decays, by D / h^2 of each axis and a loss, per second."""
+    eigenvalues = [axis_modes(grid, axis)[1] for axis in range(3)]
+    x, y, z = (rounded(d * jnp.asarray(e, d.dtype)) for d, e in zip(exchange, eigenvalues, strict=True))
+    return x[:, None, None] + y[:, None] + z + loss
+
+
+def through_modes(values: Real, factors: Real, grid: Grid) -> Real:
+    """Values whose modes are multiplied by a factor each; each device works on the whole lattice."""
+    modes = [axis_modes(grid, axis)[0] for axis in range(3)]
+    return on_whole(lambda v, f: _times(_times(v, modes) * f, [m.T for m in modes]), values, factors)
 
 
 def _times(values: Real, matrices: Sequence[np.ndarray]) -> Real:
@@ -112,9 +117,17 @@ def _times(values: Real, matrices: Sequence[np.ndarray]) -> Real:
         if matrix.shape[0] == 1:
             values = jnp.moveaxis(values, 0, -1)
         else:
-            along = jnp.asarray(matrix, values.dtype)
+            along = by_replicate(jnp.asarray(matrix, values.dtype), values)
             values = jnp.einsum("xyz,xi->yzi", values, along, precision=lax.Precision.HIGHEST)
     return values
+
+
+def by_replicate(matrix: Real, values: Real) -> Real:
+    """A matrix for each of the replicates that ``vmap`` goes through, so that products are made one by one.
+
+    A product with many at once has other bits.
+    """
+    return matrix + 0.0 * lax.stop_gradient(values[0, 0, 0])
 
 
 def _faces(grid: Grid, axis: int, dtype: DTypeLike) -> tuple[Real, Real]:

@@ -200,14 +200,6 @@ def implicit_step(spread: Spread, loss: Real, source: Real, start: Real, dt_s: R
     return Solution(between + second.value, first.is_solved & second.is_solved)
 
 
-def relax(loss: Real, source: Real, start: Real, dt_s: Real) -> Real:
-    """The exact solution of dc/dt = s - k c after a time; not negative."""
-    x = loss * dt_s
-    small = x < 1e-4
-    mean = jnp.where(small, 1.0 - 0.5 * x, -jnp.expm1(-x) / jnp.where(small, 1.0, x))
-    return rounded(start * jnp.exp(-x)) + rounded(source * dt_s * mean)
-
-
 def conjugate_gradients(matrix: Linear, right: Real, guess: Real, precondition: Linear) -> Real:
     """Solve a symmetric positive system to the tolerance of its dtype, or stop after 5000 iterations."""
     limit = _TOLERANCE[right.dtype.name] ** 2 * _square(right)

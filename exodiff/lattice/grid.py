@@ -1,6 +1,7 @@
 """The lattice of voxels and its walls."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -106,3 +107,14 @@ class Grid:
     def alone(self, name: str) -> "Grid":
         """A lattice with a name by itself."""
         return replace(self, shape=(self.part(name).length, *self.shape[1:]), parts=())
+
+    def fixed_at(self, given: Collection[tuple[int, int]]) -> "Grid":
+        """The box with reflecting walls for fixed ones, but at the given (axis, side)."""
+        walls = tuple(
+            (
+                low if low != "fixed" or (axis, 0) in given else "reflecting",
+                high if high != "fixed" or (axis, 1) in given else "reflecting",
+            )
+            for axis, (low, high) in enumerate(self.walls)
+        )
+        return replace(self, walls=walls)

@@ -91,7 +91,7 @@ class Solve(Enum):
 
     STEADY = "steady"  # at each time the one that it would tend to
     IMPLICIT = "implicit"
-    EXPLICIT = "explicit"  # does not diffuse
+    EXPLICIT = "explicit"  # what happens in a voxel in turn with diffusion, which is the same everywhere
 
 
 @dataclass(frozen=True)

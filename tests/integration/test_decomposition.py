@@ -154,6 +154,41 @@ def test_a_steady_field_has_the_same_bits_in_any_pieces(length):
     assert len(set(_on_devices(8, STEADY, str(length)))) == 1
 
 
+DIFFUSED = """
+import jax, jax.numpy as jnp, numpy as np
+from exodiff.devices import Division, mesh_of, on, placed
+from exodiff.kernels.diffusion import even_mean_gain
+from exodiff.kernels.exponential import diffused, relax, response
+from exodiff.lattice.grid import Grid
+
+walls = (("reflecting", "absorbing"), ("periodic", "periodic"), ("reflecting", "reflecting"))
+grid = Grid((8, 6, 5), (10.0, 10.0, 10.0), walls=walls)
+start, loss, source = np.random.default_rng(0).uniform(size=(3, *grid.shape)).astype("f")
+exchange = (jnp.float32(5), jnp.float32(3), jnp.float32(4))
+
+@jax.jit
+def steps(start, loss, source):
+    dt = jnp.float32(0.3)
+    for _ in range(3):
+        start = relax(loss, source, diffused(relax(loss, source, start, dt), exchange, dt, grid), dt)
+    start = start + response(source, exchange, dt, dt, grid)
+    for closed in (Grid(grid.shape, grid.spacing_um), Grid(grid.shape, grid.spacing_um, walls=(walls[1],) * 3)):
+        for axis in range(3):
+            start = start + even_mean_gain(start, dt, closed, axis)
+    return start
+
+for pieces in ((1, 1), (2, 1), (1, 2), (4, 1), (2, 3), (4, 2)):
+    mesh = mesh_of(Division(pieces=pieces))
+    with on(mesh):
+        found = steps(*placed(mesh, (start, loss, source), grid.shape))
+    print(np.asarray(found).tobytes().hex())
+"""
+
+
+def test_exact_diffusion_and_mean_hops_have_the_same_bits_in_any_pieces():
+    assert len(set(_on_devices(8, DIFFUSED))) == 1
+
+
 DISTANCES = """
 import jax, jax.numpy as jnp, numpy as np
 from exodiff.devices import Division, mesh_of, on, placed

@@ -130,7 +130,12 @@ def single_hops(patch):
         up = policy.half(stream, index, 4, movers)
         return collect.of_flows((jnp.zeros_like(n), movers - up, up, jnp.zeros_like(n)), place)
 
+    def mean_gain(n, hops, grid, axis):
+        next_to = [seen_from(n, grid, axis, step) for step in (-1, 1)]
+        return hops * (sum(next_to) - 2.0 * n)
+
     patch.setattr(passes, "even_hop_gain", gain)
+    patch.setattr(passes, "even_mean_gain", mean_gain)
 
 
 def never_backwards(patch):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from models import make_model, simulate
+from scipy.linalg import expm
 
 OXYGEN = {"kind": "concentration", "unit": "mmHg", "solve": "steady", "diffusion": "1667 um^2/s"}
 
@@ -112,31 +113,71 @@ def test_derivatives_of_a_saturating_steady_field_are_those_of_its_equation(mode
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_an_implicit_field_is_of_second_order_in_the_step(tmp_path):
-    # a cosine on a closed line: exp(-(mu + k) t) with the lattice's mu = (2 D / h^2) (1 - cos(pi / n))
-    n, d, k, time = 16, 40.0, 0.05, 4.0
-    x = np.cos(np.pi * (np.arange(n) + 0.5) / n)
-    mu = 2 * d * (1 - np.cos(np.pi / n))
-    errors = []
-    np.save(tmp_path / "first.npy", 2.0 + x)
-    model = _model(
-        [n],
-        {
-            "dox": {
-                "kind": "concentration",
-                "unit": "1/um^3",
-                "solve": "implicit",
-                "diffusion": f"{d} um^2/s",
-                "decay": f"{k} /s",
-                "initial": {"file": "first.npy"},
-            }
-        },
-        folder=tmp_path,
-    )
-    for step in (0.5, 0.25, 0.125):
+def _along_a_cosine(folder, solve, *, walls="reflecting", **tables):
+    """A cosine on a closed line of 16 voxels, or half of a sine between open walls; D = 40 um^2/s, lost at 0.05 /s."""
+    phase = np.pi * (np.arange(16) + 0.5) / 16
+    x = np.cos(phase) if walls == "reflecting" else np.sin(phase)
+    np.save(folder / "first.npy", 2.0 + x if walls == "reflecting" else x)
+    species = {"diffusion": "40 um^2/s", "decay": "0.05 /s", "initial": {"file": "first.npy"}, "solve": solve}
+    fields = {"dox": {"kind": "concentration", "unit": "1/um^3", **species, **tables.pop("dox", {})}}
+    return _model([16], fields, folder=folder, boundary={"x": walls}, **tables), x
+
+
+@pytest.mark.parametrize("solve", ["implicit", "explicit"])
+@pytest.mark.parametrize("walls", ["reflecting", "absorbing"])
+def test_with_one_diffusivity_and_loss_any_step_is_exact(solve, walls, tmp_path):
+    # exp(-(mu + k) t) with the lattice's mu = (2 D / h^2) (1 - cos(pi / n)); hops of up to 160 a step
+    mu, k, time = 80.0 * (1 - np.cos(np.pi / 16)), 0.05, 4.0
+    model, x = _along_a_cosine(tmp_path, solve, walls=walls)
+    mean = 2.0 * np.exp(-k * time) * (walls == "reflecting")
+    for step in (0.1, 2.0):
         found = np.asarray(simulate(model, [time], time_step=step)["dox"])[0, 0]
-        exact = 2.0 * np.exp(-k * time) + x * np.exp(-(mu + k) * time)
-        errors.append(np.abs(found - exact).max())
+        np.testing.assert_allclose(found, mean + x * np.exp(-(mu + k) * time), rtol=1e-11, atol=1e-13)
+
+
+def test_sources_between_walls_held_at_a_value_are_exact_with_implicit(tmp_path):
+    # to the steady line or parabola of the lattice: the matrix of 16 voxels, its exponential in one step and in twenty
+    model, _ = _along_a_cosine(
+        tmp_path,
+        "implicit",
+        dox={"initial": 0.5},
+        walls={"fixed": {"dox": 3.0}},
+        reactions=[{"equation": "-> dox", "rate": "0.7 /um^3/s", "region": "half"}],
+        regions={"half": {"layer": {"axis": "x", "from": 3, "to": 9}}},
+    )
+    matrix = _dense_laplacian([16], 1.0, 40.0) - 0.05 * np.eye(16)
+    source = np.zeros(16)
+    source[3:9] = 0.7
+    for wall in (0, -1):
+        matrix[wall, wall] -= 80.0
+        source[wall] += 80.0 * 3.0
+    rest = -np.linalg.solve(matrix, source)
+    for time, step in ((0.8, 0.4), (0.8, 0.02), (200.0, 100.0)):
+        found = np.asarray(simulate(model, [time], time_step=step)["dox"])[0, 0]
+        np.testing.assert_allclose(found, rest + expm(matrix * time) @ (0.5 - rest), rtol=1e-9)
+
+
+@pytest.mark.parametrize("solve", ["implicit", "explicit"])
+def test_a_field_that_cells_take_up_is_of_second_order_in_the_step(solve, tmp_path):
+    model, x = _along_a_cosine(
+        tmp_path,
+        solve,
+        dox={"diffusion": "4 um^2/s"},
+        cells={"tumour": {}},
+        place=[{"cells": "tumour", "layer": {"axis": "x", "from": 3, "to": 7}}],
+        reactions=[
+            {"equation": "tumour + dox -> tumour", "rate": "1.5 /s"},
+            {"equation": "tumour -> tumour + dox", "rate": "0.4 /s"},
+        ],
+    )
+    is_cell = (np.arange(16) >= 3) & (np.arange(16) < 7)
+    matrix = _dense_laplacian([16], 1.0, 4.0) - np.diag(0.05 + 1.5 * is_cell)
+    rest = -np.linalg.solve(matrix, 0.4 * is_cell)
+    errors = []
+    for step in (0.05, 0.025, 0.0125):
+        found = np.asarray(simulate(model, [2.0], time_step=step)["dox"])[0, 0]
+        errors.append(np.abs(found - rest - expm(matrix * 2.0) @ (2.0 + x - rest)).max())
+    assert errors[0] < 0.01
     assert np.log2(errors[0] / errors[1]) == pytest.approx(2.0, abs=0.15)
     assert np.log2(errors[1] / errors[2]) == pytest.approx(2.0, abs=0.15)
 

@@ -10,7 +10,6 @@ import pytest
 from exodiff.core.arrays import COUNT_DTYPE
 from exodiff.exact import direct, lattice
 from exodiff.kernels import cells, diffusion, faces, steady
-from exodiff.kernels.hopping import Collect
 from exodiff.kernels.neighbours import FACES, sum_over_faces
 from exodiff.kernels.policies import Discrete, Mean
 from exodiff.kernels.random import make_stream, voxel_index
@@ -26,11 +25,7 @@ INPUTS["is_origin"] = np.arange(GRID.num_voxels).reshape(GRID.shape) == 7
 
 
 def even_hops(grid, given):
-    collect = Collect(
-        lambda flows, axis: diffusion.net_gain(flows, grid, axis),
-        lambda words, axis: diffusion.net_gain_of_words(words, grid, axis),
-    )
-    return diffusion.even_hop_gain(Mean(), STREAM, given["index"], given["n"], jnp.float32(0.2), 0, collect)
+    return diffusion.even_mean_gain(given["n"], jnp.float32(0.2), grid, 0)
 
 
 def hops(grid, given, velocity=None):

@@ -66,7 +66,16 @@ BAD = (
     ({"species__oxygen__initial": -1}, "species.oxygen.initial", "negative"),
     ({"species__oxygen__fixed": {"nobody": 3}}, "species.oxygen.fixed", "'nobody' is not defined"),
     ({"species__oxygen__in": "cell"}, "species.oxygen", "in the fluid"),
-    ({"species__share__diffusion": "1 um^2/s"}, "species.share", "not yet supported"),
+    (
+        {"species__share__diffusion": {"left": 1, "default": 2}, "regions": {"left": {"everywhere": True}}},
+        "species.share.solve",
+        "one diffusivity in all voxels",
+    ),
+    (
+        {"species__share__diffusion": "1 um^2/s", "species__share__fixed": {"tumour": 0}},
+        "species.share.solve",
+        "holds no value",
+    ),
     ({"species__share__solve": "steady"}, "species.share.solve", "no steady value"),
     ({"species__dox_in__unit": "nM"}, "species.dox_in", 'add kind = "concentration"'),
     ({"cells__tumour__chemotaxis": {"up": "dox_in", "strength": 1}}, "cells.tumour.chemotaxis.up", "in the fluid"),
