@@ -18,8 +18,8 @@ def evaluate(expr: Expression, lookup: Lookup, xp: Any) -> Any:  # noqa: PLR0911
     Args:
         expr: the tree; literals enter as Python floats, so they take the dtype of what they meet.
         lookup: returns a floating array for each `Name` and for each form such as ``conc(EV)`` (a `Call`).
-        xp: ``numpy`` or ``jax.numpy``, or a namespace like them with ``rounded``: it gets what a compiler might otherwise
-            merge with a sum, so that the bits do not depend on what is compiled together.
+        xp: ``numpy`` or ``jax.numpy``, or a namespace like them with ``rounded``: it gets what a compiler might
+            otherwise merge with a sum, so that the bits do not depend on what is compiled together.
 
     """
     match expr:

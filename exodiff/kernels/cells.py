@@ -9,7 +9,7 @@ import functools
 from collections.abc import Sequence
 
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import lax
 
 from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, Bits, Count, Number, Real
 from exodiff.kernels.neighbours import FACES, seen_from, shift
