@@ -111,7 +111,7 @@ def test_a_split_lattice_has_the_same_bits(devices, engine):
 
 @pytest.mark.slow
 def test_only_faces_of_the_pieces_and_sums_go_between_devices():
-    """In 2 x 2 pieces of 4 x 3 x 5 voxels: what still has its z is a face, or the distances of a profile along an axis."""
+    """In 2 x 2 pieces of 4 x 3 x 5 voxels: what still has its z is a face, or distances of a profile along an axis."""
     operations = _compiled_on(4, "leap")[1]
     assert {kind for kind, _ in operations} <= {"collective-permute", "all-reduce", "all-gather"}
     with_z = [shape for _, shape in operations if shape[-1] == 5]
