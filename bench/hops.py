@@ -22,6 +22,7 @@ from exodiff.kernels.hopping import Collect, Flows, Place
 from exodiff.kernels.policies import Discrete
 from exodiff.kernels.random import fold, make_stream, voxel_index, word_pair
 from exodiff.lattice.grid import Grid
+from exodiff.programs import OPTIONS
 
 _SWEEPS = 4  # in one call
 Change = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
@@ -73,7 +74,7 @@ def main() -> None:
             return lax.fori_loop(0, _SWEEPS, lambda i, n: change(n, first + i.astype(jnp.uint32), hops), n)
 
         began = time.perf_counter()
-        compiled[name] = jax.jit(call).lower(empty, jnp.uint32(0), jnp.float32(0.0)).compile()
+        compiled[name] = jax.jit(call, compiler_options=OPTIONS).lower(empty, jnp.uint32(0), jnp.float32(0.0)).compile()
         seconds[name] = time.perf_counter() - began
     for molecules in options.molecules:
         start = jnp.asarray(np.random.default_rng(0).poisson(molecules, grid.shape), jnp.int32)

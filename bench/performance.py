@@ -133,6 +133,24 @@ def fields() -> str:
     return "\n\n".join(parts)
 
 
+def scaling() -> str:
+    """What a step costs when one quantity grows: a line a quantity, its values and the times of the first."""
+    lines = read("scaling")
+    parts = []
+    for name in dict.fromkeys(line["of"] for line in lines):
+        own = [line for line in lines if line["of"] == name]
+        steps = ", ".join(
+            f"{shown(line['value'])}: {line['cpu_ms_per_step']:.1f} ({line['times_first']:.2f})" for line in own
+        )
+        parts.append({"grows": name, "steps": steps})
+    return table({"grows": of("grows"), "value: core-ms a step (times the first)": of("steps")}, parts)
+
+
+def shown(value: Any) -> str:
+    """A value of what grows."""
+    return " x ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def memory() -> str:
     """Largest memory of a process."""
     return table({"run": of("name"), "MiB": of("peak_rss_mib")}, read("memory"))
@@ -146,6 +164,7 @@ def main() -> None:
         "draws": draws(),
         "hops": hops(),
         "fields": fields(),
+        "scaling": scaling(),
         "memory": memory(),
     }.items():
         put_between(PAGE, name, text)

@@ -12,7 +12,7 @@ from exodiff.trajectory import is_traced
 Given = ParamSpec("Given")
 Found = TypeVar("Found")
 
-_OPTIONS = {"xla_cpu_prefer_vector_width": 512}  # XLA takes 256 of itself; without effect where a CPU has no more
+OPTIONS = {"xla_cpu_prefer_vector_width": 512}  # XLA takes 256 of itself; without effect where a CPU has no more
 
 
 def program(*, static: tuple[str, ...], donate: tuple[str, ...] = ()) -> Callable[..., Any]:
@@ -27,7 +27,7 @@ def program(*, static: tuple[str, ...], donate: tuple[str, ...] = ()) -> Callabl
     def compiled(function: Callable[Given, Found]) -> Callable[Given, Found]:
         part, whole = (
             jax.jit(function, static_argnames=static, donate_argnames=donate, compiler_options=options)
-            for options in (None, _OPTIONS)
+            for options in (None, OPTIONS)
         )
 
         @wraps(function)
