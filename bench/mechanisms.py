@@ -43,7 +43,7 @@ SECTIONS: tuple[tuple[str, tuple[Row, ...]], ...] = (
     ("Diagnostics", DIAGNOSTICS),
 )
 _COLOURS = 64  # of a figure: a third of the bytes
-QUICK = ("M12", "M34", "M43")
+QUICK = ("M34", "M43")
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results" / "mechanisms.jsonl"
 PAGE = ROOT / "docs" / "mechanisms.md"

@@ -56,7 +56,7 @@ def to_neighbours(
         # the choice lies in (0, total], so a weight of zero is never chosen
         choice, reached = jnp.zeros(index.shape, COUNT_DTYPE), jnp.zeros_like(total)
         for weight in weights:
-            choice = choice + (target > reached)
+            choice = choice + (target > reached).astype(COUNT_DTYPE)
             reached = reached + weight
         choice = jnp.where((attempts > 0) & (target <= reached), choice, 0)
         return choice, words(stream, index, _PRIORITY) | jnp.asarray(1, BITS_DTYPE)

@@ -377,7 +377,7 @@ def test_a_vmap_inside_a_vmap_keeps_every_lane():
     assert all((many[i, j, k] == single(keys[i], n[j], p[k])).all() for i, j, k in np.ndindex(4, 3, 2))
 
 
-@pytest.mark.parametrize("block", [7, 1 << 20])
+@pytest.mark.parametrize("block", [7, pytest.param(1 << 20, marks=pytest.mark.slow)])
 def test_counts_do_not_depend_on_the_block_size(block, monkeypatch):
     arguments = (_stream(2), random.voxel_index((_LANES,)), *_mixture())
     expected = jax.jit(_draw_all)(*arguments)

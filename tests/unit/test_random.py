@@ -72,6 +72,7 @@ def test_words_of_different_addresses_share_no_bits(one, other):
     assert np.abs(correlation).max() < 6.8
 
 
+@pytest.mark.slow
 def test_the_two_words_of_a_draw_and_those_of_its_retries_share_no_bits():
     index = random.voxel_index((_N,))
     pairs = [random.word_pair(_ROOT, index, 0), random.retry_words(_ROOT, index, jnp.uint32(0), jnp.uint32(0))]
