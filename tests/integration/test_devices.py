@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from bench.device_hashes import hash_of, run
+
 PROGRAM = """
 import hashlib
 import tempfile
@@ -62,3 +64,11 @@ def on_one_device():
 def test_replicates_have_the_same_bits_on_any_number_of_devices(on_one_device, devices):
     assert len(set(on_one_device)) == 4
     assert _hashes(devices) == on_one_device
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_study_ends_with_the_same_bits_in_two_pieces(tmp_path):
+    for devices in (1, 2):
+        run("primary_tumour", tmp_path / str(devices), devices)
+    assert hash_of(tmp_path / "1") == hash_of(tmp_path / "2")
