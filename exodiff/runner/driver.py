@@ -15,7 +15,7 @@ import numpy as np
 from exodiff.build import ConfiguredModel, build
 from exodiff.config.load import config_hash
 from exodiff.core.arrays import BITS_DTYPE
-from exodiff.core.errors import CheckpointError
+from exodiff.core.errors import CheckpointError, RunDirectoryError
 from exodiff.devices import divide, mesh_of, on, placed
 from exodiff.exact.clock import split_time
 from exodiff.failure import raise_if_stopped
@@ -112,7 +112,11 @@ class Driver:
     def drive(self) -> RunResult:
         """Begin or go on, and come to the end or to a signal."""
         with precision_context(self.problem.precision), on(self.mesh), StopRequest() as stop:
-            return self._drive(stop)
+            try:
+                return self._drive(stop)
+            except (RunDirectoryError, CheckpointError):
+                self._confirm()  # a directory that is gone is told as such, whatever could not be written to it
+                raise
 
     def _drive(self, stop: StopRequest) -> RunResult:
         shape = self.problem.grid.shape
