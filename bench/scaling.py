@@ -43,13 +43,14 @@ def make_model(given: dict[str, Any]) -> ex.Model:
     """The base model, or one with more of something."""
     names = [f"S{i}" for i in range(given["species"])]
     number = len(names)
-    pairs = [(names[i % number], names[(i + 1 + i // number) % number]) for i in range(given["channels"])]
+    steps = [1 + i // number % (number - 1) for i in range(given["channels"])]  # never round to the same species
+    pairs = [(names[i % number], names[(i + step) % number]) for i, step in enumerate(steps)]
     tables: dict[str, Any] = {
         "schema": 1,
         "run": {"duration": "1 day", "time_step": f"{STEP_S} s"},
         "lattice": {"shape": list(given["shape"]), "spacing": "10 um"},
         "species": {n: {"diffusion": "1 um^2/s", "initial": {"poisson": given["molecules"]}} for n in names},
-        "reactions": [{"equation": f"{a} -> {b}", "rate": "1 /h"} for a, b in pairs if a != b],
+        "reactions": [{"equation": f"{a} -> {b}", "rate": "1 /h"} for a, b in pairs],
     }
     if given["cells"]:
         tables["cells"] = {"cell": {"motility": "0.01 um^2/s"}}
