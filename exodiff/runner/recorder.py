@@ -114,7 +114,9 @@ def fields_of(
     if problem.engine == "mean_field":
         return fields | {name: field(occupancies[:, i], "1") for i, name in enumerate(network.cell_types)}
     if network.cell_types:
-        index = np.where(occupancies.any(axis=1), occupancies.argmax(axis=1), -1).astype(np.int16)
+        index = np.full(occupancies[:, 0].shape, -1, np.int16)
+        for place in range(len(network.cell_types)):
+            index[occupancies[:, place] > 0] = place
         fields[CELLS] = field(index, "1", {-1: "empty", **dict(enumerate(network.cell_types))})
     return fields
 
