@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -190,28 +192,40 @@ def largest_exit(problem: Problem, moments: Moments, step_s: float) -> tuple[flo
     return -float(np.expm1(-rate * step_s)), name
 
 
-def _exits_now(problem: Problem, inputs: Inputs, counts: Array) -> dict[str, float]:
-    """Largest exit rate that a molecule or cell would meet anywhere, by name; only of those that have one."""
+@partial(jax.jit, static_argnames="problem")
+def _exits_anywhere(problem: Problem, inputs: Inputs, counts: Array) -> dict[str, Real]:
+    """Largest exit rate that a molecule or cell would meet anywhere, by name."""
     voxels = Voxels(problem, inputs, counts, jnp.zeros((), problem.precision))
     names_of = problem.network.species
     exits = {names_of[s]: rate for s, rate in exits_by_species(voxels, anywhere=True).items()}
     exits |= drawn_losses(voxels, anywhere=True) | pool_exits(voxels, anywhere=True)
-    return {name: fastest for name, rate in exits.items() if (fastest := float(jnp.max(rate))) > 0}
+    return {name: jnp.max(rate) for name, rate in exits.items()}
+
+
+@partial(jax.jit, static_argnames="problem")
+def _growth_and_hops(problem: Problem, inputs: Inputs, counts: Array) -> tuple[Real, dict[int, Real]]:
+    """Growth by feedback, and the largest r of a step of one second, now or when the matrix is degraded."""
+    voxels = Voxels(problem, inputs, counts, jnp.zeros((), problem.precision))
+    now, later = hops_by_species(problem, inputs, voxels), hops_by_species(problem, inputs, _thinned(voxels))
+    return growth_rate(voxels), {species: jnp.maximum(rate, later[species]) for species, rate in now.items()}
+
+
+def _exits_now(problem: Problem, inputs: Inputs, counts: Array) -> dict[str, float]:
+    """Largest exit rate that a molecule or cell would meet anywhere, by name; only of those that have one."""
+    found = _exits_anywhere(problem, inputs, counts)
+    return {name: float(rate) for name, rate in found.items() if rate > 0}
 
 
 def _bounds_now(problem: Problem, inputs: Inputs, counts: Array, tolerance: float, hops: float) -> list[Bound]:
-    voxels = Voxels(problem, inputs, counts, jnp.zeros((), problem.precision))
     longest = -np.log1p(-tolerance)
     exits = _exits_now(problem, inputs, counts)
     bounds = [Bound(float(longest / fastest), f"the exit rate of {name}") for name, fastest in exits.items()]
-    growth = float(growth_rate(voxels))
+    growth, most_hops = _growth_and_hops(problem, inputs, counts)
     if growth > 0:
-        bounds.append(Bound(float(longest / growth), "growth by feedback between species"))
-    now, later = hops_by_species(problem, inputs, voxels), hops_by_species(problem, inputs, _thinned(voxels))
-    for species, rate in now.items():
-        fastest = max(float(rate), float(later[species]))
-        if fastest > 0:
-            bounds.append(Bound(hops / fastest, f"the hop limit of species.{problem.network.species[species]}"))
+        bounds.append(Bound(float(longest / float(growth)), "growth by feedback between species"))
+    for species, rate in most_hops.items():
+        if rate > 0:
+            bounds.append(Bound(hops / float(rate), f"the hop limit of species.{problem.network.species[species]}"))
     return bounds
 
 

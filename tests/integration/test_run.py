@@ -259,20 +259,48 @@ def test_a_signal_writes_a_checkpoint_and_exits_75(tmp_path, number):
     config, out = tmp_path / "model.toml", tmp_path / "run"
     config.write_text(tomli_w.dumps(MODEL))
     long = [sys.executable, "-m", "exodiff.cli", "run", str(config), "--out", str(out), "--set", "run.duration='900 h'"]
-    with subprocess.Popen(long, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        table = out / "observables.csv"
-        deadline = time.monotonic() + 120
-        while not table.exists() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        time.sleep(1.0)
+    with subprocess.Popen(long, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        _read_until(process.stderr, b"running")
         process.send_signal(number)
-        _, told = process.communicate(timeout=120)
+        told = process.communicate(timeout=120)[1].decode()
     assert process.returncode == 75, told
     time_s = checkpoint.read_latest(out / "checkpoints").meta["time_s"]
     assert time_s > 0  # the checkpoint of the signal, for that of the start is at 0
     assert told.count(f"interrupted by {number.name}: writing a checkpoint; a second Ctrl-C stops at once") == 1
     assert f"stopped by {number.name} at {duration(time_s)} of simulated time" in told
     assert f"exodiff resume {out}" in told
+
+
+@pytest.mark.parametrize("place", [("exodiff.build", "build"), ("exodiff.runner.driver", "advance_all")])
+def test_a_signal_before_anything_is_computed_ends_the_run_at_once(model, whole, tmp_path, place):
+    """Also while it compiles: a checkpoint of the start is there, or nothing at all."""
+    config, out = tmp_path / "model.toml", tmp_path / "run"
+    config.write_text(tomli_w.dumps(MODEL))
+    waits = [sys.executable, "-m", "tests.integration.stopped_at", "wait", *place, "0"]
+    with subprocess.Popen([*waits, "run", str(config), "--out", str(out)], stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        _read_until(process.stderr, b"a call waits")
+        process.send_signal(signal.SIGTERM)
+        told = process.stderr.read()
+        process.wait(timeout=20)
+    assert process.returncode == 75
+    assert b"stopped by SIGTERM before anything was computed" in told
+    assert ex.run(ex.load(config), out, resume="auto", figures=False).finished
+    assert_same_run(whole, out)
+
+
+def test_a_run_goes_on_when_nobody_reads_what_it_tells(tmp_path):
+    config, out = tmp_path / "model.toml", tmp_path / "run"
+    config.write_text(tomli_w.dumps(MODEL))
+    command = [sys.executable, "-m", "exodiff.cli", "run", str(config), "--out", str(out)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.stderr.close()
+        assert process.wait(timeout=120) == 0
+    assert (out / "figures").is_dir()
 
 
 def test_a_second_ctrl_c_waits_for_no_write_and_the_run_goes_on(model, whole, tmp_path):
