@@ -26,6 +26,7 @@ from exodiff.problem import Inputs, Problem
 
 MAX_EXIT_PROBABILITY = 0.5
 MAX_PAIRS = 2**31 - 1
+SAME_TIME = 1e-9  # share of the last time by which two times differ at most that are taken as one
 
 
 class Limits(NamedTuple):
@@ -274,10 +275,10 @@ class Interval(NamedTuple):
 
 def merge_times(times_s: Iterable[float], last_s: float) -> list[float]:
     """Rising times up to the last, with those that differ by rounding only taken as one."""
-    ordered = sorted(time for time in times_s if time <= last_s * (1.0 + 1e-9))
+    ordered = sorted(time for time in times_s if time <= last_s * (1.0 + SAME_TIME))
     kept = ordered[:1]
     for time in ordered[1:]:
-        if time - kept[-1] > 1e-9 * last_s:
+        if time - kept[-1] > SAME_TIME * last_s:
             kept.append(time)
     kept[-1] = last_s
     return kept

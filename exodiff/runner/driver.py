@@ -31,6 +31,7 @@ from exodiff.runner.signals import StopRequest
 from exodiff.schedule import Schedule, make_schedule
 from exodiff.start import make_inputs, precision_context, start_array
 from exodiff.state import State
+from exodiff.stepsize import SAME_TIME
 from exodiff.viz.figures import make_figures
 
 _CHUNK_S = 0.5  # wall-clock time of one call of the device, so that signals and progress are not kept waiting
@@ -194,7 +195,9 @@ class Driver:
             discard_after(self.directory.path, -1.0)
         else:
             interval, _ = self.schedule.position(found.pairs)
-            discard_after(self.directory.path, self.schedule.moments[interval].time_s)
+            # what was recorded before a change may differ from the moment by rounding
+            near_s = SAME_TIME * self.schedule.duration_s
+            discard_after(self.directory.path, self.schedule.moments[interval].time_s + near_s)
         recorder = Recorder(self.directory.path, self.problem, self.model.parameters, self.replicates)
         self.warnings += recorder.left_out()
         return recorder

@@ -19,7 +19,7 @@ from exodiff import cli
 from exodiff.io import checkpoint, records
 from exodiff.io.results import SnapshotReader
 from exodiff.progress import duration
-from exodiff.runner import driver
+from exodiff.runner import driver, entry
 from tests.integration.small_models import MODEL
 from tests.integration.stopping import Killed, StopAfter, assert_same_run, final_state
 
@@ -194,6 +194,28 @@ def test_exact_keeps_several_checkpoints_within_one_interval(tmp_path, monkeypat
     assert found.arrays["clock.number"][0, 0] > 0
     assert ex.resume(tmp_path / "parts", from_last_good=True).finished
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+@pytest.mark.parametrize("resume", ["auto", "never"])
+def test_a_run_that_another_process_began_meanwhile_is_not_begun_anew(model, tmp_path, monkeypatch, resume):
+    """Between the first look at the directory and its lock."""
+    out, lock, reached_s = tmp_path / "run", entry.RunLock, []
+
+    def late(path):
+        with monkeypatch.context() as other:
+            other.setattr(entry, "RunLock", lock)
+            other.setattr(driver, "StopRequest", StopAfter(2))
+            reached_s.append(ex.run(model, out).time_s)
+        return lock(path)
+
+    monkeypatch.setattr(entry, "RunLock", late)
+    if resume == "never":
+        with pytest.raises(ex.ConfigError, match="already holds a run"):
+            ex.run(model, out)
+        return
+    times_s = []
+    ex.run(model, out, resume=resume, report=lambda p: times_s.append(p.time_s), figures=False)
+    assert min(time_s for time_s in times_s if time_s > 0) > reached_s[0] > 0
 
 
 def test_a_damaged_newest_checkpoint_is_refused_with_the_last_good_one_named(model, whole, tmp_path, monkeypatch):
