@@ -23,6 +23,7 @@ from exodiff.kernels.pools import exits_of_pools, pool_rate
 from exodiff.kernels.rates import Voxels, event_factor, exit_rate, propensity, rate_factor
 from exodiff.model.network import Channel, DrawKind, NewCell
 from exodiff.problem import Inputs, Problem
+from exodiff.programs import ONCE
 
 MAX_EXIT_PROBABILITY = 0.5
 MAX_PAIRS = 2**31 - 1
@@ -193,7 +194,7 @@ def largest_exit(problem: Problem, moments: Moments, step_s: float) -> tuple[flo
     return -float(np.expm1(-rate * step_s)), name
 
 
-@partial(jax.jit, static_argnames="problem")
+@partial(jax.jit, static_argnames="problem", compiler_options=ONCE)
 def _exits_anywhere(problem: Problem, inputs: Inputs, counts: Array) -> dict[str, Real]:
     """Largest exit rate that a molecule or cell would meet anywhere, by name."""
     voxels = Voxels(problem, inputs, counts, jnp.zeros((), problem.precision))
@@ -203,7 +204,7 @@ def _exits_anywhere(problem: Problem, inputs: Inputs, counts: Array) -> dict[str
     return {name: jnp.max(rate) for name, rate in exits.items()}
 
 
-@partial(jax.jit, static_argnames="problem")
+@partial(jax.jit, static_argnames="problem", compiler_options=ONCE)
 def _growth_and_hops(problem: Problem, inputs: Inputs, counts: Array) -> tuple[Real, dict[int, Real]]:
     """Growth by feedback, and the largest r of a step of one second, now or when the matrix is degraded."""
     voxels = Voxels(problem, inputs, counts, jnp.zeros((), problem.precision))
