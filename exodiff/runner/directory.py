@@ -7,7 +7,7 @@ from pathlib import Path
 from exodiff.config import load as config_load
 from exodiff.config.schema import RunConfig
 from exodiff.core.errors import ConfigError, RunDirectoryError
-from exodiff.io.atomic import TEMPORARY_PREFIX, make_folder, remove_stale_temporaries, write_text
+from exodiff.io.atomic import TEMPORARY_PREFIX, make_folder, refuse_links, remove_stale_temporaries, write_text
 from exodiff.io.checkpoint import list_checkpoints
 from exodiff.io.lock import FILE as LOCK_FILE
 from exodiff.io.pieces import remove_orphans
@@ -129,7 +129,13 @@ class RunDirectory:
         write_text(self.path / RESOLVED, config_load.dump(config))
 
     def tidy(self) -> None:
-        """Remove temporary files, and pieces without a master, that a killed run left."""
+        """Remove temporary files, and pieces without a master, that a killed run left.
+
+        Raises:
+            RunDirectoryError: what a run writes is a link, or no file or folder; nothing was changed.
+
+        """
+        refuse_links(self.path / name for name in _OURS)
         for folder in (self.path, self.checkpoints, self.path / SNAPSHOTS):
             if folder.is_dir():
                 remove_stale_temporaries(folder)

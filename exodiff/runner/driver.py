@@ -191,10 +191,10 @@ class Driver:
             return nullcontext()
         if found is None:
             refuse_records(self.directory.path)
-            discard_after(self.directory.path, -1.0)
+            discard_after(self.directory.path, self.problem, -1.0)
         else:
             interval, _ = self.schedule.position(found.pairs)
-            discard_after(self.directory.path, self.schedule.moments[interval].time_s)
+            discard_after(self.directory.path, self.problem, self.schedule.moments[interval].time_s)
         recorder = Recorder(self.directory.path, self.problem, self.model.parameters, self.replicates)
         self.warnings += recorder.left_out()
         return recorder

@@ -33,11 +33,8 @@ class Recorder:
         self.problem = problem
         self.parameters = parameters
         self.replicates = replicates
-        arrays = [o for o in problem.observables if isinstance(o.quantity, Binned)]
-        names = [o.name for o in problem.observables if o not in arrays]
-        self._edges = {o.name: o.quantity.edges for o in arrays if isinstance(o.quantity, Binned)}
-        self._observables = RecordWriter(run_dir / OBSERVABLES, (*OBSERVABLE_KEYS, *names))
-        self._profiles = RecordWriter(run_dir / PROFILES, PROFILE_COLUMNS) if arrays else None
+        self._edges = _edges(problem)
+        self._tables = {name: RecordWriter(run_dir / name, columns) for name, columns in _columns(problem).items()}
         self._master = results.Master(run_dir)
         self.next_snapshot = max(map(index_of, list_snapshots(run_dir)), default=-1) + 1
 
@@ -46,11 +43,10 @@ class Recorder:
         values = scalars(self.problem, measured, self.parameters, time_s, np)
         columns = [np.broadcast_to(np.asarray(value, np.float64), (self.replicates,)) for value in values.values()]
         for replicate in range(self.replicates):
-            self._observables.append((time_s, replicate, *(float(column[replicate]) for column in columns)))
-        if self._profiles is not None:
-            for name, edges in self._edges.items():
-                for replicate, row in enumerate(np.asarray(measured.arrays[name])):
-                    self._profiles.append_rows(profile_rows(time_s, replicate, name, list(edges), list(row)))
+            self._tables[OBSERVABLES].append((time_s, replicate, *(float(column[replicate]) for column in columns)))
+        for name, edges in self._edges.items():
+            for replicate, row in enumerate(np.asarray(measured.arrays[name])):
+                self._tables[PROFILES].append_rows(profile_rows(time_s, replicate, name, list(edges), list(row)))
 
     def snapshot(self, time_s: float, counts: np.ndarray, concentrations: np.ndarray | None) -> None:
         """Write the fields and cells of all replicates, and the master that joins the snapshots."""
@@ -73,15 +69,13 @@ class Recorder:
 
     def flush(self) -> None:
         """Wait until all rows are on the disk."""
-        self._observables.flush()
-        if self._profiles is not None:
-            self._profiles.flush()
+        for table in self._tables.values():
+            table.flush()
 
     def close(self) -> None:
         """Flush and close the tables."""
-        self._observables.close()
-        if self._profiles is not None:
-            self._profiles.close()
+        for table in self._tables.values():
+            table.close()
 
     def __enter__(self) -> Self:
         return self
@@ -90,6 +84,18 @@ class Recorder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _edges(problem: Problem) -> dict[str, tuple[float, ...]]:
+    """The observables that are an array of bins, and the edges of these."""
+    return {o.name: o.quantity.edges for o in problem.observables if isinstance(o.quantity, Binned)}
+
+
+def _columns(problem: Problem) -> dict[str, tuple[str, ...]]:
+    """The tables of a run and their columns."""
+    binned = _edges(problem)
+    tables = {OBSERVABLES: (*OBSERVABLE_KEYS, *(o.name for o in problem.observables if o.name not in binned))}
+    return tables | ({PROFILES: PROFILE_COLUMNS} if binned else {})
 
 
 def fields_of(
@@ -151,9 +157,8 @@ def refuse_records(run_dir: Path) -> None:
         raise RunDirectoryError(str(run_dir), f"holds records, but no checkpoint to go on from; {advice}")
 
 
-def discard_after(run_dir: Path, time_s: float) -> None:
+def discard_after(run_dir: Path, problem: Problem, time_s: float) -> None:
     """Take back what was recorded after a time, so that a resumed run writes each record once."""
-    for table in (OBSERVABLES, PROFILES):
-        if (run_dir / table).exists():
-            records.truncate_after(run_dir / table, time_s)
+    for table, columns in _columns(problem).items():
+        records.truncate_after(run_dir / table, columns, time_s)
     results.discard_after(run_dir, time_s=time_s)

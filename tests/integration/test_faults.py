@@ -16,6 +16,7 @@ import exodiff as ex
 from exodiff.core.errors import ExodiffError
 from exodiff.io import atomic
 from exodiff.runner import driver, faults
+from exodiff.viz.figures import make_figures
 from tests.integration.stopping import Killed, content
 
 MODEL = {
@@ -162,6 +163,35 @@ def test_records_without_a_checkpoint_are_not_begun_anew(model, tmp_path):
     kept = {path: path.read_bytes() for path in out.rglob("*.*") if path.suffix in (".csv", ".vtkhdf")}
     assert "holds records, but no checkpoint to go on from" in _refused(model, out)
     assert kept == {path: path.read_bytes() for path in kept}
+
+
+@pytest.mark.parametrize(
+    "name", ["observables.csv", "checkpoints", "snapshots", "figures", "results.vtkhdf", "provenance.json"]
+)
+def test_nothing_is_written_through_a_link(model, tmp_path, name):
+    out, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    assert ex.run(model, out, figures=False).finished
+    if (out / name).exists():
+        (out / name).rename(elsewhere)
+    else:
+        elsewhere.mkdir()
+    if elsewhere.is_dir():
+        (elsewhere / ".tmp-1-foreign").touch()
+    (out / name).symlink_to(elsewhere)
+    before = {path: path.is_file() and path.read_bytes() for path in [elsewhere, *elsewhere.rglob("*")]}
+    assert f"{name}: is a link or no ordinary file" in _refused(model, out)
+    assert before == {path: path.is_file() and path.read_bytes() for path in [elsewhere, *elsewhere.rglob("*")]}
+
+
+def test_figures_are_not_drawn_through_a_link(model, tmp_path):
+    out, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    assert ex.run(model, out, figures=False).finished
+    elsewhere.mkdir()
+    (elsewhere / "observables_7.png").touch()
+    (out / "figures").symlink_to(elsewhere)
+    with pytest.raises(ex.RunDirectoryError, match="figures: is a link"):
+        make_figures(out)
+    assert [path.name for path in elsewhere.iterdir()] == ["observables_7.png"]
 
 
 def test_files_that_a_reader_holds_are_no_obstacle(model, whole, tmp_path):
