@@ -71,6 +71,11 @@ class RecordWriter:
         except OSError as error:
             raise _unwritable(self.path, error) from error
 
+    @property
+    def num_bytes(self) -> int:
+        """Size of the table, without rows that are not flushed."""
+        return os.fstat(self._file.fileno()).st_size
+
     def close(self) -> None:
         """Flushes to the disk and closes; more than once is allowed."""
         if not self._file.closed:

@@ -227,6 +227,8 @@ def test_a_damaged_newest_checkpoint_is_refused_with_the_last_good_one_named(mod
         (lambda _, meta: meta.update(pairs=10**9), "claims 1000000000 pairs of steps"),
         (lambda _, meta: meta.update(time_s=3.0), "pairs of steps at 3 s, which the config does not give"),
         (lambda _, meta: meta.update(cuts_s=[1e99]), "makes no sense"),
+        (lambda _, meta: meta.update(recorded=[3]), "makes no sense"),
+        (lambda _, meta: meta.update(recorded={"snapshots": 3}), "makes no sense"),
     ],
 )
 def test_a_checkpoint_with_right_hashes_and_a_wrong_content_is_refused(whole, tmp_path, change, says):
