@@ -18,15 +18,15 @@ CONFIG = "config.toml"
 RESOLVED = "resolved.toml"
 CHECKPOINTS = "checkpoints"
 _OURS = (
-    CONFIG,
-    RESOLVED,
     CHECKPOINTS,
-    SNAPSHOTS,
-    "figures",
     "observables.csv",
     "profiles.csv",
+    SNAPSHOTS,
+    "figures",
     "results.vtkhdf",
     "provenance.json",
+    CONFIG,
+    RESOLVED,
 )
 
 
@@ -107,7 +107,10 @@ class RunDirectory:
         )
 
     def clear(self) -> None:
-        """Remove the files of a run, and nothing else."""
+        """Remove the files of a run, and nothing else.
+
+        First what it would go on from, last the mark of a run: after a kill in between it can be overwritten, or begun.
+        """
         for name in _OURS:
             entry = self.path / name
             if entry.is_dir() and not entry.is_symlink():

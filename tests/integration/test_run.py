@@ -121,6 +121,25 @@ def test_a_run_killed_before_it_was_marked_as_one_can_begin_again(model, tmp_pat
     assert not list((tmp_path / "run").glob(".tmp-*"))
 
 
+@pytest.mark.parametrize("part", ["checkpoints", "snapshots"])
+@pytest.mark.parametrize("how", [{"overwrite": True}, {"resume": "auto"}])
+def test_a_run_killed_while_it_was_cleared_can_be_overwritten_or_begun(model, whole, tmp_path, monkeypatch, part, how):
+    out, right = shutil.copytree(whole, tmp_path / "run"), shutil.rmtree
+
+    def kill(path: Path) -> None:
+        if path.name == part:
+            max(path.iterdir()).unlink()
+            raise Killed
+        right(path)
+
+    monkeypatch.setattr("exodiff.runner.directory.shutil.rmtree", kill)
+    with pytest.raises(Killed):
+        ex.run(model, out, overwrite=True)
+    monkeypatch.undo()
+    assert ex.run(model, out, **how, figures=False).finished
+    assert_same_run(whole, out)
+
+
 def test_a_checkpoint_that_cannot_be_written_in_the_background_stops_the_run(model, tmp_path, monkeypatch):
     right, written = checkpoint.write_checkpoint, []
 
