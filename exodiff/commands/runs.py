@@ -72,7 +72,8 @@ def run(
 def resume(
     directory: Directory,
     from_last_good: Annotated[
-        bool, typer.Option("--from-last-good", help="Pass over damaged checkpoints instead of refusing them.")
+        bool,
+        typer.Option("--from-last-good", help="Pass over damaged checkpoints and lost rows instead of refusing them."),
     ] = False,
     accept_changes: Accept = False,
 ) -> None:

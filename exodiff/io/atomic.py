@@ -6,10 +6,12 @@ over the target, flush the folder. A reader sees the old content or the new one,
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from exodiff.core.errors import RunDirectoryError
 
 TEMPORARY_PREFIX = ".tmp-"
 
@@ -22,6 +24,7 @@ def replace_file(path: Path) -> Iterator[Path]:
     process must not replace the same path twice at a time.
     """
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
+    temporary.unlink(missing_ok=True)  # as a link it would lead elsewhere
     try:
         yield temporary
         fsync(temporary)
@@ -65,6 +68,19 @@ def make_folder(path: Path) -> None:
         make_folder(path.parent)
     path.mkdir(exist_ok=True)
     fsync(path.parent)
+
+
+def refuse_links(paths: Iterable[Path]) -> None:
+    """Refuse to write where it would go elsewhere: through a link, into a pipe or a device. What is absent is fine.
+
+    Raises:
+        RunDirectoryError: names the first of them.
+
+    """
+    for path in paths:
+        if path.is_symlink() or not (path.is_file() or path.is_dir() or not path.exists()):
+            told = "is a link or no ordinary file, and exodiff writes nothing outside of the directory that was named"
+            raise RunDirectoryError(str(path), f"{told}; put the file or folder itself there, or remove it")
 
 
 def remove_stale_temporaries(folder: Path) -> list[Path]:

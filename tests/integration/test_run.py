@@ -121,6 +121,25 @@ def test_a_run_killed_before_it_was_marked_as_one_can_begin_again(model, tmp_pat
     assert not list((tmp_path / "run").glob(".tmp-*"))
 
 
+@pytest.mark.parametrize("part", ["checkpoints", "snapshots"])
+@pytest.mark.parametrize("how", [{"overwrite": True}, {"resume": "auto"}])
+def test_a_run_killed_while_it_was_cleared_can_be_overwritten_or_begun(model, whole, tmp_path, monkeypatch, part, how):
+    out, right = shutil.copytree(whole, tmp_path / "run"), shutil.rmtree
+
+    def kill(path: Path) -> None:
+        if path.name == part:
+            max(path.iterdir()).unlink()
+            raise Killed
+        right(path)
+
+    monkeypatch.setattr("exodiff.runner.directory.shutil.rmtree", kill)
+    with pytest.raises(Killed):
+        ex.run(model, out, overwrite=True)
+    monkeypatch.undo()
+    assert ex.run(model, out, **how, figures=False).finished
+    assert_same_run(whole, out)
+
+
 def test_a_checkpoint_that_cannot_be_written_in_the_background_stops_the_run(model, tmp_path, monkeypatch):
     right, written = checkpoint.write_checkpoint, []
 
@@ -249,6 +268,8 @@ def test_a_damaged_newest_checkpoint_is_refused_with_the_last_good_one_named(mod
         (lambda _, meta: meta.update(pairs=10**9), "claims 1000000000 pairs of steps"),
         (lambda _, meta: meta.update(time_s=3.0), "pairs of steps at 3 s, which the config does not give"),
         (lambda _, meta: meta.update(cuts_s=[1e99]), "makes no sense"),
+        (lambda _, meta: meta.update(recorded=[3]), "makes no sense"),
+        (lambda _, meta: meta.update(recorded={"snapshots": 3}), "makes no sense"),
     ],
 )
 def test_a_checkpoint_with_right_hashes_and_a_wrong_content_is_refused(whole, tmp_path, change, says):
