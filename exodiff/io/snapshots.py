@@ -303,8 +303,14 @@ def _decode(path: Path, head: dict[str, Any]) -> SnapshotHead:
         grid = StoredGrid(as_triple(int, head["grid"]["shape"]), as_triple(float, head["grid"]["spacing_um"]))
         arrays = {str(name): _decode_array(array) for name, array in head["arrays"].items()}
         decoded = SnapshotHead(path, int(head["index"]), float(head["time_s"]), grid, arrays)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        replicates: dict[str, list[Any]] = {}
+        for array in arrays.values():
+            replicates.setdefault(array.name, []).append(array.replicate)
+        is_odd = any(each != [None] and sorted(each) != list(range(len(each))) for each in replicates.values())
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UnreadableFileError(f"its head is incomplete ({error})") from error
+    if is_odd or not all(map(math.isfinite, (decoded.time_s, *grid.spacing_um))):
+        raise UnreadableFileError("its time, its lattice or the replicates of its arrays make no sense")
     if any(array.dtype.kind not in _KINDS for array in arrays.values()):
         raise UnreadableFileError("an array of it is of a type that a snapshot does not hold")
     if min(grid.shape) < 1 or math.prod(grid.shape) > MAX_VOXELS:

@@ -271,6 +271,40 @@ def test_what_a_snapshot_does_not_hold_is_not_read(tmp_path, store):
         read_snapshot(path)
 
 
+def rename(head):
+    """Replicates 0 and 2, without 1."""
+    head["arrays"]["tEV__s1__r1"]["replicate"] = 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda head: head["grid"]["shape"].__setitem__(0, float("inf")),
+        lambda head: head["grid"]["spacing_um"].__setitem__(0, float("nan")),
+        lambda head: head.update(index=float("inf")),
+        lambda head: head.update(time_s=float("nan")),
+        lambda head: head["arrays"]["EV"].update(dtype="(,)f4"),
+        lambda head: head["arrays"]["EV"].update(dtype="(100000,100000)f4"),
+        lambda head: head["arrays"]["EV"].update(dtype="<c8"),
+        lambda head: head["arrays"]["EV"].update(replicate=float("inf")),
+        lambda head: head["arrays"]["EV"].update(replicate=0, name="tEV.s1"),
+        rename,
+    ],
+)
+def test_a_head_that_makes_no_sense_is_damage(tmp_path, change):
+    """Sealed anew: other files are used, and nothing but the one error is raised."""
+    write_run(tmp_path, range(2))
+    path = list_snapshots(tmp_path)[0]
+    head = read_seal(path).head
+    change(head)
+    with path.open("r+b", buffering=0) as file:
+        write_seal(file, encode_head(head))
+    with pytest.raises(RunDirectoryError, match="cannot be read as a snapshot"):
+        read_snapshot(path)
+    report = Master(tmp_path).write()
+    assert (report.num_steps, len(report.left_out)) == (1, 1)
+
+
 def test_one_array_is_not_read_under_many_names(tmp_path):
     grid = StoredGrid((32, 32, 32), (1.0, 1.0, 1.0))
     noise = np.random.default_rng(0).normal(size=(3, *grid.shape))
