@@ -6,6 +6,7 @@ over the target, flush the folder. A reader sees the old content or the new one,
 
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 from exodiff.core.errors import RunDirectoryError
 
 TEMPORARY_PREFIX = ".tmp-"
+MAX_JSON_BYTES = 64 * 2**20
 
 
 @contextmanager
@@ -58,6 +60,23 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Writes a JSON file atomically, indented for people."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        OSError: it is not there, or cannot be read at present.
+        ValueError: it is no ordinary file (a pipe would be waited for), larger than 64 MiB, or no JSON.
+
+    """
+    about = path.stat()
+    if not stat.S_ISREG(about.st_mode) or about.st_size > MAX_JSON_BYTES:
+        raise ValueError(f"it is no ordinary file of at most {MAX_JSON_BYTES // 2**20} MiB")
+    try:
+        return json.loads(path.read_bytes())
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def make_folder(path: Path) -> None:

@@ -243,6 +243,14 @@ def hostile_external_link(manifest, file):
     file["state/counts"] = h5py.ExternalLink("/tmp/other.h5", "/x")
 
 
+def hostile_chunk(manifest, file):
+    """What one chunk of zeros unpacks to may be a thousand times the file."""
+    values = file["state/counts"][...]
+    del file["state/counts"]
+    maxshape = (None,) * values.ndim
+    file.create_dataset("state/counts", data=values, maxshape=maxshape, chunks=(64,) * 4, compression="gzip")
+
+
 def hostile_types(manifest, file):
     manifest["arrays"] = [1, 2]
 
@@ -253,7 +261,15 @@ def hostile_step(manifest, file):
 
 @pytest.mark.parametrize(
     "change",
-    [hostile_shape, hostile_external, hostile_soft_link, hostile_external_link, hostile_types, hostile_step],
+    [
+        hostile_shape,
+        hostile_chunk,
+        hostile_external,
+        hostile_soft_link,
+        hostile_external_link,
+        hostile_types,
+        hostile_step,
+    ],
 )
 def test_a_hostile_file_is_refused_before_anything_is_allocated_or_followed(tmp_path, change):
     paths = write_steps(tmp_path, [1, 2])
