@@ -2,8 +2,9 @@
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -40,7 +41,7 @@ class Latest(NamedTuple):
         cuts_s: times at which its schedule is cut because the config was changed there.
         recorded: what was recorded up to it; checkpoints of earlier versions do not tell.
         begun: the config that it was computed with, if that is another one than the run's.
-        warnings: newer checkpoints that were passed over, and why.
+        warnings: newer checkpoints that were passed over, and why; other versions that it was computed with.
 
     """
 
@@ -73,6 +74,10 @@ class Checkpoints:
             "config_hash": config_load.config_hash(config),
             "seed": config.run.seed,
             "config": config_load.dump(config),
+            "versions": {
+                **{name: version(name) for name in ("exodiff", "jax", "jaxlib")},
+                "device": jax.devices()[0].device_kind,
+            },
         }
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._last: Future[Path] | None = None
@@ -188,8 +193,19 @@ class Checkpoints:
         warnings = tuple(
             f"{each.path}: passed over and kept as *{checkpoint.DAMAGED}, {each.problem}" for each in found.skipped
         )
+        warnings += tuple(self._other_versions(found))
         self.cuts_s = told.cuts_s
         return Latest(_state(found, exact=exact), *told, begun, warnings)
+
+    def _other_versions(self, found: checkpoint.Checkpoint) -> Iterator[str]:
+        """One line for what bits may depend on, where it is not as it was; earlier versions of exodiff do not tell."""
+        written = found.meta.get("versions")
+        if not isinstance(written, dict):
+            return
+        for name, now in self.meta["versions"].items():
+            if written.get(name) != now:
+                before = str(written.get(name))[:50]
+                yield f"{found.path}: {name} was {before!r} and is {now!r} now; bits from here on may be others"
 
     def _other_config(self, found: checkpoint.Checkpoint) -> RunConfig | None:
         """What a checkpoint was computed with, if that gives other numbers or other columns than the run's config."""
