@@ -14,11 +14,11 @@ from pydantic import ValidationError
 from exodiff.config.checks import check
 from exodiff.config.messages import combined, from_pydantic
 from exodiff.config.overrides import apply_overrides
-from exodiff.config.resolved import config_hash, differences, dump
+from exodiff.config.resolved import config_hash, differences, dump, file_hashes
 from exodiff.config.schema import RunConfig
 from exodiff.core.errors import ConfigError
 
-__all__ = ["config_hash", "differences", "dump", "from_mapping", "load", "read_toml"]
+__all__ = ["config_hash", "differences", "dump", "file_hashes", "from_mapping", "load", "read_toml"]
 
 MAX_BYTES = 10_000_000
 MAX_DOTS = 20  # in one key: the time that tomllib takes goes by their square

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,13 @@ def config_hash(config: RunConfig) -> str:
     return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
 
 
+def file_hashes(config: RunConfig) -> dict[str, str]:
+    """Hash the content of each file that sets the bits of a run, by its absolute name."""
+    resolved = _resolved(config)
+    resolved.pop("fit", None)
+    return {name: _digest(Path(name)) for name in _named_files(resolved)}
+
+
 def differences(old: RunConfig, new: RunConfig) -> list[str]:
     """List the key paths whose resolved values differ, e.g. ``reactions.release.rate``."""
     return _differing(_resolved(old), _resolved(new), "")
@@ -64,9 +72,22 @@ def _with_contents(value: Any, key: str = "") -> Any:
         return {name: _with_contents(item, name) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_with_contents(item) for item in value]
-    if key in _FILE_KEYS and isinstance(value, str) and Path(value).is_absolute():
-        return _digest(Path(value))
-    return value
+    return _digest(Path(value)) if _is_file(value, key) else value
+
+
+def _named_files(value: Any, key: str = "") -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _named_files(item, name)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _named_files(item)
+    elif _is_file(value, key):
+        yield value
+
+
+def _is_file(value: Any, key: str) -> bool:
+    return key in _FILE_KEYS and isinstance(value, str) and Path(value).is_absolute()
 
 
 def _digest(path: Path) -> str:

@@ -8,6 +8,7 @@ from typing import Self
 
 from exodiff.core.errors import RunDirectoryError
 from exodiff.io.atomic import make_folder
+from exodiff.io.sealed import unread
 
 FILE = "run.lock"
 
@@ -51,14 +52,16 @@ class RunLock:
         """Refuse to write on where the folder that was locked is gone, or another one is in its place.
 
         Raises:
-            RunDirectoryError: says so.
+            RunDirectoryError: says so, or that it cannot be looked at.
 
         """
         assert self._descriptor is not None
         try:
             is_there = os.path.samestat(self.path.stat(), os.fstat(self._descriptor))
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             is_there = False
+        except OSError as error:
+            raise unread(self.path, error) from error
         if not is_there:
             raise RunDirectoryError(
                 str(self.path.parent),

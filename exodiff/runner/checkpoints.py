@@ -2,8 +2,9 @@
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -40,7 +41,7 @@ class Latest(NamedTuple):
         cuts_s: times at which its schedule is cut because the config was changed there.
         recorded: what was recorded up to it; checkpoints of earlier versions do not tell.
         begun: the config that it was computed with, if that is another one than the run's.
-        warnings: newer checkpoints that were passed over, and why.
+        warnings: newer checkpoints that were passed over, and why; other versions that it was computed with.
 
     """
 
@@ -73,6 +74,11 @@ class Checkpoints:
             "config_hash": config_load.config_hash(config),
             "seed": config.run.seed,
             "config": config_load.dump(config),
+            "files": config_load.file_hashes(config),
+            "versions": {
+                **{name: version(name) for name in ("exodiff", "jax", "jaxlib")},
+                "device": jax.devices()[0].device_kind,
+            },
         }
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._last: Future[Path] | None = None
@@ -177,30 +183,54 @@ class Checkpoints:
             )
         begun = self._other_config(found)
         if begun is not None and not accept_changes:
-            keys = ", ".join(config_load.differences(begun, self.config)[:8])
+            differing = [*config_load.differences(begun, self.config), *self._edited_files(found)]
+            keys = ", ".join(differing[:8]) or "what is in its files"
             raise CheckpointError(
                 str(found.path),
-                f"{_FOREIGN} (it differs in {keys}); restore {RESOLVED}, go on with the changed config by "
-                "accept_changes=True, or run anew",
+                f"{_FOREIGN} (it differs in {keys}); restore {RESOLVED} and its files, go on with the changed config "
+                "by accept_changes=True, or run anew",
             )
         if is_first():
             checkpoint.set_aside_after(self.folder, found.step)
         warnings = tuple(
             f"{each.path}: passed over and kept as *{checkpoint.DAMAGED}, {each.problem}" for each in found.skipped
         )
+        warnings += tuple(self._other_versions(found))
         self.cuts_s = told.cuts_s
         return Latest(_state(found, exact=exact), *told, begun, warnings)
 
+    def _edited_files(self, found: checkpoint.Checkpoint) -> list[str]:
+        written = found.meta.get("files")
+        if not isinstance(written, dict):
+            return []
+        return [name for name, digest in self.meta["files"].items() if written.get(name, digest) != digest]
+
+    def _other_versions(self, found: checkpoint.Checkpoint) -> Iterator[str]:
+        """One line for what bits may depend on, where it is not as it was; earlier versions of exodiff do not tell."""
+        written = found.meta.get("versions")
+        if not isinstance(written, dict):
+            return
+        for name, now in self.meta["versions"].items():
+            if written.get(name) != now:
+                before = str(written.get(name))[:50]
+                yield f"{found.path}: {name} was {before!r} and is {now!r} now; bits from here on may be others"
+
     def _other_config(self, found: checkpoint.Checkpoint) -> RunConfig | None:
-        """What a checkpoint was computed with, if that gives other numbers or other columns than the run's config."""
+        """What a checkpoint was computed with, if that gives other numbers or other columns than the run's config.
+
+        With the same numbers the files it names may lie elsewhere by now, as in a folder that was moved.
+        """
         written, is_same = found.meta.get("config"), found.meta.get("config_hash") == self.meta["config_hash"]
         if is_same and written in (None, self.meta["config"]):
             return None
         try:
-            begun = config_load.from_mapping(tomllib.loads(str(written)))
+            tables, ours = tomllib.loads(str(written)), tomllib.loads(self.meta["config"])
+            if is_same and tables.get("observables") == ours.get("observables"):
+                return None
+            begun = config_load.from_mapping(tables)
         except (tomllib.TOMLDecodeError, ConfigError) as error:
-            told = f"{_FOREIGN}, and its own cannot be read; restore {RESOLVED}, or run anew"
-            raise CheckpointError(str(found.path), told) from error
+            told = f"{_FOREIGN}, and its own cannot be read ({str(error).splitlines()[0]}); restore {RESOLVED} and what"
+            raise CheckpointError(str(found.path), f"{told} it names, or run anew") from error
         return None if is_same and begun.observables == self.config.observables else begun
 
 

@@ -66,7 +66,8 @@ class RunDirectory:
         try:
             return config_load.load(self.path / RESOLVED)
         except ConfigError as error:
-            raise RunDirectoryError(str(self.path), f"its {RESOLVED} cannot be used: {error}") from error
+            advice = f"if its folder was moved, go on with `exodiff run CONFIG --resume auto --out {self.path}`"
+            raise RunDirectoryError(str(self.path), f"its {RESOLVED} cannot be used ({advice}): {error}") from error
 
     def refuse_another_run(self) -> None:
         """Refuse to begin a run where another is, or where foreign files are.
@@ -91,11 +92,16 @@ class RunDirectory:
     def refuse_another_config(self, config: RunConfig) -> None:
         """Refuse to go on with a config that gives other numbers than the one the run began with.
 
+        Where that cannot be read, as in a folder that was moved, its checkpoints tell.
+
         Raises:
             ConfigError: names the keys that differ.
 
         """
-        begun = self.config()
+        try:
+            begun = self.config()
+        except RunDirectoryError:
+            return
         same_numbers = config_load.config_hash(begun) == config_load.config_hash(config)
         if same_numbers and begun.observables == config.observables:
             return

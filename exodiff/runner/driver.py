@@ -142,8 +142,7 @@ class Driver:
                 skip_damaged=self.skip_damaged,
                 accept_changes=self.accept_changes,
             )
-            if self.accept_changes:
-                found = self._accept(found, checkpoints)
+            found = self._accept(found, checkpoints)
             if found is not None:
                 refuse_unfit(self.directory.checkpoints, found.state, self._layout_of_state())
                 self.schedule = self._make_schedule(found.cuts_s)
@@ -176,7 +175,7 @@ class Driver:
         return RunResult(self.directory.path, True, None, time_s, figures, tuple(self.warnings))
 
     def _accept(self, found: Latest | None, checkpoints: Checkpoints) -> Latest | None:
-        """Where the run goes on with the changed config: at a time of its schedule that was put there."""
+        """Where the run goes on: with a changed config at a time of its schedule that was put there."""
         if found is None or found.begun is None:
             self._replace_config()
             return found
@@ -186,7 +185,7 @@ class Driver:
         pairs = self._make_schedule(cuts_s).pairs_at(found.time_s)
         found = found._replace(pairs=pairs, cuts_s=cuts_s, begun=None)
         checkpoints.restart(found)
-        self.warnings.append(f"from {found.time_s:g} s on with other {', '.join(keys[:8])}")
+        self.warnings.append(f"from {found.time_s:g} s on with other {', '.join(keys[:8]) or 'contents of files'}")
         return found
 
     def _replace_config(self) -> None:

@@ -99,6 +99,24 @@ def test_after_the_change_a_kill_changes_nothing(tmp_path, monkeypatch):
     assert_same_run(*outs)
 
 
+def test_a_project_that_was_moved_goes_on(tmp_path, monkeypatch):
+    model = copy.deepcopy(MODEL)
+    model["species"]["EV"]["initial"] = {"file": "start.npy"}
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    np.save(here / "start.npy", np.full((2, 2), 50, np.int32))
+    (here / "model.toml").write_text(tomli_w.dumps(model))
+    assert ex.run(ex.load(here / "model.toml"), here / "whole", figures=False).finished
+    monkeypatch.setattr(driver, "StopRequest", StopAfter(4))
+    assert not ex.run(ex.load(here / "model.toml"), here / "run").finished
+    here.rename(there)
+    monkeypatch.setattr(driver, "StopRequest", StopAfter(3))
+    assert not ex.run(ex.load(there / "model.toml"), there / "run", resume="auto").finished
+    monkeypatch.undo()
+    assert ex.resume(there / "run").finished
+    assert_same_run(there / "whole", there / "run")
+
+
 def test_a_killed_change_can_be_accepted_again(tmp_path, monkeypatch):
     """The new config is in place, and the checkpoints are still those of the old one."""
     outs = [tmp_path / "whole", tmp_path / "parts"]

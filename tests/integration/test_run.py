@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import IO
 
+import jax
 import numpy as np
 import pytest
 import tomli_w
@@ -280,6 +281,30 @@ def test_a_checkpoint_with_right_hashes_and_a_wrong_content_is_refused(whole, tm
     checkpoint.write_checkpoint(out / "checkpoints", arrays, meta, found.step)
     with pytest.raises(ex.CheckpointError, match=says):
         ex.resume(out)
+
+
+def test_other_versions_than_those_of_the_checkpoint_are_told(whole, tmp_path):
+    out = shutil.copytree(whole, tmp_path / "run")
+    found = checkpoint.read_latest(out / "checkpoints")
+    assert found.meta["versions"]["jax"] == jax.__version__
+    meta = {**found.meta, "versions": {**found.meta["versions"], "jax": "0.9.0", "device": "NVIDIA H200"}}
+    checkpoint.write_checkpoint(out / "checkpoints", found.arrays, meta, found.step)
+    told = [line for line in ex.resume(out).warnings if "bits" in line]
+    assert len(told) == 2
+    assert f"jax was '0.9.0' and is '{jax.__version__}' now" in told[0]
+    assert "device was 'NVIDIA H200'" in told[1]
+
+
+def test_a_checkpoint_that_says_less_as_in_earlier_versions_goes_on(model, whole, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    monkeypatch.setattr(driver, "StopRequest", StopAfter(2))
+    ex.run(model, out)
+    monkeypatch.undo()
+    found = checkpoint.read_latest(out / "checkpoints")
+    meta = {key: found.meta[key] for key in found.meta.keys() - {"recorded", "versions"}}
+    checkpoint.write_checkpoint(out / "checkpoints", found.arrays, meta, found.step)
+    assert ex.resume(out).warnings == ()
+    assert_same_run(whole, out)
 
 
 def test_a_foreign_checkpoint_is_refused(model, whole, tmp_path, monkeypatch):

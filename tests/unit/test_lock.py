@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import subprocess
@@ -124,6 +125,18 @@ def test_no_git_is_no_error(monkeypatch, tmp_path):
     assert module.git_commit() is None
     (tmp_path / ".git").mkdir()
     assert module.git_commit() is None
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ESTALE, errno.EIO])
+def test_a_folder_that_cannot_be_looked_at_is_not_told_as_gone(tmp_path, monkeypatch, number):
+    def fail(_: Path) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with RunLock(tmp_path) as lock:
+        monkeypatch.setattr(Path, "stat", fail)
+        with pytest.raises(RunDirectoryError, match=rf"cannot be read \({os.strerror(number)}\); nothing was changed"):
+            lock.confirm()
+        monkeypatch.undo()
 
 
 def test_a_folder_that_is_gone_or_another_is_noticed(tmp_path):
