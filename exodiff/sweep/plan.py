@@ -87,9 +87,18 @@ class Plan:
         return kept
 
     def note(self, run: int, outcome: Outcome) -> None:
-        """Keep the outcome of a run."""
-        make_folder(self.path / STATUS)
-        write_json(self.path / STATUS / f"{self.name(run)}.json", asdict(outcome))
+        """Keep the outcome of a run.
+
+        Raises:
+            RunDirectoryError: it could not be written.
+
+        """
+        try:
+            make_folder(self.path / STATUS)
+            write_json(self.path / STATUS / f"{self.name(run)}.json", asdict(outcome))
+        except OSError as error:
+            advice = f"make room or fix the permissions, then `exodiff sweep {self.path}`"
+            raise RunDirectoryError(str(self.path / STATUS), f"could not be written ({error}); {advice}") from error
 
     def unfinished(self) -> tuple[int, ...]:
         """Runs that are not done: waiting, killed, stopped or failed."""

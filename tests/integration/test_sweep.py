@@ -1,6 +1,7 @@
 """Sweeps: each run is the run it says, failures stay with their run, and a second call does what is left."""
 
 import csv
+import errno
 import json
 import os
 import shutil
@@ -8,7 +9,10 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import h5py
 import numpy as np
@@ -20,7 +24,9 @@ import exodiff as ex
 from exodiff.cli import app
 from exodiff.core.errors import RunDirectoryError
 from exodiff.io import checkpoint
+from exodiff.io.atomic import write_json
 from exodiff.sweep import execute
+from exodiff.sweep import plan as plan_module
 from exodiff.sweep.collect import collect
 from exodiff.sweep.design import parse_variation
 from exodiff.sweep.execute import run_all, run_one
@@ -164,6 +170,37 @@ def killed_once(path: Path, run: int) -> Outcome:
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return run_one(path, run)
+
+
+def test_an_unexpected_error_costs_its_run_and_its_processes_and_not_the_sweep(
+    config: Path, tmp_path: Path, monkeypatch
+):
+    """Threads stand for processes: run 0 breaks the device of the first pool, and the disk is full as run 1 ends."""
+    plan, pools, ended = planned(config, tmp_path / "sweep", 0), [], {}
+
+    def pool(jobs: int, *_: Any, **__: Any) -> ThreadPoolExecutor:
+        pools.append(jobs)
+        return ThreadPoolExecutor(jobs)
+
+    def start(_: Any, directory: Path, **__: Any) -> Any:
+        if len(pools) == 1:
+            raise RuntimeError("INTERNAL: CUDA error\nand where")
+        directory.mkdir()
+        return SimpleNamespace(finished=True)
+
+    def write(path: Path, value: Any) -> None:
+        if path.stem == "1":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_json(path, value)
+
+    for name, stand_in in {"ProcessPoolExecutor": pool, "start": start, "build": lambda config: config}.items():
+        monkeypatch.setattr(execute, name, stand_in)
+    monkeypatch.setattr(plan_module, "write_json", write)
+    run_all(plan, 1, lambda run, outcome: ended.update({run: (outcome.state, outcome.exit_code)}))
+    assert ended == {0: (FAILED, 1), 1: (FAILED, 3), 2: (DONE, 0)}
+    assert plan.outcome(0).message.startswith("RuntimeError: INTERNAL: CUDA error; see all of it by `exodiff run ")
+    assert "--set species.A.initial=1 " in plan.outcome(0).message
+    assert plan.counts() == {DONE: 1, FAILED: 1, "begun": 1}
 
 
 def test_a_killed_process_costs_its_runs_and_not_the_sweep(config: Path, tmp_path: Path, monkeypatch):
