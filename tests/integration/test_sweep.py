@@ -111,6 +111,49 @@ def planned(config: Path, out: Path, done: int) -> Plan:
 
 
 @pytest.mark.parametrize(
+    "vary",
+    [
+        "run.replicates=1, 3, 200000000000, 4",
+        "parameters.k=1 /s, 2 /s, 10 bananas, 3 /s",
+        "run.engine=exact, foo, leap",
+        "lattice.shape=[2], [3, 3], [0]",
+    ],
+)
+def test_a_value_that_cannot_be_run_is_refused_wherever_it_stands(config: Path, tmp_path: Path, vary: str):
+    with pytest.raises(ex.ConfigError, match=vary.partition("=")[0]):
+        make_plan(config, tmp_path / "sweep", [parse_variation(vary)], "grid", None, 1)
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_a_sweep_over_lists_keeps_them_whole_in_its_tables(config: Path, tmp_path: Path):
+    plan = make_plan(config, tmp_path / "sweep", [parse_variation("lattice.shape=[1], [2, 2]")], "grid", None, 1)
+    assert (plan.path / "sweep.csv").read_text() == 'run,lattice.shape\n0,[1]\n1,"[2, 2]"\n'
+    plan.directory(1).mkdir()
+    (plan.directory(1) / "observables.csv").write_text("time_s,a\n0.0,1\n")
+    plan.note(1, Outcome(DONE))
+    assert collect(plan)[0].read_text() == 'run,lattice.shape,time_s,a\n1,"[2, 2]",0.0,1\n'
+    with h5py.File(*collect(plan, tmp_path / "all.h5")) as file:
+        assert file["lattice.shape"][0] == b"[2, 2]"
+
+
+def test_a_sweep_finds_its_model_file_from_any_folder_and_where_both_are_moved(
+    config: Path, tmp_path: Path, monkeypatch
+):
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "link").symlink_to("scratch")
+    monkeypatch.chdir(tmp_path)
+    for out in ("sweep", "link/sweep"):
+        given = (Path(config.name), Path(out), [parse_variation("species.A.initial=1, 2")], "grid", None, 1)
+        assert make_plan(*given) == make_plan(*given)
+        monkeypatch.chdir("/")
+        assert read_plan(tmp_path / out).config == config
+        read_plan(tmp_path / out).refuse_changed_config()
+        monkeypatch.chdir(tmp_path)
+    moved = tmp_path.rename(tmp_path.with_name(f"{tmp_path.name} moved"))
+    read_plan(moved / "link" / "sweep").refuse_changed_config()
+
+
+@pytest.mark.parametrize(
     ("kept", "state"),
     [
         ("", "begun"),
