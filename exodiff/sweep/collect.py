@@ -11,7 +11,7 @@ from exodiff.core.errors import ConfigError, RunDirectoryError
 from exodiff.io.atomic import make_folder, replace_file
 from exodiff.io.hdf5 import WRITE_ERRORS
 from exodiff.io.records import OBSERVABLES, PROFILES
-from exodiff.sweep.plan import DONE, SEED, Plan, csv_cell, read_table
+from exodiff.sweep.plan import DONE, SEED, Plan, plain, read_table, write_table
 
 
 def collect(plan: Plan, out: Path | None = None) -> list[Path]:
@@ -87,13 +87,13 @@ def _rows(plan: Plan, runs: list[int], table: str) -> Iterator[list[str]]:
             yield ["run", *plan.keys, *header]
         elif header != columns:
             raise ConfigError(str(file), "has other columns than the first run; observables must be those of one model")
-        varied = [csv_cell(value) for value in plan.rows[run]]
-        yield from ([plan.name(run), *varied, *row] for row in rows)
+        front = [plan.name(run), *map(plain, plan.rows[run])]
+        yield from ([*front, *row] for row in rows)
 
 
 def _write_csv(path: Path, plan: Plan, runs: list[int], table: str) -> None:
-    with replace_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        file.writelines(",".join(row) + "\n" for row in _rows(plan, runs, table))
+    with replace_file(path) as temporary:
+        write_table(temporary, _rows(plan, runs, table))
 
 
 def _write_hdf5(path: Path, plan: Plan, runs: list[int], table: str) -> None:

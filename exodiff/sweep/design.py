@@ -66,11 +66,29 @@ def parse_variation(text: str) -> Variation:
             where, f'{text[:60]!r} is not KEY=VALUES; write e.g. --vary parameters.k_on="1e-5:1e-3:4:log"'
         )
     if ":" not in given:
-        values = tuple(value.strip() for value in given.split(","))
+        values = _listed(given)
         if not all(values) or len(set(values)) < len(values):
             raise ConfigError(where, f"{given!r} holds an empty or repeated value; write each value once")
         return Variation(key, values)
     return Variation(key, _range([part.strip() for part in given.strip().strip("\"'").split(":")], where))
+
+
+def _listed(given: str) -> tuple[str, ...]:
+    """Splits at commas, but not within brackets."""
+    values, depth = [""], 0
+    for character in given:
+        depth += (character in "([{") - (character in ")]}")
+        if character == "," and depth == 0:
+            values.append("")
+        else:
+            values[-1] += character
+    return tuple(value.strip() for value in values)
+
+
+def number_of(text: str) -> tuple[float, str]:
+    """The number of a value, and its unit; what is no number is a kind of its own."""
+    found = _QUANTITY.fullmatch(text.strip("\"'"))
+    return (float(found[1]), found[2] or "") if found else (0.0, text)
 
 
 def _range(parts: list[str], where: str) -> Range:

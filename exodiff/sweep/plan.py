@@ -2,16 +2,17 @@
 
 import csv
 import hashlib
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from exodiff.config import load as config_load
 from exodiff.core.errors import ConfigError, RunDirectoryError
-from exodiff.io.atomic import make_folder, read_json, write_json, write_text
+from exodiff.io.atomic import make_folder, read_json, replace_file, write_json
 from exodiff.io.sealed import unread
-from exodiff.sweep.design import Variation, design_rows
+from exodiff.sweep.design import Variation, design_rows, number_of
 
 PLAN, TABLE, STATUS = "sweep.json", "sweep.csv", "status"
 SEED = "run.seed"
@@ -41,7 +42,7 @@ class Plan:
 
     Attributes:
         path: the directory.
-        config: the model file.
+        config: the model file; a whole path, whatever folder it is called from.
         digest: SHA-256 of the model file when the sweep was planned.
         keys: the varied keys.
         rows: for each run, the values of the keys as texts for ``--set``.
@@ -87,9 +88,18 @@ class Plan:
         return kept
 
     def note(self, run: int, outcome: Outcome) -> None:
-        """Keep the outcome of a run."""
-        make_folder(self.path / STATUS)
-        write_json(self.path / STATUS / f"{self.name(run)}.json", asdict(outcome))
+        """Keep the outcome of a run.
+
+        Raises:
+            RunDirectoryError: it could not be written.
+
+        """
+        try:
+            make_folder(self.path / STATUS)
+            write_json(self.path / STATUS / f"{self.name(run)}.json", asdict(outcome))
+        except OSError as error:
+            advice = f"make room or fix the permissions, then `exodiff sweep {self.path}`"
+            raise RunDirectoryError(str(self.path / STATUS), f"could not be written ({error}); {advice}") from error
 
     def unfinished(self) -> tuple[int, ...]:
         """Runs that are not done: waiting, killed, stopped or failed."""
@@ -134,6 +144,7 @@ def make_plan(
 
     """
     settings = config_load.load(config)
+    config = config.parent.resolve() / config.name
     first_seed = settings.run.seed
     if seeds < 1 or first_seed + seeds > 2**32:
         raise ConfigError("--seeds", f"{seeds} is not possible; give 1 or more, with run.seed below 2^32")
@@ -157,30 +168,33 @@ def make_plan(
     make_folder(out)
     _write_table(plan)
     # the plan is last: with it the directory is a sweep
-    write_json(out / PLAN, {"config": str(config), "digest": plan.digest, "keys": keys, "rows": rows})
+    beside = os.path.relpath(config, out.resolve())
+    write_json(out / PLAN, {"config": beside, "digest": plan.digest, "keys": keys, "rows": rows})
     return plan
 
 
 def _check_extremes(plan: Plan) -> None:
-    """Read the model file with the first, and each smallest and largest value, so that a wrong key shows early."""
+    """Read the model file with the smallest and largest number in each unit, and with what is no number."""
     wanted = {0}
     for column in range(len(plan.keys)):
-        values = [row[column] for row in plan.rows]
-        wanted |= {values.index(min(values)), values.index(max(values))}
+        kinds: dict[str, dict[float, int]] = {}
+        for run, row in enumerate(plan.rows):
+            number, kind = number_of(row[column])
+            kinds.setdefault(kind, {}).setdefault(number, run)
+        wanted |= {runs[extreme(runs)] for runs in kinds.values() for extreme in (min, max)}
     for run in sorted(wanted):
         config_load.load(plan.config, plan.overrides(run))
 
 
 def _write_table(plan: Plan) -> None:
-    lines = [",".join(("run", *plan.keys))]
-    lines += [",".join((plan.name(run), *map(csv_cell, row))) for run, row in enumerate(plan.rows)]
-    write_text(plan.path / TABLE, "\n".join(lines) + "\n")
+    rows = [[plan.name(run), *map(plain, row)] for run, row in enumerate(plan.rows)]
+    with replace_file(plan.path / TABLE) as temporary:
+        write_table(temporary, [["run", *plan.keys], *rows])
 
 
-def csv_cell(text: str) -> str:
-    """A value as a cell of a table: without the quotes of TOML."""
-    plain = text.strip("\"'")
-    return f'"{plain}"' if "," in plain else plain
+def plain(text: str) -> str:
+    """A value without the quotes of TOML."""
+    return text.strip("\"'")
 
 
 def read_plan(path: Path) -> Plan:
@@ -201,9 +215,16 @@ def read_plan(path: Path) -> Plan:
         keys, rows = tuple(map(str, found["keys"])), tuple(tuple(map(str, row)) for row in found["rows"])
         if any(len(row) != len(keys) for row in rows):
             raise ValueError("a row has not a value for each key")
-        return Plan(path, Path(found["config"]), found["digest"], keys, rows)
+        config = Path(os.path.normpath(path.resolve() / found["config"]))
+        return Plan(path, config, str(found["digest"]), keys, rows)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunDirectoryError(str(file), f"cannot be read ({error}); restore it, or plan the sweep anew") from error
+
+
+def write_table(path: Path, rows: Iterable[Sequence[str]]) -> None:
+    """A CSV file of rows, the first of them the header."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def read_table(path: Path) -> tuple[list[str], list[list[str]]]:

@@ -1,6 +1,7 @@
 """Sweeps: each run is the run it says, failures stay with their run, and a second call does what is left."""
 
 import csv
+import errno
 import json
 import os
 import shutil
@@ -8,7 +9,10 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import h5py
 import numpy as np
@@ -20,7 +24,9 @@ import exodiff as ex
 from exodiff.cli import app
 from exodiff.core.errors import RunDirectoryError
 from exodiff.io import checkpoint
+from exodiff.io.atomic import write_json
 from exodiff.sweep import execute
+from exodiff.sweep import plan as plan_module
 from exodiff.sweep.collect import collect
 from exodiff.sweep.design import parse_variation
 from exodiff.sweep.execute import run_all, run_one
@@ -105,6 +111,49 @@ def planned(config: Path, out: Path, done: int) -> Plan:
 
 
 @pytest.mark.parametrize(
+    "vary",
+    [
+        "run.replicates=1, 3, 200000000000, 4",
+        "parameters.k=1 /s, 2 /s, 10 bananas, 3 /s",
+        "run.engine=exact, foo, leap",
+        "lattice.shape=[2], [3, 3], [0]",
+    ],
+)
+def test_a_value_that_cannot_be_run_is_refused_wherever_it_stands(config: Path, tmp_path: Path, vary: str):
+    with pytest.raises(ex.ConfigError, match=vary.partition("=")[0]):
+        make_plan(config, tmp_path / "sweep", [parse_variation(vary)], "grid", None, 1)
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_a_sweep_over_lists_keeps_them_whole_in_its_tables(config: Path, tmp_path: Path):
+    plan = make_plan(config, tmp_path / "sweep", [parse_variation("lattice.shape=[1], [2, 2]")], "grid", None, 1)
+    assert (plan.path / "sweep.csv").read_text() == 'run,lattice.shape\n0,[1]\n1,"[2, 2]"\n'
+    plan.directory(1).mkdir()
+    (plan.directory(1) / "observables.csv").write_text("time_s,a\n0.0,1\n")
+    plan.note(1, Outcome(DONE))
+    assert collect(plan)[0].read_text() == 'run,lattice.shape,time_s,a\n1,"[2, 2]",0.0,1\n'
+    with h5py.File(*collect(plan, tmp_path / "all.h5")) as file:
+        assert file["lattice.shape"][0] == b"[2, 2]"
+
+
+def test_a_sweep_finds_its_model_file_from_any_folder_and_where_both_are_moved(
+    config: Path, tmp_path: Path, monkeypatch
+):
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "link").symlink_to("scratch")
+    monkeypatch.chdir(tmp_path)
+    for out in ("sweep", "link/sweep"):
+        given = (Path(config.name), Path(out), [parse_variation("species.A.initial=1, 2")], "grid", None, 1)
+        assert make_plan(*given) == make_plan(*given)
+        monkeypatch.chdir("/")
+        assert read_plan(tmp_path / out).config == config
+        read_plan(tmp_path / out).refuse_changed_config()
+        monkeypatch.chdir(tmp_path)
+    moved = tmp_path.rename(tmp_path.with_name(f"{tmp_path.name} moved"))
+    read_plan(moved / "link" / "sweep").refuse_changed_config()
+
+
+@pytest.mark.parametrize(
     ("kept", "state"),
     [
         ("", "begun"),
@@ -164,6 +213,37 @@ def killed_once(path: Path, run: int) -> Outcome:
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return run_one(path, run)
+
+
+def test_an_unexpected_error_costs_its_run_and_its_processes_and_not_the_sweep(
+    config: Path, tmp_path: Path, monkeypatch
+):
+    """Threads stand for processes: run 0 breaks the device of the first pool, and the disk is full as run 1 ends."""
+    plan, pools, ended = planned(config, tmp_path / "sweep", 0), [], {}
+
+    def pool(jobs: int, *_: Any, **__: Any) -> ThreadPoolExecutor:
+        pools.append(jobs)
+        return ThreadPoolExecutor(jobs)
+
+    def start(_: Any, directory: Path, **__: Any) -> Any:
+        if len(pools) == 1:
+            raise RuntimeError("INTERNAL: CUDA error\nand where")
+        directory.mkdir()
+        return SimpleNamespace(finished=True)
+
+    def write(path: Path, value: Any) -> None:
+        if path.stem == "1":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_json(path, value)
+
+    for name, stand_in in {"ProcessPoolExecutor": pool, "start": start, "build": lambda config: config}.items():
+        monkeypatch.setattr(execute, name, stand_in)
+    monkeypatch.setattr(plan_module, "write_json", write)
+    run_all(plan, 1, lambda run, outcome: ended.update({run: (outcome.state, outcome.exit_code)}))
+    assert ended == {0: (FAILED, 1), 1: (FAILED, 3), 2: (DONE, 0)}
+    assert plan.outcome(0).message.startswith("RuntimeError: INTERNAL: CUDA error; see all of it by `exodiff run ")
+    assert "--set species.A.initial=1 " in plan.outcome(0).message
+    assert plan.counts() == {DONE: 1, FAILED: 1, "begun": 1}
 
 
 def test_a_killed_process_costs_its_runs_and_not_the_sweep(config: Path, tmp_path: Path, monkeypatch):

@@ -12,6 +12,11 @@ def test_lists_and_ranges_are_read_with_their_units():
     assert parse_variation('parameters.k="1e-5:1e-3 um^3/s:3:log"').values == Range(1e-5, 1e-3, "um^3/s", 3, True)
     assert parse_variation("parameters.k=1 /h:5 /h").values == Range(1, 5, "/h", None, False)
     assert parse_variation("parameters.k=-1:.5e1").values == Range(-1, 5, "", None, False)
+    assert parse_variation("lattice.shape=[8, 8], [4, 4]").values == ("[8, 8]", "[4, 4]")
+    assert parse_variation("a={ poisson = 2, b = [1, 2] }, min(k, 2)").values == (
+        "{ poisson = 2, b = [1, 2] }",
+        "min(k, 2)",
+    )
 
 
 @pytest.mark.parametrize(
