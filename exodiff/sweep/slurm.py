@@ -23,7 +23,7 @@ _SCRIPT = """#!/usr/bin/env bash
 # For GPUs add: #SBATCH --gpus-per-task=1
 
 # Five minutes before its time is over a run writes a checkpoint and ends with 75; the task then queues again.
-srun {python} -m exodiff.cli sweep {sweep} --only "$SLURM_ARRAY_TASK_ID"
+srun --cpus-per-task="$SLURM_CPUS_PER_TASK" {python} -m exodiff.cli sweep {sweep} --only "$SLURM_ARRAY_TASK_ID"
 code=$?
 if [ "$code" -eq 75 ]; then
     scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}"

@@ -35,7 +35,8 @@ OPTIONS = {
     "signal": r"USR1@\d+",  # to the step, not to the shell alone (B:), which would not pass it on
     "time": r"(\d+-)?\d\d:[0-5]\d:[0-5]\d",
 }
-OF_SRUN = {"--kill-on-bad-exit=0"}
+CORES = "--cpus-per-task=6"
+OF_SRUN = {"--kill-on-bad-exit=0", CORES}
 
 
 def written(folder: Path, name: str) -> Path:
@@ -98,7 +99,7 @@ def commands(script: Path, folder: Path, code: int) -> tuple[list[list[str]], in
         line = f"#!/usr/bin/env bash\nprintf '%s\\0' {name} \"$@\" $'\\n' >> '{folder}/called'\nexit {ends}\n"
         program.write_text(line)
         program.chmod(0o755)
-    slurm = {"SLURM_JOB_ID": "7", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3"}
+    slurm = {"SLURM_CPUS_PER_TASK": "6", "SLURM_JOB_ID": "7", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3"}
     path = f"{folder / 'bin'}:{os.environ['PATH']}"
     given = ["a model.toml", "--set", "run.duration='2 h'"] if script.parent.name == "slurm" else []
     done = subprocess.run(["bash", script, *given], env={"PATH": path, **slurm}, check=False)
@@ -115,6 +116,7 @@ def test_every_command_is_one_that_exodiff_has_and_only_75_queues_again(script, 
         if others:
             assert others[0][1:] in (["requeue", "7"], ["requeue", "7_3"])
     assert step[0] == "srun"
+    assert CORES in step  # since SLURM 22.05 a step does not take it from the job
     words = [word for word in step[1:] if word not in OF_SRUN]
     if words[0] != "exodiff":
         python, *module, name = words[:3]
