@@ -53,7 +53,7 @@ def spatial() -> str:
     peers = {"times E-Cell4": of("times_ecell4", ".0f"), "times STEPS": of("times_steps", ".1f")}
     lines = read("spatial")
     first = {**common, **{name: with_error(key) for name, key in abc.items()}, **peers}
-    uptake = {"E, %": with_error("E_off"), "I, %": with_error("I_off"), "times STEPS": of("times_steps", ".1f")}
+    uptake = {"E, %": with_error("E_off"), "I, %": with_error("I_off"), **peers}
     parts = [
         table(first, [line for line in lines if line["problem"] == "abc"]),
         table({**common, **uptake}, [line for line in lines if line["problem"] == "uptake"]),
@@ -151,6 +151,25 @@ def shown(value: Any) -> str:
     return " x ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
+def shares() -> str:
+    """What part of a step each kernel takes."""
+    parts, lines = [], read("shares")
+    for model in dict.fromkeys((line["model"], *line["shape"]) for line in lines):
+        own = [line for line in lines if (line["model"], *line["shape"]) == model]
+        per_step_ms = sum(line["core_ms_a_pair"] for line in own) / 2
+        parts.append(
+            {
+                "model": f"{model[0]}, {' x '.join(map(str, model[1:]))}",
+                "step (s)": f"{own[0]['step_s']:.3g}",
+                "core-ms a step": f"{per_step_ms:.0f}",
+                "of it, %": ", ".join(
+                    f"{line['kernel']} {line['percent']:.0f}" for line in own if line["percent"] >= 1
+                ),
+            }
+        )
+    return table({name: of(name) for name in parts[0]}, parts)
+
+
 def memory() -> str:
     """Largest memory of a process."""
     return table({"run": of("name"), "MiB": of("peak_rss_mib")}, read("memory"))
@@ -165,6 +184,7 @@ def main() -> None:
         "hops": hops(),
         "fields": fields(),
         "scaling": scaling(),
+        "shares": shares(),
         "memory": memory(),
     }.items():
         put_between(PAGE, name, text)
