@@ -16,7 +16,7 @@ from exodiff.config.names import Namespace
 from exodiff.config.schema import RunConfig
 from exodiff.core.errors import ConfigError, FitError
 from exodiff.core.expressions import names
-from exodiff.inference.calibration import Corrected, correct, synthetic
+from exodiff.inference.calibration import Corrected, correct
 from exodiff.inference.cautions import of_correction, of_independence
 from exodiff.inference.data import Data, Measured, checked
 from exodiff.inference.declared_priors import prior_of, start_of
@@ -24,11 +24,12 @@ from exodiff.inference.design import make_design
 from exodiff.inference.identifiability import Identifiability, identify
 from exodiff.inference.levenberg_marquardt import Optimum, maximise
 from exodiff.inference.likelihoods import CLASSES, LIKELIHOODS
-from exodiff.inference.nuts import draw, require_sampler
+from exodiff.inference.nuts import draw, of_noise, of_simulations, require_sampler
 from exodiff.inference.objective import Evaluation, Objective
 from exodiff.inference.prediction import FINER, Predictor
 from exodiff.inference.profile import profiles
 from exodiff.inference.result import Fit, Fitted
+from exodiff.inference.synthetic import make_synthetic
 
 Report = Callable[[str, str], None]  # of a phase, and what to say of it
 
@@ -55,9 +56,9 @@ def fit(
         data: one or several data sets, fitted jointly.
         parameters: names or key paths of ``model.parameters``.
         method: ``closure``, or ``synthetic`` for a last step on a normal likelihood with simulated mean and covariance.
-        calibrate: simulations at the estimate; None takes 400 for ``sandwich``, and none for the others.
+        calibrate: simulations at the estimate; None takes 400 for ``sandwich`` and ``synthetic``, else none.
         uncertainty: ``sandwich`` (from simulations), or from the closure's likelihood: ``fisher``, ``profile``, or
-            ``nuts`` (draws from the posterior; needs the extra ``bayes``).
+            ``nuts`` (draws from the posterior, of ``synthetic`` too; needs the extra ``bayes``).
         level: of the intervals of profiles, and of those that are printed.
         seed: of the simulations.
 
@@ -218,17 +219,21 @@ class Fitter:
     ) -> Fit:
         at, settings = optimum.at, self.settings
         corrected = Corrected(at.u, np.linalg.inv(at.curvature), np.zeros(len(at.u)), 0.0)
+        likelihood = of_noise(objective)
         simulated = np.zeros((0, *at.prediction.means.shape))
         if settings.num_simulations:
             report("calibrating", f"{settings.num_simulations} simulations at the estimate")
             simulated = self.predictor.simulate(self._values(at.u), settings.num_simulations, seed)
             generator = np.random.default_rng([seed, 1])
-            step = synthetic if settings.method == "synthetic" else correct
-            corrected = step(objective, at, simulated, generator)
+            if settings.method == "synthetic":
+                law = make_synthetic(objective, at, simulated, generator)
+                corrected, likelihood = law.correct(at), of_simulations(law)
+            else:
+                corrected = correct(objective, at, simulated, generator)
         drawn = None
         if settings.uncertainty == "nuts":
-            report("sampling", "the posterior of the closure")
-            drawn = draw(objective, at, seed)
+            report("sampling", "the posterior")
+            drawn = draw(objective, likelihood, corrected.u, corrected.covariance, seed)
             corrected = corrected._replace(covariance=np.atleast_2d(np.cov(drawn.u.reshape(-1, len(at.u)).T)))
         profiled = ()
         if settings.uncertainty == "profile":
@@ -249,7 +254,7 @@ class Fitter:
             warnings=(
                 *found.warnings,
                 *of_correction(corrected, self.parameters),
-                *of_independence(settings.uncertainty, objective.data),
+                *of_independence(settings, objective.data),
                 *(drawn.warnings if drawn is not None else ()),
             ),
         )

@@ -159,6 +159,20 @@ def test_the_synthetic_likelihood_weighs_counts_that_depend_on_each_other(fitter
         fitted_with(fitter, data, method="synthetic", calibrate=40)
 
 
+def test_the_number_of_simulations_tells_alike_however_tissues_are_gathered(fitter):
+    """The same counts, where half of the tissues have a row without a value: all come from the same simulations."""
+    times, tissues = fitter.data[0].times_s[:6], np.arange(40)
+    values = np.random.default_rng(3).poisson(np.tile(MEAN, (40, 1)))
+    labels = np.repeat(tissues, 6).astype(str)
+    design = replace(fitter.data[0].rows(np.arange(240)), times_s=np.tile(times, 40), replicates=labels)
+    extra = replace(fitter.data[1].rows(np.zeros(20, int)), values=np.full((20, 1), np.nan))
+    gathered = [design.with_values(values.reshape(-1, 1).astype(float))]
+    apart = [*gathered, replace(extra, replicates=tissues[:20].astype(str))]
+    found = [fitted_with(fitter, data, method="synthetic", calibrate=40) for data in (gathered, apart)]
+    np.testing.assert_allclose(found[0].covariance, found[1].covariance, rtol=1e-5)
+    np.testing.assert_allclose(found[0].u, found[1].u, atol=1e-5)
+
+
 def test_simulations_take_off_the_bias_of_the_closure():
     """Pairs of few molecules react as n (n - 1), which the closure takes for n^2: its rate is far too low."""
     model = ex.Model.from_dict(
@@ -266,18 +280,17 @@ WRONG = {
     "counts of what is no number": ({}, {"noise": {"gaussian": {"sd": "1 nM"}}}, "has dimension"),
     "no sd": ({}, {"noise": "gaussian"}, "needs either a column sd"),
     "one class": ({}, {"noise": "multinomial"}, "two or more observables"),
-    "draws of a simulated density": (
-        {"method": "synthetic", "uncertainty": "nuts"},
-        {},
-        "nuts is not that of method synthetic",
-    ),
     "too few simulations": ({"calibrate": 5}, {}, "at least 12 simulations"),
     "synthetic of classes": (
         {"method": "synthetic"},
         {"observable": ("n", "dose"), "values": [[3.0, 4.0]], "noise": "multinomial"},
         "for values that are nearly normal",
     ),
-    "synthetic with another uncertainty": ({"method": "synthetic", "uncertainty": "fisher"}, {}, "choose sandwich"),
+    "synthetic with another uncertainty": (
+        {"method": "synthetic", "uncertainty": "fisher"},
+        {},
+        "choose sandwich or nuts",
+    ),
     "simulations without use": ({"calibrate": 50, "uncertainty": "fisher"}, {}, "uses no simulations"),
 }
 
@@ -363,7 +376,9 @@ def test_the_classes_of_a_multinomial_tell_a_ratio():
             "observables": {"b": {"value": "total(B)"}, "c": {"value": "total(C)"}},
         }
     )
-    fit = ex.fit(model, ex.Data(("b", "c"), [20.0], [[160, 40]], "multinomial"), ["k"], calibrate=200)
+    # the tissues differ in how many were classified
+    data = ex.Data(("b", "c"), [20.0, 20.0], [[16, 4], [144, 36]], "multinomial", replicates=[0, 1])
+    fit = ex.fit(model, data, ["k"], calibrate=200)
     # d logit(share) / d log k = 1: the information is n p q = 32, and the weak default prior adds 1 / 4
     assert np.isclose(np.log(fit.uncorrected[0]), np.log(4.0) * 32 / 32.25, atol=0.01)
     # 200 of 500 are taken: the whole 500 are a binomial draw, so a sample without putting back is one too
