@@ -262,9 +262,14 @@ class Fitter:
     def _fitted(
         self, objective: Objective, at: Evaluation, corrected: Corrected, simulated: np.ndarray
     ) -> tuple[Fitted, ...]:
-        """Data beside the closure at the corrected estimate and the quantiles of simulated measurements."""
+        """Data beside the mean at the corrected estimate and the quantiles of what would be measured again."""
         generator = np.random.default_rng([self.settings.seed, 2])
-        prediction = self.predictor.predict(self._values(corrected.u)) or at.prediction
+        means = (self.predictor.predict(self._values(corrected.u)) or at.prediction).means
+        if len(simulated):
+            means = means + simulated.mean(axis=0) - at.prediction.means
+            moves = generator.multivariate_normal(corrected.u - at.u, corrected.covariance, len(simulated))
+            moved = simulated + np.einsum("tcp,np->ntc", at.prediction.jacobian * objective.slope(at.u), moves)
+            simulated = np.maximum(moved, np.minimum(simulated, 0.0))  # counts do not fall below 0
         found = []
         for part in objective.parts(at.u, at.prediction, objective.data):
             one, (times, columns) = part.data, self.predictor.design.place(part.data)
@@ -273,7 +278,7 @@ class Fitter:
                 draw = LIKELIHOODS[one.noise.kind].draw
                 seen = draw(generator, simulated[:, times, columns], part.scale, one.values)
                 band = np.quantile(seen, [0.05, 0.95], axis=0)
-            found.append(Fitted(one, prediction.means[times, columns], band[0], band[1]))
+            found.append(Fitted(one, means[times, columns], band[0], band[1]))
         return tuple(found)
 
 

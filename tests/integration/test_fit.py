@@ -112,6 +112,21 @@ def test_simulations_at_the_estimate_agree_where_the_closure_is_right(fitter):
     assert np.all(np.diag(few.covariance) > 1.2 * np.diag(plain.covariance))
 
 
+def test_what_would_be_measured_again_holds_the_uncertainty_of_the_estimate(fitter):
+    """One count of mean m, from which m is known to m as well: another one scatters about it by 2 m.
+
+    The quantiles of 400 draws lie at 5 % with an error of 1 %, so their distance has one of 6 %.
+    """
+    one = fitter.data[0].rows(np.arange(len(fitter.data[0].times_s)) == 5)
+    fit = fitted_with(fitter, [one], calibrate=400)
+    ((mean,), (low,), (high,)) = (fit.data[0].prediction[0], fit.data[0].low[0], fit.data[0].high[0])
+    j = np.array([1.0, -1.0])
+    known = mean**2 * j @ fit.covariance @ j
+    assert 0.7 * mean < known < 1.1 * mean
+    assert (high - low) / (2 * 1.6449) == pytest.approx(np.sqrt(mean + known), rel=0.2)
+    assert low < mean < high
+
+
 def test_one_tissue_measured_many_times_is_not_many_tissues(fitter):
     """Late counts of one tissue 0.5 s apart are nearly the same count: only the sandwich knows it.
 
