@@ -288,8 +288,13 @@ WRONG = {
     "a parameter twice": ({"parameters": ["k", "k"]}, {}, "name one twice"),
     "an unknown observable": ({}, {"observable": "m"}, "'m' is no observable"),
     "a time after the end": ({}, {"times": [200.0]}, "outside the simulated time, 0 to 100 s"),
-    "a negative count": ({}, {"values": [-1.0]}, "row 1: -1 is not possible with noise poisson"),
-    "half a count": ({}, {"values": [2.5]}, "row 1: 2.5 is not possible with noise poisson; needed is a whole count"),
+    "a negative count": ({}, {"values": [-1.0]}, "row 1 (n at 10 s): -1 is not possible with noise poisson"),
+    "half a count": (
+        {},
+        {"values": [2.5]},
+        "row 1 (n at 10 s): 2.5 is not possible with noise poisson; needed is a whole count",
+    ),
+    "a count beyond counting": ({}, {"values": [1e300]}, "1e+300 is not possible with noise poisson"),
     "nothing but gaps": ({}, {"values": [np.nan]}, "every one is missing"),
     "an unknown noise": ({}, {"noise": "poison"}, "did you mean 'poisson'"),
     "counts of what is no number": ({}, {"noise": {"gaussian": {"sd": "1 nM"}}}, "has dimension"),
@@ -436,6 +441,13 @@ def test_no_convergence_ends_with_code_3_and_says_what_to_try(fitter, monkeypatc
     with pytest.raises(ex.FitError, match=r"no convergence after 1 steps.*Try a start nearer") as failure:
         fitted_with(fitter, None, uncertainty="fisher")
     assert failure.value.exit_code == 3
+
+
+def test_values_out_of_all_reach_are_no_convergence(fitter):
+    """The gradient overflows: what a further step promises is minus infinity, which is not little."""
+    far = fitter.data[0].with_values(np.where(np.arange(240) == 5, 1e300, fitter.data[0].values.ravel())[:, None])
+    with pytest.raises(ex.FitError, match="no convergence"):
+        fitted_with(fitter, [far], uncertainty="fisher")
 
 
 def test_the_model_is_compiled_once_for_many_fits_and_simulations(fitter):
