@@ -450,6 +450,19 @@ def test_values_out_of_all_reach_are_no_convergence(fitter):
         fitted_with(fitter, [far], uncertainty="fisher")
 
 
+@pytest.mark.parametrize(("command", "told"), [("fit", "give the same command again"), ("run", "exodiff resume DIR")])
+def test_an_interrupted_command_says_how_to_go_on(command, told, monkeypatch, capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "app", interrupted)
+    monkeypatch.setattr("sys.argv", ["exodiff", command, "model.toml"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 130
+    assert told in capsys.readouterr().err
+
+
 def test_the_model_is_compiled_once_for_many_fits_and_simulations(fitter):
     for more in (0.0, 1.0):
         fitted_with(fitter, [one.with_values(one.values + more) for one in fitter.data], calibrate=400)
