@@ -137,12 +137,8 @@ def _draw_columns(axes: Axes, group: Any) -> None:
 
 
 def _pairs_figure(file: Any) -> Figure:
-    samples, number = file["samples"][:], len(file.attrs["parameters"])
-    units = [unit_text(str(unit)) for unit in file.attrs["units"]]
-    names = [
-        short_name(str(name), 18) + (f" ({unit})" if unit else "")
-        for name, unit in zip(file.attrs["parameters"], units, strict=True)
-    ]
+    names, samples = _labels_of_parameters(file), file["samples"][:]
+    number = len(names)
     side_mm = min(TWO_COLUMNS_MM, 45.0 * number)
     figure = new_figure(side_mm, side_mm, "")
     # on a narrow one the labels of a logarithmic axis would not fit
@@ -176,6 +172,12 @@ def _pairs_figure(file: Any) -> Figure:
     return figure
 
 
+def _labels_of_parameters(file: Any) -> list[str]:
+    units = [unit_text(str(unit)) for unit in file.attrs["units"]]
+    names = [short_name(str(name), 18) for name in file.attrs["parameters"]]
+    return [f"{name} ({unit})" if unit else name for name, unit in zip(names, units, strict=True)]
+
+
 def _draw_one(axes: Axes, samples: np.ndarray, interval: np.ndarray, *, is_log: bool) -> None:
     space = np.geomspace if is_log else np.linspace
     bins = space(samples.min(), samples.max(), 40)
@@ -199,12 +201,12 @@ def _draw_ellipse(axes: Axes, file: Any, column: int, row: int) -> None:
 def _profiles_figure(file: Any) -> Figure:
     names = [str(name) for name in file.attrs["parameters"]]
     figure, panels = small_multiples(names, ["" for _ in names], PANEL_HEIGHT_MM, "")
-    for axes, name, interval in zip(panels, names, file["interval"], strict=True):
+    for axes, name, label, interval in zip(panels, names, _labels_of_parameters(file), file["interval"], strict=True):
         profile = file[f"profiles/{name}"]
         axes.plot(profile["value"][:], -profile["drop"][:], ".-", color=MAIN_COLOUR, markersize=3)
         for end in interval[np.isfinite(interval)]:
             axes.axvline(float(end), color=FAINT, linewidth=0.6, linestyle="--")
-        axes.set_ylabel("log posterior, from its maximum")
+        axes.set(xlabel=label, ylabel="log posterior, from its maximum")
     level = f"{100 * float(file.attrs['level']):g}"
     add_note(figure, f"The best that the other parameters can do at each value. Dashed: the {level} % interval.")
     return figure
