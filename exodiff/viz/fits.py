@@ -206,9 +206,12 @@ def _profiles_figure(file: Any) -> Figure:
         axes.plot(profile["value"][:], -profile["drop"][:], ".-", color=MAIN_COLOUR, markersize=3)
         for end in interval[np.isfinite(interval)]:
             axes.axvline(float(end), color=FAINT, linewidth=0.6, linestyle="--")
-        axes.set(xlabel=label, ylabel="log posterior, from its maximum")
+        axes.set(xlabel=label, ylabel="log posterior")
     level = f"{100 * float(file.attrs['level']):g}"
-    add_note(figure, f"The best that the other parameters can do at each value. Dashed: the {level} % interval.")
+    add_note(
+        figure,
+        f"The best that the other parameters can do at each value, against the maximum. Dashed: the {level} % interval.",
+    )
     return figure
 
 
