@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.linalg import block_diag
+from scipy.linalg import block_diag, solve_triangular
 
 from exodiff.core.errors import ConfigError
 from exodiff.inference.calibration import Corrected, corrected_by, patterns
@@ -27,7 +27,7 @@ class Synthetic(NamedTuple):
         closure: what the closure gives at the optimum, (values,).
         jacobian: derivatives of that by u, (values, parameters).
         target: averages of what was measured, less what simulations give above the closure, (values,).
-        precision: inverse of the covariance of ``target``, (values, values).
+        whitener: W with W' W the inverse of the covariance of ``target``, (values, values).
         of_simulations: the part of that covariance that is due to the finite number of simulations.
 
     """
@@ -38,7 +38,7 @@ class Synthetic(NamedTuple):
     closure: np.ndarray
     jacobian: np.ndarray
     target: np.ndarray
-    precision: np.ndarray
+    whitener: np.ndarray
     of_simulations: np.ndarray
 
     def log_density(self, means: Any, library: Library) -> Any:
@@ -46,12 +46,12 @@ class Synthetic(NamedTuple):
         xp = library.arrays
         seen = means[self.times, self.columns]
         seen = xp.where(self.is_log, xp.log(xp.maximum(seen, SMALLEST)), seen)
-        white = np.linalg.cholesky(self.precision).T.astype(seen.dtype) @ (self.target.astype(seen.dtype) - seen)
+        white = self.whitener.astype(seen.dtype) @ (self.target.astype(seen.dtype) - seen)
         return -0.5 * (white**2).sum()
 
     def correct(self, at: Evaluation) -> Corrected:
         """One step of Gauss-Newton from the optimum of the closure, and the covariance there."""
-        weighed = self.jacobian.T @ self.precision
+        weighed = (self.whitener @ self.jacobian).T @ self.whitener
         covariance = np.linalg.inv(weighed @ self.jacobian + np.diag(at.prior_information))
         move = covariance @ (weighed @ (self.target - self.closure) + at.prior_slope)
         by_values = covariance @ weighed
@@ -78,6 +78,7 @@ def make_synthetic(
     times, columns, is_log, closure, jacobian = (np.concatenate(one) for one in zip(*rows, strict=True))
     of_all = np.concatenate(drawn, axis=1)
     of_simulations = np.atleast_2d(np.cov(of_all.T)) / len(simulated)
+    root = np.linalg.cholesky(np.asarray(block_diag(*scatter)) + of_simulations)
     return Synthetic(
         times=times,
         columns=columns,
@@ -85,7 +86,7 @@ def make_synthetic(
         closure=closure,
         jacobian=jacobian,
         target=np.concatenate(measured) - of_all.mean(axis=0) + closure,
-        precision=np.linalg.inv(np.asarray(block_diag(*scatter)) + of_simulations),
+        whitener=solve_triangular(root, np.eye(len(root)), lower=True),
         of_simulations=of_simulations,
     )
 

@@ -210,7 +210,7 @@ def _profiles_figure(file: Any) -> Figure:
     level = f"{100 * float(file.attrs['level']):g}"
     add_note(
         figure,
-        f"The best that the other parameters can do at each value, against the maximum. Dashed: the {level} % interval.",
+        f"The best that the others can do at each value, against the maximum. Dashed: the {level} % interval.",
     )
     return figure
 
