@@ -30,6 +30,7 @@ from exodiff.inference.prediction import FINER, Predictor
 from exodiff.inference.profile import profiles
 from exodiff.inference.result import Fit, Fitted
 from exodiff.inference.synthetic import make_synthetic
+from exodiff.inference.unfinished import Unfinished
 
 Report = Callable[[str, str], None]  # of a phase, and what to say of it
 
@@ -83,7 +84,14 @@ def make_settings(parameters: Sequence[str], **given: Any) -> FitSettings:
 
 
 class Fitter:
-    """A model and a design of measurements; what it compiles serves all fits and simulations of them."""
+    """A model and a design of measurements; what it compiles serves all fits and simulations of them.
+
+    Attributes:
+        unfinished: where a fit that may be stopped keeps what it has found; None for nowhere.
+
+    """
+
+    unfinished: Unfinished | None = None
 
     def __init__(self, model: ConfiguredModel, data: Sequence[Data], settings: FitSettings) -> None:
         if not isinstance(model, ConfiguredModel):
@@ -155,26 +163,39 @@ class Fitter:
 
     def _search(self, objective: Objective, report: Report) -> Optimum:
         """Climb from the start; on with a finer step of the closure where rates outgrow it on the way."""
-        first = objective.evaluate(self.start)
+        start, end = self.start, np.zeros(0)
+        if self.unfinished is not None:
+            start, end = self.unfinished.found("search", start), self.unfinished.found("end", end)
+        if len(end) and np.isfinite(end[2]):
+            self.predictor.time_step_s = float(end[2])
+        first = objective.evaluate(start)
         while first is None and self._refined(report):
-            first = objective.evaluate(self.start)
+            first = objective.evaluate(start)
         if first is None:
             raise FitError(
                 "fit", "the model has no finite prediction at the start; run `exodiff check`, or start elsewhere"
             )
         self._refuse_silent(first)
+        if len(end):
+            return Optimum(first, True, int(end[0]), float(end[1]))
+
+        def tell(step: int, at: Evaluation) -> None:
+            report("searching", f"step {step}, log posterior {at.log_posterior:.6g}")
+            if self.unfinished is not None:
+                self.unfinished.keep("search", at.u)
 
         def climb(at: Evaluation) -> Optimum:
-            return maximise(
-                objective.evaluate,
-                at,
-                report=lambda step, at: report("searching", f"step {step}, log posterior {at.log_posterior:.6g}"),
-            )
+            return maximise(objective.evaluate, at, report=tell)
 
         optimum = climb(first)
         while not optimum.converged and self._refined(report):
             again = objective.evaluate(optimum.at.u)
             optimum = optimum if again is None else climb(again)
+        if optimum.converged and self.unfinished is not None:
+            self.unfinished.keep("search", optimum.at.u)
+            self.unfinished.keep(
+                "end", np.array([optimum.steps, optimum.expected_gain, self.predictor.time_step_s or np.nan])
+            )
         return optimum
 
     def _refined(self, report: Report) -> bool:
@@ -223,7 +244,7 @@ class Fitter:
         simulated = np.zeros((0, *at.prediction.means.shape))
         if settings.num_simulations:
             report("calibrating", f"{settings.num_simulations} simulations at the estimate")
-            simulated = self.predictor.simulate(self._values(at.u), settings.num_simulations, seed)
+            simulated = self.predictor.simulate(self._values(at.u), settings.num_simulations, seed, self.unfinished)
             generator = np.random.default_rng([seed, 1])
             if settings.method == "synthetic":
                 law = make_synthetic(objective, at, simulated, generator)

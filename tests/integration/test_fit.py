@@ -16,7 +16,9 @@ import exodiff as ex
 from exodiff import cli
 from exodiff.config.fit import Fit
 from exodiff.config.load import config_hash, dump, from_mapping
+from exodiff.inference.command import fit_model
 from exodiff.inference.fit import Fitter
+from exodiff.inference.prediction import Predictor
 from exodiff.inference.read import read_data
 from exodiff.viz.fits import make_fit_figures
 
@@ -448,6 +450,46 @@ def test_values_out_of_all_reach_are_no_convergence(fitter):
     far = fitter.data[0].with_values(np.where(np.arange(240) == 5, 1e300, fitter.data[0].values.ravel())[:, None])
     with pytest.raises(ex.FitError, match="no convergence"):
         fitted_with(fitter, [far], uncertainty="fisher")
+
+
+def test_a_stopped_fit_goes_on_where_it_was(tmp_path, monkeypatch):
+    """Stopped after its simulations, it makes no step and no simulation again, and finds the same bits."""
+    lines = ["time_s,n", *(f"{t:g},{round(m)}" for t, m in zip(TIMES, MEAN, strict=True))]
+    (tmp_path / "counts.csv").write_text("\n".join(lines))
+    data = [{"file": str(tmp_path / "counts.csv"), "observable": "n", "noise": "poisson"}]
+    model = ex.Model.from_dict({**BIRTH_DEATH, "fit": {"parameters": ["k"], "calibrate": 20, "data": data}})
+    whole, _ = fit_model(model, tmp_path / "whole", lambda phase, told: None)
+
+    def stop(*given):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("exodiff.inference.fit.correct", stop)
+        with pytest.raises(KeyboardInterrupt):
+            fit_model(model, tmp_path / "stopped", lambda phase, told: None)
+    assert [path.name for path in (tmp_path / "stopped").iterdir()] == ["unfinished"]
+    told = []
+
+    def simulated_again(self, fitted, seed, replicates):
+        pytest.fail("simulated again")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Predictor, "_simulation", simulated_again)
+        found, _ = fit_model(model, tmp_path / "stopped", lambda phase, what: told.append(phase))
+    assert "searching" not in told
+    assert np.array_equal(found.u, whole.u)
+    assert np.array_equal(found.covariance, whole.covariance)
+    assert {path.name for path in (tmp_path / "stopped").iterdir()} == {"fit.h5", "fit.json", "figures"}
+
+
+def test_a_failed_fit_leaves_nothing(tmp_path, monkeypatch):
+    (tmp_path / "counts.csv").write_text("time_s,n\n2,20\n20,50\n")
+    data = [{"file": str(tmp_path / "counts.csv"), "observable": "n", "noise": "poisson"}]
+    settings = {"parameters": ["k", "g"], "uncertainty": "fisher", "data": data}
+    monkeypatch.setattr("exodiff.inference.levenberg_marquardt.MOST_STEPS", 2)
+    with pytest.raises(ex.FitError, match="no convergence"):
+        fit_model(ex.Model.from_dict({**BIRTH_DEATH, "fit": settings}), tmp_path / "out", lambda phase, told: None)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(("command", "told"), [("fit", "give the same command again"), ("run", "exodiff resume DIR")])
