@@ -97,26 +97,41 @@ def measured(problem: str, fields: dict[str, np.ndarray]) -> Found:
     return {name: float(values.mean()) for name, values in each.items()}
 
 
-def ecell4(size: int, m: int, simulated_s: float) -> Callable[[int], float]:
-    """`abc` by the mesoscopic simulator: simulated seconds per CPU second."""
+def ecell4(problem: str, size: int, m: int, simulated_s: float) -> Callable[[int], float]:
+    """A problem by the mesoscopic simulator: simulated seconds per CPU second."""
     from ecell4_base import core, meso  # noqa: PLC0415  # pyright: ignore[reportMissingImports]
 
+    binding, unbinding = core.create_binding_reaction_rule, core.create_unbinding_reaction_rule
+    lost, made = core.create_degradation_reaction_rule, core.create_synthesis_reaction_rule
+    diffusivity = {"A": 1.0, "B": 1.0, "C": 0.0} if problem == "abc" else {"E": 1.0, "R": 0.0, "B": 0.0, "I": 0.0}
+    species = {name: core.Species(name, 0.01, d) for name, d in diffusivity.items()}
     network = core.NetworkModel()
-    species = {name: core.Species(name, 0.01, d) for name, d in (("A", 1.0), ("B", 1.0), ("C", 0.0))}
     for one in species.values():
         network.add_species_attribute(one)
-    a, b, c = species.values()
-    network.add_reaction_rule(core.create_binding_reaction_rule(a, b, c, 0.1 / m))
-    network.add_reaction_rule(core.create_unbinding_reaction_rule(c, a, b, 0.1))
-    network.add_reaction_rule(core.create_degradation_reaction_rule(a, 0.1))
-    network.add_reaction_rule(core.create_synthesis_reaction_rule(a, 0.1 * m))
+    if problem == "abc":
+        a, b, c = species.values()
+        rules = binding(a, b, c, 0.1 / m), unbinding(c, a, b, 0.1), lost(a, 0.1), made(a, 0.1 * m)
+    else:
+        e, r, b, i = species.values()
+        rules = binding(e, r, b, 0.1 / m), unbinding(b, i, r, 0.1), lost(i, 0.05), made(e, 0.15)
+    for rule in rules:
+        network.add_reaction_rule(rule)
+
+    def fill(world: Any, seed: int) -> None:
+        everywhere = "ABC" if problem == "abc" else "E"
+        for name in everywhere:
+            world.add_molecules(species[name], m * size**3)
+        if problem == "uptake":
+            cells = np.random.default_rng(seed).choice(size**3, round(0.3 * size**3), replace=False)
+            for voxel in cells.tolist():
+                for name, number in (("R", 5), ("B", 5), ("I", 10)):
+                    world.add_molecules(species[name], number, voxel)
 
     def call(seed: int) -> float:
         rng = core.GSLRandomNumberGenerator(seed + 1)
         world = meso.MesoscopicWorld(core.Real3(size, size, size), core.Integer3(size, size, size), rng)
         world.bind_to(network)
-        for one in species.values():
-            world.add_molecules(one, m * size**3)
+        fill(world, seed)
         simulator = meso.MesoscopicSimulator(world, network)
         began = time.process_time()
         simulator.run(simulated_s)
@@ -150,14 +165,13 @@ def main() -> None:
 def row(problem: str, size: int, m: int, steps: list[float], rounds: int) -> None:
     """Measure one problem at all steps, in turn with E-Cell4, and print it."""
     sides = {step: ours(problem, size, m, step) for step in steps}
-    peer = ecell4(size, m, 0.1 * (32 / size) ** 3 * 10 / m) if problem == "abc" else None
+    peer = ecell4(problem, size, m, 0.1 * (32 / size) ** 3 * 10 / m)
     ecell4_rates: list[float] = []
     all_found: dict[float, list[tuple[float, Found]]] = {step: [] for step in steps}
     for seed in range(1, rounds + 1):
         for step, call in sides.items():
             all_found[step].append(call(seed))
-        if peer is not None:
-            ecell4_rates.append(peer(seed))
+        ecell4_rates.append(peer(seed))
     fine = all_found[steps[0]]
     for step, runs in all_found.items():
         rate = median(rate for rate, _ in runs)
@@ -168,9 +182,8 @@ def row(problem: str, size: int, m: int, steps: list[float], rounds: int) -> Non
         values["ns_per_voxel_step"] = round(1e9 * step / rate / size**3, 1)
         for name, numbers in off.items():
             values[name] = [round(float(np.mean(numbers)), 3), round(float(np.std(numbers) / len(numbers) ** 0.5), 3)]
-        if ecell4_rates:
-            values["ecell4_s_per_core_s"] = float(f"{median(ecell4_rates):.3g}")
-            values["times_ecell4"] = round(rate / median(ecell4_rates), 1)
+        values["ecell4_s_per_core_s"] = float(f"{median(ecell4_rates):.3g}")
+        values["times_ecell4"] = round(rate / median(ecell4_rates), 1)
         known = STEPS_TETOPSPLIT.get((problem, size, m))
         if known:
             values |= {"steps_s_per_core_s": known, "times_steps": round(rate / known, 1)}

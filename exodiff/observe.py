@@ -20,6 +20,8 @@ from exodiff.lattice.grid import Grid
 from exodiff.problem import Assay, Binned, Histogram, Inputs, Observable, Problem, Profile, SizeHistogram
 from exodiff.state import State
 
+_LAYERS_AT_ONCE = 8  # in a search along an axis, so that what was found so far is read and written less often
+
 
 class Measured(NamedTuple):
     """What a state gives.
@@ -222,38 +224,41 @@ def squared_distance_um2(origin: Mask, grid: Grid) -> Real:
     Another lattice is infinitely far.
 
     Exact separable transform (P. Felzenszwalb, D. Huttenlocher, Theory of Computing 8, 2012), by direct minimisation
-    along each axis.
+    along each axis, from the first layer to the last that has an origin.
     """
     result = jnp.where(origin, 0.0, jnp.inf).astype(jnp.float32)
     for axis in range(3):
-        length, spacing = grid.shape[axis], grid.spacing_um[axis]
-        if length == 1:
-            continue
-        shape = [1, 1, 1]
-        shape[axis] = length
-        place = jnp.arange(length).reshape(shape)
-        stretch_of = jnp.asarray(grid.stretch_of(axis)).reshape(shape)
-        before = whole_along(result, axis)  # nothing is exchanged inside of the loop
+        if grid.shape[axis] > 1:
+            result = _nearest_along(result, grid, axis)
+    return result
 
-        def nearer(
-            j: Array,
-            best: Real,
-            before: Real = before,
-            axis: int = axis,
-            place: Array = place,
-            stretch_of: Array = stretch_of,
-            spacing: float = spacing,
-        ) -> Real:
+
+def _nearest_along(before: Real, grid: Grid, axis: int) -> Real:
+    """The least of the values of a row, each with the square of the way from it."""
+    length, spacing = grid.shape[axis], grid.spacing_um[axis]
+    shape = [1, 1, 1]
+    shape[axis] = length
+    place = jnp.arange(length).reshape(shape)
+    stretch_of = jnp.asarray(grid.stretch_of(axis)).reshape(shape)
+    before = whole_along(before, axis)  # nothing is exchanged inside of the loop
+    others = tuple(a for a in range(3) if a != axis)
+    is_source = jnp.any(jnp.isfinite(before), others)
+    first, last = jnp.argmax(is_source), length - 1 - jnp.argmax(is_source[::-1])
+
+    def nearer(group: Array, best: Real) -> Real:
+        for offset in range(_LAYERS_AT_ONCE):
+            j = jnp.minimum(first + group * _LAYERS_AT_ONCE + offset, length - 1)
             gap = jnp.abs(place - j)
             if grid.is_periodic(axis):
-                gap = jnp.minimum(gap, place.size - gap)
+                gap = jnp.minimum(gap, length - gap)
             step = gap.astype(jnp.float32) * spacing
             if len(grid.stretches(axis)) > 1:
                 step = jnp.where(stretch_of == lax.dynamic_slice_in_dim(stretch_of, j, 1, axis), step, jnp.inf)
-            return jnp.minimum(best, lax.dynamic_slice_in_dim(before, j, 1, axis) + step * step)
+            best = jnp.minimum(best, lax.dynamic_slice_in_dim(before, j, 1, axis) + step * step)
+        return best
 
-        result = lax.fori_loop(0, length, nearer, jnp.full_like(before, jnp.inf))
-    return result
+    num_groups = (last - first) // _LAYERS_AT_ONCE + 1
+    return lax.fori_loop(0, num_groups, nearer, jnp.full_like(before, jnp.inf))
 
 
 def num_profile_bins(grid: Grid, bin_um: float) -> int:

@@ -12,6 +12,7 @@ from exodiff.trajectory import is_traced
 Given = ParamSpec("Given")
 Found = TypeVar("Found")
 
+ONCE = {"xla_backend_optimization_level": 0}  # for what is called once: LLVM saves more time than it costs
 OPTIONS = {"xla_cpu_prefer_vector_width": 512}  # XLA takes 256 of itself; without effect where a CPU has no more
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from exodiff.core.errors import ConfigError
 from exodiff.interventions import scheduled_now
 from exodiff.problem import Problem
-from exodiff.stepsize import Interval, intervals, merge_times
+from exodiff.stepsize import SAME_TIME, Interval, intervals, merge_times
 from exodiff.trajectory import is_traced
 
 
@@ -76,7 +76,7 @@ def make_schedule(
     for time in times:
         is_pictured = _is_in(time, pictured, duration_s)
         is_observed = _is_in(time, observed, duration_s)
-        moments.append(Moment(time, is_observed, is_pictured, scheduled_now(problem, time, 1e-9 * duration_s)))
+        moments.append(Moment(time, is_observed, is_pictured, scheduled_now(problem, time, SAME_TIME * duration_s)))
     cut = intervals(tuple(times), problem.step_bound_s)
     before = np.concatenate(([0], np.cumsum([i.num_pairs for i in cut], dtype=np.int64)))
     return Schedule(tuple(moments), cut, tuple(int(n) for n in before))
@@ -91,7 +91,7 @@ def multiples(every_s: float, duration_s: float) -> list[float]:
 def _is_in(time_s: float, times: np.ndarray, duration_s: float) -> bool:
     place = int(np.searchsorted(times, time_s))
     near = times[max(place - 1, 0) : place + 1]
-    return any(abs(other - time_s) <= 1e-9 * duration_s for other in near)
+    return any(abs(other - time_s) <= SAME_TIME * duration_s for other in near)
 
 
 class Plan(NamedTuple):
@@ -136,6 +136,6 @@ def make_plan(times: Sequence[float], problem: Problem) -> Plan:
     last = float(given[-1])
     at = (*problem.cuts_s, *(at for intervention in problem.scheduled for at in intervention.at_s))
     cuts = merge_times((0.0, *map(float, given), *at), last)
-    fires = tuple(scheduled_now(problem, cut, 1e-9 * last) for cut in cuts[1:])
+    fires = tuple(scheduled_now(problem, cut, SAME_TIME * last) for cut in cuts[1:])
     rows = tuple(int(np.abs(np.asarray(cuts) - time).argmin()) for time in given)
     return Plan(intervals(tuple(cuts), problem.step_bound_s), tuple(map(float, cuts[1:])), fires, rows)

@@ -20,6 +20,7 @@ from exodiff.interventions import states_after_each
 from exodiff.kernels.random import make_stream
 from exodiff.observe import current_inputs
 from exodiff.problem import Inputs, Model, Parameters, Problem
+from exodiff.programs import ONCE
 from exodiff.schedule import Plan, make_plan
 from exodiff.smoothness import is_smooth, refuse_jumps, refuse_unscored
 from exodiff.start import initial_state, make_inputs, precision_context, start_array
@@ -280,12 +281,17 @@ def moments(problem: Problem, model: Model) -> Moments:
     """What bounds on the step look at: the start, with means for random numbers, and what interventions make of it."""
     with jax.ensure_compile_time_eval(), precision_context(problem.precision):
         inputs = make_inputs(model, None, problem.precision)
-        smooth = replace(problem, engine="mean_field")
-        nothing = jnp.zeros((), BITS_DTYPE)
-        start = jnp.asarray(model.start, problem.precision)
-        first = initial_state(smooth, inputs, start, nothing, nothing)
-        states = states_after_each(smooth, inputs, first, make_stream(nothing, nothing))
+        states = _smooth_states(
+            replace(problem, engine="mean_field"), inputs, jnp.asarray(model.start, problem.precision)
+        )
         return [(current_inputs(problem, inputs, state), state.counts) for state in states]
+
+
+@partial(jax.jit, static_argnames="smooth", compiler_options=ONCE)
+def _smooth_states(smooth: Problem, inputs: Inputs, start: Array) -> list[State]:
+    nothing = jnp.zeros((), BITS_DTYPE)
+    first = initial_state(smooth, inputs, start, nothing, nothing)
+    return states_after_each(smooth, inputs, first, make_stream(nothing, nothing))
 
 
 def _with_estimator(problem: Problem, estimator: str | None) -> Problem:

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -21,9 +23,11 @@ from exodiff.kernels.pools import exits_of_pools, pool_rate
 from exodiff.kernels.rates import Voxels, event_factor, exit_rate, propensity, rate_factor
 from exodiff.model.network import Channel, DrawKind, NewCell
 from exodiff.problem import Inputs, Problem
+from exodiff.programs import ONCE
 
 MAX_EXIT_PROBABILITY = 0.5
 MAX_PAIRS = 2**31 - 1
+SAME_TIME = 1e-9  # share of the last time by which two times differ at most that are taken as one
 
 
 class Limits(NamedTuple):
@@ -190,28 +194,40 @@ def largest_exit(problem: Problem, moments: Moments, step_s: float) -> tuple[flo
     return -float(np.expm1(-rate * step_s)), name
 
 
-def _exits_now(problem: Problem, inputs: Inputs, counts: Array) -> dict[str, float]:
-    """Largest exit rate that a molecule or cell would meet anywhere, by name; only of those that have one."""
+@partial(jax.jit, static_argnames="problem", compiler_options=ONCE)
+def _exits_anywhere(problem: Problem, inputs: Inputs, counts: Array) -> dict[str, Real]:
+    """Largest exit rate that a molecule or cell would meet anywhere, by name."""
     voxels = Voxels(problem, inputs, counts, jnp.zeros((), problem.precision))
     names_of = problem.network.species
     exits = {names_of[s]: rate for s, rate in exits_by_species(voxels, anywhere=True).items()}
     exits |= drawn_losses(voxels, anywhere=True) | pool_exits(voxels, anywhere=True)
-    return {name: fastest for name, rate in exits.items() if (fastest := float(jnp.max(rate))) > 0}
+    return {name: jnp.max(rate) for name, rate in exits.items()}
+
+
+@partial(jax.jit, static_argnames="problem", compiler_options=ONCE)
+def _growth_and_hops(problem: Problem, inputs: Inputs, counts: Array) -> tuple[Real, dict[int, Real]]:
+    """Growth by feedback, and the largest r of a step of one second, now or when the matrix is degraded."""
+    voxels = Voxels(problem, inputs, counts, jnp.zeros((), problem.precision))
+    now, later = hops_by_species(problem, inputs, voxels), hops_by_species(problem, inputs, _thinned(voxels))
+    return growth_rate(voxels), {species: jnp.maximum(rate, later[species]) for species, rate in now.items()}
+
+
+def _exits_now(problem: Problem, inputs: Inputs, counts: Array) -> dict[str, float]:
+    """Largest exit rate that a molecule or cell would meet anywhere, by name; only of those that have one."""
+    found = _exits_anywhere(problem, inputs, counts)
+    return {name: float(rate) for name, rate in found.items() if rate > 0}
 
 
 def _bounds_now(problem: Problem, inputs: Inputs, counts: Array, tolerance: float, hops: float) -> list[Bound]:
-    voxels = Voxels(problem, inputs, counts, jnp.zeros((), problem.precision))
     longest = -np.log1p(-tolerance)
     exits = _exits_now(problem, inputs, counts)
     bounds = [Bound(float(longest / fastest), f"the exit rate of {name}") for name, fastest in exits.items()]
-    growth = float(growth_rate(voxels))
+    growth, most_hops = _growth_and_hops(problem, inputs, counts)
     if growth > 0:
-        bounds.append(Bound(float(longest / growth), "growth by feedback between species"))
-    now, later = hops_by_species(problem, inputs, voxels), hops_by_species(problem, inputs, _thinned(voxels))
-    for species, rate in now.items():
-        fastest = max(float(rate), float(later[species]))
-        if fastest > 0:
-            bounds.append(Bound(hops / fastest, f"the hop limit of species.{problem.network.species[species]}"))
+        bounds.append(Bound(float(longest / float(growth)), "growth by feedback between species"))
+    for species, rate in most_hops.items():
+        if rate > 0:
+            bounds.append(Bound(hops / float(rate), f"the hop limit of species.{problem.network.species[species]}"))
     return bounds
 
 
@@ -260,10 +276,10 @@ class Interval(NamedTuple):
 
 def merge_times(times_s: Iterable[float], last_s: float) -> list[float]:
     """Rising times up to the last, with those that differ by rounding only taken as one."""
-    ordered = sorted(time for time in times_s if time <= last_s * (1.0 + 1e-9))
+    ordered = sorted(time for time in times_s if time <= last_s * (1.0 + SAME_TIME))
     kept = ordered[:1]
     for time in ordered[1:]:
-        if time - kept[-1] > 1e-9 * last_s:
+        if time - kept[-1] > SAME_TIME * last_s:
             kept.append(time)
     kept[-1] = last_s
     return kept

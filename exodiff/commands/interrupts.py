@@ -5,8 +5,9 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
-from exodiff.commands.shared import INTERRUPTED, STDERR
+from exodiff.commands.shared import INTERRUPTED, STDERR, STOPPED
 from exodiff.runner.signals import STOPPING
 
 
@@ -17,39 +18,67 @@ def stop_at_once() -> None:
     os._exit(INTERRUPTED)
 
 
+def _stop_before_it_computes(number: int) -> None:
+    STDERR.show_cursor()
+    told = f"stopped by {signal.Signals(number).name} before anything was computed"
+    STDERR.print(f"{told}; nothing is lost: give the same command again (exodiff run with --resume auto)")
+    os._exit(STOPPED)
+
+
+@dataclass
+class Watch:
+    """What is done on a signal.
+
+    Attributes:
+        then: what happens now, for the line that tells of the first one.
+        at_second: called on the second SIGINT, in a thread.
+        quiet: tell nothing.
+        computes: whether there is something that a checkpoint would save; if not, the first signal ends the process.
+
+    """
+
+    then: str
+    at_second: Callable[[], None] = stop_at_once
+    quiet: bool = False
+    computes: bool = True
+
+
 @contextmanager
-def interruptions(then: str, at_second: Callable[[], None] = stop_at_once, *, quiet: bool = False) -> Iterator[None]:
+def watching(watch: Watch) -> Iterator[None]:
     """While the block lasts, tell of the first signal that has a handler, and act on a second SIGINT.
 
     In a thread of its own: Python calls handlers between two lines of the main thread, and compiling takes minutes.
-
-    Args:
-        then: what happens now, for the line.
-        at_second: called in the thread.
-        quiet: tell nothing.
-
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
 
-    def watch() -> None:
-        is_told = False
+    def run() -> None:
+        told: set[int] = set()
         while content := os.read(reading, 1):
             number = content[0]
             if number not in STOPPING or signal.getsignal(number) is signal.default_int_handler:
                 continue
-            if is_told and number == signal.SIGINT:
-                at_second()
-            elif not is_told and not quiet:
-                STDERR.print(f"interrupted by {signal.Signals(number).name}: {then}; a second Ctrl-C stops at once")
-            is_told = True
+            if not watch.computes:
+                _stop_before_it_computes(number)
+            if number == signal.SIGINT and number in told:
+                watch.at_second()
+            elif not told and not watch.quiet:
+                name = signal.Signals(number).name
+                STDERR.print(f"interrupted by {name}: {watch.then}; a second Ctrl-C stops at once")
+            told.add(number)
 
-    watcher = threading.Thread(target=watch, daemon=True)
+    watcher = threading.Thread(target=run, daemon=True)
     watcher.start()
     earlier = signal.set_wakeup_fd(writing)
+    # a handler of Python's is needed for the thread to hear of it; a run has its own
+    unheard = [number for number in STOPPING if signal.getsignal(number) is signal.SIG_DFL]
+    for number in unheard:
+        signal.signal(number, lambda *_: None)
     try:
         yield
     finally:
+        for number in unheard:
+            signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(earlier)
         os.close(writing)  # the watcher reads the end of it
         watcher.join()

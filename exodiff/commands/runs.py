@@ -4,11 +4,13 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from exodiff.commands.interrupts import Watch, watching
 from exodiff.commands.shared import (
     STDERR,
     STDOUT,
@@ -23,6 +25,8 @@ from exodiff.commands.shared import (
 )
 from exodiff.core.errors import ConfigError
 from exodiff.progress import ProgressBar, duration
+
+Report = Callable[[Any], None]
 
 
 def run(
@@ -42,42 +46,47 @@ def run(
 
     Stop it with Ctrl-C: it writes a checkpoint, and `exodiff resume DIR` continues it bit for bit.
     """
-    from exodiff.config import load as config_load  # noqa: PLC0415
+    watch = Watch("writing a checkpoint", computes=False)
+    with watching(watch):
+        from exodiff.config import load as config_load  # noqa: PLC0415
 
-    out = out or Path("runs") / config.stem
-    settings = config_load.load(config, overrides(set_, engine))
-    given = config.read_bytes()
-    if "SLURM_PROCID" not in os.environ:  # tasks of a step refuse together
-        _refuse_early(out, resume, overwrite=overwrite)
-    from exodiff.build import build  # noqa: PLC0415
-    from exodiff.processes import join  # noqa: PLC0415
-    from exodiff.runner.entry import run as start  # noqa: PLC0415
+        out = out or Path("runs") / config.stem
+        settings = config_load.load(config, overrides(set_, engine))
+        given = config.read_bytes()
+        if "SLURM_PROCID" not in os.environ:  # tasks of a step refuse together
+            _refuse_early(out, resume, overwrite=overwrite)
+        how = {"resume": resume, "overwrite": overwrite, "accept_changes": accept_changes}
 
-    join()
-    cache_compilations()
-    model = build(settings)
-    for warning in model.warnings:
-        STDERR.print(f"warning: {warning}")
-    how = {"resume": resume, "overwrite": overwrite, "accept_changes": accept_changes}
-    _finish(lambda report: start(model, out, **how, given=given, report=report))
+        def start(report: Report) -> Any:
+            from exodiff.build import build  # noqa: PLC0415
+            from exodiff.runner.entry import run as begin  # noqa: PLC0415
+
+            model = build(settings)
+            for warning in model.warnings:
+                STDERR.print(f"warning: {warning}")
+            return begin(model, out, **how, given=given, report=report)
+
+        _finish(start, watch)
 
 
 def resume(
     directory: Directory,
     from_last_good: Annotated[
-        bool, typer.Option("--from-last-good", help="Pass over damaged checkpoints instead of refusing them.")
+        bool,
+        typer.Option("--from-last-good", help="Pass over damaged checkpoints and lost rows instead of refusing them."),
     ] = False,
     accept_changes: Accept = False,
 ) -> None:
     """Continue a run that was stopped, from its newest checkpoint; the result is the same, bit for bit."""
-    from exodiff.processes import join  # noqa: PLC0415
-    from exodiff.runner.entry import resume as go_on  # noqa: PLC0415
+    watch = Watch("writing a checkpoint", computes=False)
+    with watching(watch):
 
-    join()
-    cache_compilations()
-    _finish(
-        lambda report: go_on(directory, from_last_good=from_last_good, accept_changes=accept_changes, report=report)
-    )
+        def start(report: Report) -> Any:
+            from exodiff.runner.entry import resume as go_on  # noqa: PLC0415
+
+            return go_on(directory, from_last_good=from_last_good, accept_changes=accept_changes, report=report)
+
+        _finish(start, watch)
 
 
 def check(config: Config, set_: Set = None, engine: Engine = None) -> None:
@@ -212,20 +221,29 @@ def _refuse_early(out: Path, resume: str, *, overwrite: bool) -> None:
         directory.refuse_another_run()
 
 
-def _finish(start: Callable[[Callable[[Any], None]], Any]) -> None:
+def _finish(start: Callable[[Report], Any], watch: Watch) -> None:
     """Run with a progress bar, say what was written, and leave with the right exit code."""
-    from exodiff.commands.interrupts import interruptions  # noqa: PLC0415
-    from exodiff.processes import failing_at_once, is_first  # noqa: PLC0415
+    from exodiff.processes import failing_at_once, is_first, join, num_tasks  # noqa: PLC0415
 
-    began, then = time.monotonic(), "writing a checkpoint"
-    if not is_first():
-        with failing_at_once(), interruptions(then, quiet=True):
+    began = time.monotonic()
+    join()
+    cache_compilations()
+    watch.computes = num_tasks() > 1  # they stop together
+    watch.quiet = not is_first()
+    if watch.quiet:
+        with failing_at_once():
             result = start(lambda _: None)
         if not result.finished:
             raise typer.Exit(STOPPED)
         return
-    with failing_at_once(), ProgressBar(STDERR) as bar, interruptions(then):
-        result = start(bar.show)
+    with failing_at_once(), ProgressBar(STDERR) as bar:
+
+        def report(progress: Any) -> None:
+            watch.computes |= progress.phase == "running"
+            with suppress(OSError):  # of a log on a full disk
+                bar.show(progress)
+
+        result = start(report)
     for warning in result.warnings:
         STDERR.print(f"warning: {warning}")
     if not result.finished:

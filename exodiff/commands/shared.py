@@ -1,5 +1,6 @@
 """What the commands share: arguments, consoles, overrides, the cache of compiled programs."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,8 +10,18 @@ from rich.console import Console
 
 STOPPED = 75
 INTERRUPTED = 130
-STDERR = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
-STDOUT = Console(highlight=False, soft_wrap=True, markup=False, width=None if sys.stdout.isatty() else 140)
+
+
+class _Console(Console):
+    """A console that falls silent when its reader goes away (``| head``): what the command does is not for it alone."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())  # or Python fails at its end
+
+
+STDERR = _Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+STDOUT = _Console(highlight=False, soft_wrap=True, markup=False, width=None if sys.stdout.isatty() else 140)
 
 Config = Annotated[Path, typer.Argument(help="Model file (TOML).", show_default=False)]
 Directory = Annotated[Path, typer.Argument(help="Run directory, e.g. runs/quickstart.", show_default=False)]

@@ -82,7 +82,7 @@ def _tell_status(plan: Any) -> None:
 
 
 def _run_sweep(plan: Any, jobs: int, only: int | None) -> None:
-    from exodiff.commands.interrupts import interruptions  # noqa: PLC0415
+    from exodiff.commands.interrupts import Watch, watching  # noqa: PLC0415
     from exodiff.sweep.execute import STOPPED_CODE, run_all, run_one  # noqa: PLC0415
     from exodiff.sweep.plan import DONE, STOPPED  # noqa: PLC0415
 
@@ -101,10 +101,10 @@ def _run_sweep(plan: Any, jobs: int, only: int | None) -> None:
 
     is_stopped = False
     if only is not None:
-        with interruptions("writing a checkpoint"):
+        with watching(Watch("writing a checkpoint")):
             tell(only, run_one(plan.path, only))
     else:
-        with interruptions("the runs write their checkpoints", at_second=lambda: None):  # run_all ends them
+        with watching(Watch("the runs write their checkpoints", at_second=lambda: None)):  # run_all ends them
             is_stopped = run_all(plan, jobs, tell)
     worst = max((outcome.exit_code for outcome in ended), default=0)
     if is_stopped or any(outcome.state == STOPPED for outcome in ended):

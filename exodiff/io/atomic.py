@@ -6,12 +6,16 @@ over the target, flush the folder. A reader sees the old content or the new one,
 
 import json
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from exodiff.core.errors import RunDirectoryError
+
 TEMPORARY_PREFIX = ".tmp-"
+MAX_JSON_BYTES = 64 * 2**20
 
 
 @contextmanager
@@ -22,6 +26,7 @@ def replace_file(path: Path) -> Iterator[Path]:
     process must not replace the same path twice at a time.
     """
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
+    temporary.unlink(missing_ok=True)  # as a link it would lead elsewhere
     try:
         yield temporary
         fsync(temporary)
@@ -57,6 +62,23 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        OSError: it is not there, or cannot be read at present.
+        ValueError: it is no ordinary file (a pipe would be waited for), larger than 64 MiB, or no JSON.
+
+    """
+    about = path.stat()
+    if not stat.S_ISREG(about.st_mode) or about.st_size > MAX_JSON_BYTES:
+        raise ValueError(f"it is no ordinary file of at most {MAX_JSON_BYTES // 2**20} MiB")
+    try:
+        return json.loads(path.read_bytes())
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 def make_folder(path: Path) -> None:
     """Makes a folder and its parents, so that they survive a power loss. An existing one is kept."""
     if path.is_dir():
@@ -65,6 +87,19 @@ def make_folder(path: Path) -> None:
         make_folder(path.parent)
     path.mkdir(exist_ok=True)
     fsync(path.parent)
+
+
+def refuse_links(paths: Iterable[Path]) -> None:
+    """Refuse to write where it would go elsewhere: through a link, into a pipe or a device. What is absent is fine.
+
+    Raises:
+        RunDirectoryError: names the first of them.
+
+    """
+    for path in paths:
+        if path.is_symlink() or not (path.is_file() or path.is_dir() or not path.exists()):
+            told = "is a link or no ordinary file, and exodiff writes nothing outside of the directory that was named"
+            raise RunDirectoryError(str(path), f"{told}; put the file or folder itself there, or remove it")
 
 
 def remove_stale_temporaries(folder: Path) -> list[Path]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from exodiff.core.errors import CheckpointError
 from exodiff.io.atomic import fsync, make_folder
-from exodiff.io.hdf5 import WRITE_ERRORS, create_hdf5, num_bytes, open_hdf5, stored_dataset
+from exodiff.io.hdf5 import WRITE_ERRORS, check_sizes, create_hdf5, open_hdf5, stored_dataset
 from exodiff.io.pieces import KINDS, assemble, describe, digest, remove_orphans
 from exodiff.io.sealed import UnreadableFileError, read_seal, verify_body
 
@@ -212,9 +212,7 @@ def _read_arrays(
     file: h5py.File, entries: Mapping[str, Mapping[str, Any]], file_size: int
 ) -> Iterator[tuple[str, np.ndarray]]:
     datasets = {name: stored_dataset(file, f"state/{name}") for name in entries}
-    # Arrays are stored as they are, so together they cannot be larger than the file: nothing is allocated before this.
-    if sum(num_bytes(dataset) for dataset in datasets.values()) > file_size:
-        raise UnreadableFileError("its arrays claim to be larger than the file")
+    check_sizes(datasets.values(), file_size)
     for name, dataset in datasets.items():
         entry = entries[name]
         if dataset.dtype.kind not in KINDS or dataset.dtype.str != entry["dtype"]:

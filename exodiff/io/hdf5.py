@@ -2,14 +2,15 @@
 
 import io
 import math
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import h5py
 import numpy as np
-from h5py import h5d, h5p, h5s, h5t  # pyright: ignore[reportAttributeAccessIssue]  (not in the stubs)
+from h5py import h5d, h5p, h5s, h5t, h5z  # pyright: ignore[reportAttributeAccessIssue]  (not in the stubs)
 
 from exodiff.io.atomic import replace_file
 from exodiff.io.sealed import UnreadableFileError, block_bytes, encode_head, unread, write_seal
@@ -17,6 +18,9 @@ from exodiff.io.sealed import UnreadableFileError, block_bytes, encode_head, unr
 # With "latest" of HDF5 2.0, VTK shows the grid without any array and without an error; later superblocks cannot be
 # opened after a crash. Always give these bounds.
 LIBVER = ("earliest", "v110")
+
+_FILTERS = ([], [h5z.FILTER_SHUFFLE, h5z.FILTER_DEFLATE])  # others are not ours, and may expand without limit
+_TYPE = re.compile(r"[<>|][biufc]\d{1,2}")
 
 # h5py reports a failed write as OSError, but one that it notices on close as RuntimeError.
 WRITE_ERRORS = (OSError, RuntimeError)
@@ -126,11 +130,11 @@ def write_virtual(
     return h5py.Dataset(h5d.create(group.id, name.encode(), h5t.py_create(dtype), joined, layout))
 
 
-def stored_dataset(file: h5py.File, name: str) -> h5py.Dataset:
+def stored_dataset(file: h5py.File, name: str, *, is_compressed: bool = False) -> h5py.Dataset:
     """Looks up a dataset whose bytes lie in this very file: no soft or external link, no virtual or external storage.
 
     Raises:
-        UnreadableFileError: it is missing, or it would lead to another file.
+        UnreadableFileError: it is missing, would lead to another file, or is stored otherwise than exodiff does.
 
     """
     node: Any = file
@@ -142,15 +146,42 @@ def stored_dataset(file: h5py.File, name: str) -> h5py.Dataset:
         raise UnreadableFileError(f"{name!r} is not a dataset")
     if node.is_virtual or node.external:
         raise UnreadableFileError(f"dataset {name!r} points to another file")
+    shape, chunks = cast("tuple[int, ...] | None", node.shape), node.chunks
+    if shape is None:
+        raise UnreadableFileError(f"dataset {name!r} has no shape")
+    if chunks is not None:
+        plan = node.id.get_create_plist()
+        filters = [plan.get_filter(place)[0] for place in range(plan.get_nfilters())]
+        fit = all(chunk <= length for chunk, length in zip(chunks, shape, strict=True))
+        if not is_compressed or not fit or filters not in _FILTERS:
+            raise UnreadableFileError(f"dataset {name!r} is not stored as exodiff stores it")
     return node
 
 
-def num_bytes(dataset: h5py.Dataset) -> int:
-    """Memory that reading the whole dataset takes, in exact integers."""
-    shape = cast("tuple[int, ...] | None", dataset.shape)
-    if shape is None:
-        raise UnreadableFileError(f"dataset {dataset.name!r} has no shape")
-    return math.prod(shape) * dataset.dtype.itemsize
+def check_sizes(datasets: Collection[h5py.Dataset], file_size: int, compression: int = 1) -> None:
+    """Refuses arrays that reading would expand further than this many times their file; nothing is allocated.
+
+    What is stored is summed too: many chunks, or many names, could show the same bytes again and again.
+
+    Raises:
+        UnreadableFileError: they would.
+
+    """
+    claimed = sum(math.prod(cast("tuple[int, ...]", each.shape)) * each.dtype.itemsize for each in datasets)
+    if claimed > compression * file_size or sum(each.id.get_storage_size() for each in datasets) > file_size:
+        raise UnreadableFileError("its arrays claim to be larger than the file")
+
+
+def stored_type(text: str) -> np.dtype:
+    """The type of numbers that a file names; NumPy alone would also read structures, and raise all kinds of errors.
+
+    Raises:
+        UnreadableFileError: it names none.
+
+    """
+    if not _TYPE.fullmatch(text):
+        raise UnreadableFileError(f"{text[:100]!r} is no type of an array")
+    return np.dtype(text)
 
 
 def _first_line(error: Exception) -> str:

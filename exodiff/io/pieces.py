@@ -8,6 +8,7 @@ is removed.
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -16,7 +17,7 @@ import numpy as np
 
 from exodiff.core.errors import RunDirectoryError
 from exodiff.io.atomic import fsync
-from exodiff.io.hdf5 import WRITE_ERRORS, create_hdf5, open_hdf5, stored_dataset
+from exodiff.io.hdf5 import WRITE_ERRORS, check_sizes, create_hdf5, open_hdf5, stored_dataset, stored_type
 from exodiff.io.sealed import UnreadableFileError, read_seal, verify_body
 
 FORMAT = "exodiff-piece"
@@ -112,31 +113,35 @@ def assemble(
     """
     try:
         return _assembled(folder, list(pieces), shapes, compression)
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         raise UnreadableFileError(f"what it says of its pieces makes no sense ({error})") from error
 
 
 def _assembled(
     folder: Path, pieces: list[Mapping[str, Any]], shapes: Mapping[str, Sequence[int]], compression: int
 ) -> dict[str, np.ndarray]:
+    paths = [_checked_path(folder, piece) for piece in pieces]
+    if len(set(paths)) < len(paths):
+        raise UnreadableFileError("one of its pieces is named twice")
     left, claimed = {name: prod(shape) for name, shape in shapes.items()}, 0
     boxes: dict[str, list[tuple[slice, ...]]] = {name: [] for name in shapes}
     for block in (block for piece in pieces for block in piece["blocks"] if block["array"] in shapes):
         box = tuple(slice(at, at + n) for at, n in zip(block["start"], block["shape"], strict=True))
-        if any(part.start < 0 or part.stop < part.start for part in box) or np.dtype(block["dtype"]).kind not in KINDS:
+        if any(part.start < 0 or part.stop < part.start for part in box):
             raise UnreadableFileError(f"a block of array {block['array']!r} is none")
-        if any(_meet(box, other) for other in boxes[block["array"]]):
-            raise UnreadableFileError(f"blocks of array {block['array']!r} overlap")
         boxes[block["array"]].append(box)
         left[block["array"]] -= prod(block["shape"])
-        claimed += prod(block["shape"]) * np.dtype(block["dtype"]).itemsize
+        claimed += prod(block["shape"]) * stored_type(block["dtype"]).itemsize
+    for name, of_one in boxes.items():
+        if _overlap(of_one):
+            raise UnreadableFileError(f"blocks of array {name!r} overlap")
     if any(left.values()):
         raise UnreadableFileError("its pieces do not fill its arrays")
-    if claimed > compression * sum(path.stat().st_size for path in {_checked_path(folder, piece) for piece in pieces}):
+    if claimed > compression * sum(path.stat().st_size for path in paths):
         raise UnreadableFileError("its arrays claim to be larger than its pieces")
     wholes: dict[str, np.ndarray] = {}
-    for piece in pieces:
-        for block in _read_blocks(_checked_path(folder, piece), piece, shapes):
+    for path, piece in zip(paths, pieces, strict=True):
+        for block in _read_blocks(path, piece, shapes, compression):
             if block.name not in wholes:
                 wholes[block.name] = np.empty(tuple(shapes[block.name]), block.values.dtype)
             whole = wholes[block.name]
@@ -147,8 +152,17 @@ def _assembled(
     return wholes
 
 
-def _meet(one: tuple[slice, ...], other: tuple[slice, ...]) -> bool:
-    return all(a.start < b.stop and b.start < a.stop for a, b in zip(one, other, strict=True))
+def _overlap(boxes: list[tuple[slice, ...]]) -> bool:
+    """Whether blocks overlap, or are no cells of one grid, as those that devices hold are.
+
+    Compared by pairs, the many blocks that a small file can name would take minutes.
+    """
+    corners = {tuple(part.start for part in box) for box in boxes}
+    for along_axis in zip(*boxes, strict=True):
+        following = dict(pairwise(sorted({part.start for part in along_axis})))
+        if any(part.stop > following.get(part.start, part.stop) for part in along_axis):
+            return True
+    return len(corners) < len(boxes)
 
 
 def remove_orphans(folder: Path, masters: Iterable[Path]) -> None:
@@ -204,13 +218,13 @@ def _checked_path(folder: Path, piece: Mapping[str, Any]) -> Path:
     return path
 
 
-def _read_blocks(path: Path, piece: Mapping[str, Any], wanted: Collection[str]) -> Iterator[Block]:
+def _read_blocks(path: Path, piece: Mapping[str, Any], wanted: Collection[str], compression: int) -> Iterator[Block]:
     verify_body(path, read_seal(path))  # before HDF5 sees it; that it is the right one is told by the hashes below
     with open_hdf5(path) as file:
-        for block in piece["blocks"]:
-            if block["array"] not in wanted:
-                continue
-            dataset = stored_dataset(file, block["dataset"])
+        blocks = [block for block in piece["blocks"] if block["array"] in wanted]
+        datasets = [stored_dataset(file, block["dataset"], is_compressed=compression > 1) for block in blocks]
+        check_sizes(datasets, path.stat().st_size, compression)
+        for block, dataset in zip(blocks, datasets, strict=True):
             if list(cast("tuple[int, ...]", dataset.shape)) != block["shape"] or dataset.dtype.str != block["dtype"]:
                 raise UnreadableFileError(
                     f"array {block['array']!r} in {path.name} is not of the recorded size or type"

@@ -1,6 +1,5 @@
 """What produced a run: versions, command line, seed, devices; one entry for the start and one for each resume."""
 
-import json
 import platform
 import shutil
 import subprocess
@@ -11,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from exodiff.io.atomic import make_folder, write_json
+from exodiff.io.atomic import make_folder, read_json, write_json
 
 FILE = "provenance.json"
 _PACKAGES = ("exodiff", "jax", "jaxlib", "numpy", "h5py")
@@ -71,8 +70,8 @@ def _earlier_runs(path: Path) -> list[Any]:
     if not path.exists():
         return []
     try:
-        return list(json.loads(path.read_bytes())["runs"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return list(read_json(path)["runs"])
+    except (ValueError, KeyError, TypeError):
         path.replace(path.with_name("provenance.damaged.json"))
         return []
 

@@ -47,7 +47,7 @@ class RecordWriter:
                 make_folder(path.parent)
                 write_text(path, _line(self.columns))
             _check_appendable(path, self.columns)
-            self._file = path.open("a", encoding="utf-8", newline="")
+            self._file = open(path, "a", encoding="utf-8", newline="", opener=_not_through_links)  # noqa: SIM115
         except OSError as error:
             raise _unwritable(path, error) from error
 
@@ -70,6 +70,11 @@ class RecordWriter:
             os.fsync(self._file.fileno())
         except OSError as error:
             raise _unwritable(self.path, error) from error
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of the table, without rows that are not flushed."""
+        return os.fstat(self._file.fileno()).st_size
 
     def close(self) -> None:
         """Flushes to the disk and closes; more than once is allowed."""
@@ -108,11 +113,11 @@ def profile_rows(
         yield time_s, replicate, observable, low, high, value
 
 
-def truncate_after(path: Path, time_s: float) -> Truncation:
+def truncate_after(path: Path, columns: Sequence[str], time_s: float) -> Truncation:
     """Drops the rows after a time and a half-written end, durably. No file, no rows.
 
     Raises:
-        RunDirectoryError: an earlier row is damaged; the file is left as it is.
+        RunDirectoryError: it has other columns, or an earlier row is damaged; the file is left as it is.
 
     """
     if not path.exists() or path.stat().st_size == 0:
@@ -120,10 +125,10 @@ def truncate_after(path: Path, time_s: float) -> Truncation:
     kept_bytes = rows_kept = lines_dropped = 0
     with path.open("rb") as file:
         header = file.readline()
-        num_columns = len(_cells(header) or ())
+        _refuse_other_columns(path, header, columns)
         kept_bytes = len(header)
         for number, line in enumerate(file, start=2):
-            row_time_s = _row_time_s(line, num_columns)
+            row_time_s = _row_time_s(line, len(columns))
             is_due = row_time_s is not None and row_time_s <= time_s
             if is_due and lines_dropped:
                 problem = (
@@ -133,7 +138,7 @@ def truncate_after(path: Path, time_s: float) -> Truncation:
             kept_bytes += len(line) if is_due else 0
             rows_kept, lines_dropped = rows_kept + is_due, lines_dropped + (not is_due)
     if lines_dropped:
-        with path.open("r+b") as file:
+        with open(path, "r+b", opener=_not_through_links) as file:
             file.truncate(kept_bytes)
             os.fsync(file.fileno())
     return Truncation(rows_kept, lines_dropped)
@@ -218,16 +223,24 @@ def _row_time_s(line: bytes, num_columns: int) -> float | None:
         return None
 
 
+def _not_through_links(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
 def _check_appendable(path: Path, columns: tuple[str, ...]) -> None:
     with path.open("rb") as file:
-        found = _cells(file.readline())
+        _refuse_other_columns(path, file.readline(), columns)
         file.seek(-1, os.SEEK_END)
         is_whole = file.read(1) == b"\n"
-    if found is None or tuple(found) != columns:
-        problem = f"has the columns {found}, this run writes {list(columns)}"
-        raise RunDirectoryError(str(path), f"{problem}; move it away, or take the model it was made with")
     if not is_whole:
         raise RunDirectoryError(str(path), "ends in a half-written row; `exodiff resume` cuts it off")
+
+
+def _refuse_other_columns(path: Path, header: bytes, columns: Sequence[str]) -> None:
+    found = _cells(header)
+    if found != list(columns):
+        problem = f"has the columns {found}, this run writes {list(columns)}"
+        raise RunDirectoryError(str(path), f"{problem}; move it away, or take the model it was made with")
 
 
 def _unwritable(path: Path, error: OSError) -> RunDirectoryError:

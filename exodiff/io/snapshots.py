@@ -19,7 +19,16 @@ import numpy as np
 
 from exodiff.core.errors import RunDirectoryError
 from exodiff.io.atomic import make_folder
-from exodiff.io.hdf5 import WRITE_ERRORS, Part, create_hdf5, num_bytes, open_hdf5, stored_dataset, write_virtual
+from exodiff.io.hdf5 import (
+    WRITE_ERRORS,
+    Part,
+    check_sizes,
+    create_hdf5,
+    open_hdf5,
+    stored_dataset,
+    stored_type,
+    write_virtual,
+)
 from exodiff.io.pieces import Block, assemble, describe, missing_pieces
 from exodiff.io.sealed import UnreadableFileError, read_seal, verify_body
 from exodiff.io.vtkhdf import (
@@ -217,7 +226,7 @@ def read_snapshot(path: Path, names: Collection[str] | None = None) -> Snapshot:
                 shapes = dict.fromkeys(arrays, head.grid.shape[::-1])
                 loaded = assemble(path.parent, seal.head["pieces"], shapes, compression=_MAX_COMPRESSION)
             else:
-                loaded = {name: _read_values(file, name, head.grid, path.stat().st_size) for name in arrays}
+                loaded = _read_values(file, head, arrays)
             fields = dict(_fields(head, wanted, loaded))
     except UnreadableFileError as damage:
         raise RunDirectoryError(str(path), f"cannot be read as a snapshot: {damage}; delete it") from damage
@@ -294,8 +303,16 @@ def _decode(path: Path, head: dict[str, Any]) -> SnapshotHead:
         grid = StoredGrid(as_triple(int, head["grid"]["shape"]), as_triple(float, head["grid"]["spacing_um"]))
         arrays = {str(name): _decode_array(array) for name, array in head["arrays"].items()}
         decoded = SnapshotHead(path, int(head["index"]), float(head["time_s"]), grid, arrays)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        replicates: dict[str, list[Any]] = {}
+        for array in arrays.values():
+            replicates.setdefault(array.name, []).append(array.replicate)
+        is_odd = any(each != [None] and sorted(each) != list(range(len(each))) for each in replicates.values())
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UnreadableFileError(f"its head is incomplete ({error})") from error
+    if is_odd or not all(map(math.isfinite, (decoded.time_s, *grid.spacing_um))):
+        raise UnreadableFileError("its time, its lattice or the replicates of its arrays make no sense")
+    if any(array.dtype.kind not in _KINDS for array in arrays.values()):
+        raise UnreadableFileError("an array of it is of a type that a snapshot does not hold")
     if min(grid.shape) < 1 or math.prod(grid.shape) > MAX_VOXELS:
         raise UnreadableFileError(f"its shape {grid.shape} is not that of a lattice of at most 2^32 voxels")
     return decoded
@@ -306,7 +323,7 @@ def _decode_array(array: dict[str, Any]) -> ArrayHead:
     return ArrayHead(
         str(array["name"]),
         None if array["replicate"] is None else int(array["replicate"]),
-        np.dtype(str(array["dtype"])),
+        stored_type(str(array["dtype"])),
         str(array["unit"]),
         bool(array["is_static"]),
         None if legend is None else {int(key): str(label) for key, label in legend.items()},
@@ -316,8 +333,11 @@ def _decode_array(array: dict[str, Any]) -> ArrayHead:
 def _fields(
     head: SnapshotHead, wanted: Collection[str], loaded: Mapping[str, np.ndarray]
 ) -> Iterator[tuple[str, FieldArray]]:
+    of_name: dict[str, dict[int | None, str]] = {}
+    for vtk_name, array in head.arrays.items():
+        of_name.setdefault(array.name, {})[array.replicate] = vtk_name
     for name in sorted(wanted):
-        parts = {array.replicate: vtk_name for vtk_name, array in head.arrays.items() if array.name == name}
+        parts = of_name[name]
         array = head.arrays[next(iter(parts.values()))]
         by_replicate = {each: from_vtk_order(loaded[parts[each]]) for each in parts}
         each = by_replicate.get(None)
@@ -325,8 +345,11 @@ def _fields(
         yield name, FieldArray(values, array.unit, array.is_static, array.legend)
 
 
-def _read_values(file: h5py.File, vtk_name: str, grid: StoredGrid, file_size: int) -> np.ndarray:
-    dataset = stored_dataset(file, f"VTKHDF/CellData/{vtk_name}")
-    if dataset.shape != grid.shape[::-1] or num_bytes(dataset) > _MAX_COMPRESSION * file_size:
-        raise UnreadableFileError(f"array {vtk_name!r} of shape {dataset.shape} does not fit the lattice or the file")
-    return dataset[...]
+def _read_values(file: h5py.File, head: SnapshotHead, names: Collection[str]) -> dict[str, np.ndarray]:
+    datasets = {name: stored_dataset(file, f"VTKHDF/CellData/{name}", is_compressed=True) for name in names}
+    for name, dataset in datasets.items():
+        if dataset.shape != head.grid.shape[::-1] or dataset.dtype != head.arrays[name].dtype:
+            described = f"{name!r} of type {dataset.dtype} and shape {dataset.shape}"
+            raise UnreadableFileError(f"array {described} does not fit the lattice or its description")
+    check_sizes(datasets.values(), head.path.stat().st_size, _MAX_COMPRESSION)
+    return {name: dataset[...] for name, dataset in datasets.items()}

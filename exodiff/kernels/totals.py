@@ -21,9 +21,19 @@ def _fold(high: Array, low: Array) -> tuple[Array, Array]:
             pad = [(0, 0)] * (low.ndim - 1) + [(0, padding)]
             high, low = jnp.pad(high, pad), jnp.pad(low, pad)
         high, low = (a.reshape(*a.shape[:-1], -1, group) for a in (high, low))
-        high, low = jnp.sum(high, -1, dtype=jnp.uint32), jnp.sum(low, -1, dtype=jnp.uint32)
+        high, low = _sums(high, low)
         high, low = high + (low >> 16), low & _LOW
     return high[..., 0], low[..., 0]
+
+
+def _sums(high: Array, low: Array) -> tuple[Array, Array]:
+    """Sums of both over the last axis, in one pass: XLA on CPU writes down what two reductions read alike."""
+
+    def added(x: tuple[Array, Array], y: tuple[Array, Array]) -> tuple[Array, Array]:
+        return x[0] + y[0], x[1] + y[1]
+
+    zero = jnp.zeros((), jnp.uint32)
+    return lax.reduce((high, low), (zero, zero), added, (high.ndim - 1,))
 
 
 def total(values: Number) -> Array:

@@ -1,11 +1,12 @@
 """Going on with another config than the one a run began with: which changes the state allows, where it goes on."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from exodiff.build import ConfiguredModel
 from exodiff.config.load import differences
 from exodiff.core.errors import ConfigError
-from exodiff.problem import Problem
+from exodiff.problem import Intervention, Problem
 
 
 def refuse_changes(where: str, begun: ConfiguredModel, model: ConfiguredModel, time_s: float) -> list[str]:
@@ -35,11 +36,20 @@ def refuse_changes(where: str, begun: ConfiguredModel, model: ConfiguredModel, t
     held = [key for name in model.problem.settings for key in keys if key.startswith(f"parameters.{name}.")]
     if held:
         raise ConfigError(where, f"{held[0]} is set by an intervention, so the state holds its value{told}")
+    if _done(begun.problem, time_s) != _done(model.problem, time_s):
+        raise ConfigError(where, f"what interventions do at {time_s:g} s and before cannot change: it is done{told}")
     if time_s >= model.config.run.duration_s:
         raise ConfigError(
             where, f"is at {time_s:g} s already and run.duration is {model.config.run.duration_s:g} s; give a later end"
         )
     return keys
+
+
+def _done(problem: Problem, time_s: float) -> list[Intervention]:
+    """The scheduled interventions until a time, with those of their times."""
+    until_s = time_s * (1.0 + 1e-9)
+    done = (replace(each, at_s=tuple(at for at in each.at_s if at <= until_s)) for each in problem.scheduled)
+    return [each for each in done if each.at_s]
 
 
 def _layout(model: ConfiguredModel) -> Iterator[tuple[str, object]]:

@@ -20,6 +20,7 @@ from exodiff.kernels import words
 from exodiff.processes import anywhere, is_first, of_first, on_host
 from exodiff.runner.directory import RESOLVED
 from exodiff.runner.pieces import blocks_of, write_together
+from exodiff.runner.recorder import Recorded
 from exodiff.state import Clock, State
 
 KEPT = 3
@@ -37,6 +38,7 @@ class Latest(NamedTuple):
         pairs: pairs of steps done by it, in its schedule.
         time_s: simulated time.
         cuts_s: times at which its schedule is cut because the config was changed there.
+        recorded: what was recorded up to it; checkpoints of earlier versions do not tell.
         begun: the config that it was computed with, if that is another one than the run's.
         warnings: newer checkpoints that were passed over, and why.
 
@@ -46,6 +48,7 @@ class Latest(NamedTuple):
     pairs: int
     time_s: float
     cuts_s: tuple[float, ...]
+    recorded: Recorded | None
     begun: RunConfig | None
     warnings: tuple[str, ...]
 
@@ -84,15 +87,20 @@ class Checkpoints:
         if error is None:
             self.wait()
 
-    def save(self, state: State, pairs: int, time_s: float) -> None:
+    def save(self, state: State, pairs: int, time_s: float, recorded: Recorded | None) -> None:
         """Begin to write a state; what was recorded up to it must be on the disk already.
+
+        The first process says how much that is.
 
         Raises:
             CheckpointError: the checkpoint before this one could not be written.
 
         """
         self.wait()
-        meta, number = {**self.meta, "pairs": pairs, "time_s": time_s, "cuts_s": self.cuts_s}, _number(state, pairs)
+        meta = {**self.meta, "pairs": pairs, "time_s": time_s, "cuts_s": self.cuts_s}
+        if recorded is not None:
+            meta["recorded"] = recorded._asdict()
+        number = _number(state, pairs)
         arrays = _arrays(state)
         if jax.process_count() == 1:
             copies = {name: np.array(array) for name, array in arrays.items()}  # the device goes on in place
@@ -133,7 +141,7 @@ class Checkpoints:
 
         """
         self.cuts_s = latest.cuts_s
-        self.save(latest.state, latest.pairs, latest.time_s)
+        self.save(latest.state, latest.pairs, latest.time_s, latest.recorded)
         self.wait()
         if is_first():
             checkpoint.discard_all_but(self.folder, _number(latest.state, latest.pairs))
@@ -181,7 +189,7 @@ class Checkpoints:
             f"{each.path}: passed over and kept as *{checkpoint.DAMAGED}, {each.problem}" for each in found.skipped
         )
         self.cuts_s = told.cuts_s
-        return Latest(_state(found, exact=exact), told.pairs, told.time_s, self.cuts_s, begun, warnings)
+        return Latest(_state(found, exact=exact), *told, begun, warnings)
 
     def _other_config(self, found: checkpoint.Checkpoint) -> RunConfig | None:
         """What a checkpoint was computed with, if that gives other numbers or other columns than the run's config."""
@@ -229,18 +237,26 @@ class _Meta(NamedTuple):
     pairs: int
     time_s: float
     cuts_s: tuple[float, ...]
+    recorded: Recorded | None
 
 
 def _read_meta(found: checkpoint.Checkpoint) -> _Meta:
     """Where a checkpoint stands in its schedule; in earlier versions its pairs are in its name alone."""
     try:
         pairs = int(found.meta.get("pairs", found.step))
-        told = _Meta(pairs, float(found.meta["time_s"]), tuple(map(float, found.meta.get("cuts_s", ()))))
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        cuts_s = tuple(map(float, found.meta.get("cuts_s", ())))
+        told = _Meta(pairs, float(found.meta["time_s"]), cuts_s, _recorded(found.meta.get("recorded")))
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise _refusal(found, f"its description makes no sense ({error})") from error
     if pairs < 0 or not 0 <= told.time_s < math.inf or not all(0 <= cut_s <= told.time_s for cut_s in told.cuts_s):
         raise _refusal(found, "its description makes no sense")
     return told
+
+
+def _recorded(written: Any) -> Recorded | None:
+    if written is None:
+        return None
+    return Recorded({name: int(size) for name, size in written["table_bytes"].items()}, int(written["snapshots"]))
 
 
 def _refusal(found: checkpoint.Checkpoint, problem: str) -> CheckpointError:

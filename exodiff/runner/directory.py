@@ -7,7 +7,7 @@ from pathlib import Path
 from exodiff.config import load as config_load
 from exodiff.config.schema import RunConfig
 from exodiff.core.errors import ConfigError, RunDirectoryError
-from exodiff.io.atomic import TEMPORARY_PREFIX, make_folder, remove_stale_temporaries, write_text
+from exodiff.io.atomic import TEMPORARY_PREFIX, make_folder, refuse_links, remove_stale_temporaries, write_text
 from exodiff.io.checkpoint import list_checkpoints
 from exodiff.io.lock import FILE as LOCK_FILE
 from exodiff.io.pieces import remove_orphans
@@ -18,15 +18,15 @@ CONFIG = "config.toml"
 RESOLVED = "resolved.toml"
 CHECKPOINTS = "checkpoints"
 _OURS = (
-    CONFIG,
-    RESOLVED,
     CHECKPOINTS,
-    SNAPSHOTS,
-    "figures",
     "observables.csv",
     "profiles.csv",
+    SNAPSHOTS,
+    "figures",
     "results.vtkhdf",
     "provenance.json",
+    CONFIG,
+    RESOLVED,
 )
 
 
@@ -107,7 +107,10 @@ class RunDirectory:
         )
 
     def clear(self) -> None:
-        """Remove the files of a run, and nothing else."""
+        """Remove the files of a run, and nothing else.
+
+        First what it would go on from, last the mark of a run: after a kill in between it can be overwritten, or begun.
+        """
         for name in _OURS:
             entry = self.path / name
             if entry.is_dir() and not entry.is_symlink():
@@ -129,7 +132,13 @@ class RunDirectory:
         write_text(self.path / RESOLVED, config_load.dump(config))
 
     def tidy(self) -> None:
-        """Remove temporary files, and pieces without a master, that a killed run left."""
+        """Remove temporary files, and pieces without a master, that a killed run left.
+
+        Raises:
+            RunDirectoryError: what a run writes is a link, or no file or folder; nothing was changed.
+
+        """
+        refuse_links(self.path / name for name in _OURS)
         for folder in (self.path, self.checkpoints, self.path / SNAPSHOTS):
             if folder.is_dir():
                 remove_stale_temporaries(folder)

@@ -26,11 +26,19 @@ from exodiff.runner.changes import refuse_changes
 from exodiff.runner.checkpoints import Checkpoints, Latest, refuse_unfit
 from exodiff.runner.compiled import advance_all, advance_exactly, begin_all, intervene_all, measure_all
 from exodiff.runner.directory import RunDirectory
-from exodiff.runner.recorder import Recorder, discard_after, refuse_records, write_pieces
+from exodiff.runner.recorder import (
+    Recorder,
+    changed_tables,
+    discard_after,
+    missing_snapshots,
+    refuse_records,
+    write_pieces,
+)
 from exodiff.runner.signals import StopRequest
 from exodiff.schedule import Schedule, make_schedule
 from exodiff.start import make_inputs, precision_context, start_array
 from exodiff.state import State
+from exodiff.stepsize import SAME_TIME
 from exodiff.viz.figures import make_figures
 
 _CHUNK_S = 0.5  # wall-clock time of one call of the device, so that signals and progress are not kept waiting
@@ -191,13 +199,27 @@ class Driver:
             return nullcontext()
         if found is None:
             refuse_records(self.directory.path)
-            discard_after(self.directory.path, -1.0)
+            discard_after(self.directory.path, self.problem, -1.0)
         else:
             interval, _ = self.schedule.position(found.pairs)
-            discard_after(self.directory.path, self.schedule.moments[interval].time_s)
-        recorder = Recorder(self.directory.path, self.problem, self.model.parameters, self.replicates)
+            # what was recorded before a change may differ from the moment by rounding
+            until_s = self.schedule.moments[interval].time_s + SAME_TIME * self.schedule.duration_s
+            discard_after(self.directory.path, self.problem, until_s, found.recorded)
+            self._tell_lost_records(found)
+        recorded = found and found.recorded
+        recorder = Recorder(self.directory.path, self.problem, self.model.parameters, self.replicates, recorded)
         self.warnings += recorder.left_out()
         return recorder
+
+    def _tell_lost_records(self, found: Latest) -> None:
+        """Rows cannot be put back once others follow them, snapshots can."""
+        if found.recorded is None:
+            return
+        changed = list(changed_tables(self.directory.path, self.problem, found.recorded))
+        if changed and not self.skip_damaged:
+            advice = "put it back from a copy, or go on with what is there by from_last_good=True"
+            raise RunDirectoryError("", f"{changed[0]}; {advice}")
+        self.warnings += [*changed, *missing_snapshots(self.directory.path, found.recorded)]
 
     def _refuse_another_place(self, found: Latest) -> None:
         """A checkpoint that stands where the schedule does not was made by hand, or by another version."""
@@ -325,9 +347,8 @@ class Driver:
     def _save(self, recorder: Recorder | None, checkpoints: Checkpoints, state: State, pairs: int) -> None:
         """Begin a checkpoint, after everything recorded up to it is on the disk."""
         self._confirm()
-        if recorder is not None:
-            recorder.flush()
-        checkpoints.save(state, pairs, self.schedule.time_s(pairs))
+        recorded = None if recorder is None else recorder.flush()
+        checkpoints.save(state, pairs, self.schedule.time_s(pairs), recorded)
 
     def _confirm(self) -> None:
         if self.lock is not None:

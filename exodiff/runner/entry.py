@@ -48,9 +48,11 @@ def run(
     directory = RunDirectory(Path(out))
     if resume not in ("never", "auto"):
         raise ConfigError(f"resume={resume}", "is not a choice; give auto or never")
-    (goes_on,) = of_first(resume == "auto" and directory.holds_run and not overwrite)
+    goes_on = False
 
     def refuse() -> None:
+        nonlocal goes_on
+        goes_on = resume == "auto" and directory.holds_run and not overwrite
         if goes_on:
             if not accept_changes:
                 directory.refuse_another_config(model.config)
@@ -63,8 +65,10 @@ def run(
             directory.begin(model.config, given)
 
     with _opened(directory, model, refuse, prepare) as lock:
-        accepts = bool(goes_on) and accept_changes
-        return Driver(model, directory, lock, report, figures=figures, accept_changes=accepts, given=given).drive()
+        (accepts,) = of_first(goes_on and accept_changes)
+        return Driver(
+            model, directory, lock, report, figures=figures, accept_changes=bool(accepts), given=given
+        ).drive()
 
 
 @contextmanager
@@ -78,6 +82,7 @@ def _opened(
             if is_first():
                 refuse()
                 lock = stack.enter_context(RunLock(directory.path))
+                refuse()  # another process may have begun a run there, and ended
                 prepare()
                 directory.tidy()
         yield lock

@@ -1,9 +1,10 @@
 """What a run writes at its scheduled times."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -20,6 +21,13 @@ from exodiff.state import State
 CELLS = "cells"
 
 
+class Recorded(NamedTuple):
+    """How much was recorded up to a checkpoint: the sizes of the tables by name, and the number of snapshots."""
+
+    table_bytes: dict[str, int]
+    snapshots: int
+
+
 class Recorder:
     """The tables and snapshots of one run directory; rows are durable after ``flush``.
 
@@ -28,29 +36,33 @@ class Recorder:
 
     """
 
-    def __init__(self, run_dir: Path, problem: Problem, parameters: dict[str, float], replicates: int) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        problem: Problem,
+        parameters: dict[str, float],
+        replicates: int,
+        recorded: Recorded | None = None,
+    ) -> None:
         self.run_dir = run_dir
         self.problem = problem
         self.parameters = parameters
         self.replicates = replicates
-        arrays = [o for o in problem.observables if isinstance(o.quantity, Binned)]
-        names = [o.name for o in problem.observables if o not in arrays]
-        self._edges = {o.name: o.quantity.edges for o in arrays if isinstance(o.quantity, Binned)}
-        self._observables = RecordWriter(run_dir / OBSERVABLES, (*OBSERVABLE_KEYS, *names))
-        self._profiles = RecordWriter(run_dir / PROFILES, PROFILE_COLUMNS) if arrays else None
+        self._edges = _edges(problem)
+        self._tables = {name: RecordWriter(run_dir / name, columns) for name, columns in _columns(problem).items()}
         self._master = results.Master(run_dir)
-        self.next_snapshot = max(map(index_of, list_snapshots(run_dir)), default=-1) + 1
+        there = max(map(index_of, list_snapshots(run_dir)), default=-1) + 1
+        self.next_snapshot = there if recorded is None else recorded.snapshots
 
     def observe(self, time_s: float, measured: Measured) -> None:
         """Append a row for each replicate; the arithmetic is in float64 on exact totals."""
         values = scalars(self.problem, measured, self.parameters, time_s, np)
         columns = [np.broadcast_to(np.asarray(value, np.float64), (self.replicates,)) for value in values.values()]
         for replicate in range(self.replicates):
-            self._observables.append((time_s, replicate, *(float(column[replicate]) for column in columns)))
-        if self._profiles is not None:
-            for name, edges in self._edges.items():
-                for replicate, row in enumerate(np.asarray(measured.arrays[name])):
-                    self._profiles.append_rows(profile_rows(time_s, replicate, name, list(edges), list(row)))
+            self._tables[OBSERVABLES].append((time_s, replicate, *(float(column[replicate]) for column in columns)))
+        for name, edges in self._edges.items():
+            for replicate, row in enumerate(np.asarray(measured.arrays[name])):
+                self._tables[PROFILES].append_rows(profile_rows(time_s, replicate, name, list(edges), list(row)))
 
     def snapshot(self, time_s: float, counts: np.ndarray, concentrations: np.ndarray | None) -> None:
         """Write the fields and cells of all replicates, and the master that joins the snapshots."""
@@ -71,17 +83,16 @@ class Recorder:
             self._master.write()
         return [f"{self.run_dir}/{line}; figures and {results.MASTER} leave it out" for line in self._master.problems]
 
-    def flush(self) -> None:
+    def flush(self) -> Recorded:
         """Wait until all rows are on the disk."""
-        self._observables.flush()
-        if self._profiles is not None:
-            self._profiles.flush()
+        for table in self._tables.values():
+            table.flush()
+        return Recorded({name: table.num_bytes for name, table in self._tables.items()}, self.next_snapshot)
 
     def close(self) -> None:
         """Flush and close the tables."""
-        self._observables.close()
-        if self._profiles is not None:
-            self._profiles.close()
+        for table in self._tables.values():
+            table.close()
 
     def __enter__(self) -> Self:
         return self
@@ -90,6 +101,18 @@ class Recorder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _edges(problem: Problem) -> dict[str, tuple[float, ...]]:
+    """The observables that are an array of bins, and the edges of these."""
+    return {o.name: o.quantity.edges for o in problem.observables if isinstance(o.quantity, Binned)}
+
+
+def _columns(problem: Problem) -> dict[str, tuple[str, ...]]:
+    """The tables of a run and their columns."""
+    binned = _edges(problem)
+    tables = {OBSERVABLES: (*OBSERVABLE_KEYS, *(o.name for o in problem.observables if o.name not in binned))}
+    return tables | ({PROFILES: PROFILE_COLUMNS} if binned else {})
 
 
 def fields_of(
@@ -114,7 +137,9 @@ def fields_of(
     if problem.engine == "mean_field":
         return fields | {name: field(occupancies[:, i], "1") for i, name in enumerate(network.cell_types)}
     if network.cell_types:
-        index = np.where(occupancies.any(axis=1), occupancies.argmax(axis=1), -1).astype(np.int16)
+        index = np.full(occupancies[:, 0].shape, -1, np.int16)
+        for place in range(len(network.cell_types)):
+            index[occupancies[:, place] > 0] = place
         fields[CELLS] = field(index, "1", {-1: "empty", **dict(enumerate(network.cell_types))})
     return fields
 
@@ -149,9 +174,42 @@ def refuse_records(run_dir: Path) -> None:
         raise RunDirectoryError(str(run_dir), f"holds records, but no checkpoint to go on from; {advice}")
 
 
-def discard_after(run_dir: Path, time_s: float) -> None:
-    """Take back what was recorded after a time, so that a resumed run writes each record once."""
-    for table in (OBSERVABLES, PROFILES):
-        if (run_dir / table).exists():
-            records.truncate_after(run_dir / table, time_s)
-    results.discard_after(run_dir, time_s=time_s)
+def discard_after(run_dir: Path, problem: Problem, time_s: float, recorded: Recorded | None = None) -> None:
+    """Take back what was recorded after a time, so that a resumed run writes each record once.
+
+    Args:
+        run_dir: the run directory.
+        problem: of the run.
+        time_s: of the checkpoint that it goes on from, or before the start.
+        recorded: what that says; checkpoints of earlier versions say nothing.
+
+    """
+    for table, columns in _columns(problem).items():
+        records.truncate_after(run_dir / table, columns, time_s)
+    if recorded is None:
+        results.discard_after(run_dir, time_s=time_s)
+    else:
+        results.discard_after(run_dir, index=recorded.snapshots - 1)
+
+
+def changed_tables(run_dir: Path, problem: Problem, recorded: Recorded) -> Iterator[str]:
+    """One line for each table that is not as it was at a checkpoint; later rows are taken back already."""
+    for name in _columns(problem):
+        path, wanted = run_dir / name, recorded.table_bytes.get(name, 0)
+        found = path.stat().st_size if path.exists() else 0
+        if found != wanted:
+            yield (
+                f"{path}: rows are missing or were changed ({found} bytes up to the checkpoint, {wanted} were written)"
+            )
+
+
+def missing_snapshots(run_dir: Path, recorded: Recorded) -> Iterator[str]:
+    """One line if there are fewer than at a checkpoint; later ones are taken back already."""
+    there = set(map(index_of, list_snapshots(run_dir)))
+    missing = recorded.snapshots - len(there)
+    if missing > 0:
+        first = next(index for index in count() if index not in there)
+        yield (
+            f"{run_dir / snapshots.FOLDER}: {missing} of {recorded.snapshots} snapshots are missing, the first is "
+            f"{snapshots.stem_of(first)}; figures and {results.MASTER} leave them out until they are put back"
+        )

@@ -16,6 +16,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.received: str | None = None
+        self._is_interrupted = False
         self._earlier: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -31,6 +32,8 @@ class StopRequest:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         del frame
-        if self.received is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.received = signal.Signals(number).name
+        if number == signal.SIGINT:
+            if self._is_interrupted:
+                raise KeyboardInterrupt
+            self._is_interrupted = True
+        self.received = self.received or signal.Signals(number).name

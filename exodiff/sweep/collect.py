@@ -1,13 +1,15 @@
 """One tidy table of what the runs of a sweep observed."""
 
+import csv
 from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from exodiff.core.errors import ConfigError
-from exodiff.io.atomic import replace_file
+from exodiff.core.errors import ConfigError, RunDirectoryError
+from exodiff.io.atomic import make_folder, replace_file
+from exodiff.io.hdf5 import WRITE_ERRORS
 from exodiff.io.records import OBSERVABLES, PROFILES
 from exodiff.sweep.plan import DONE, SEED, Plan, csv_cell, read_table
 
@@ -25,6 +27,7 @@ def collect(plan: Plan, out: Path | None = None) -> list[Path]:
 
     Raises:
         ConfigError: no run is done, or another kind of file is asked for.
+        RunDirectoryError: a table is gone or cannot be read, or the result cannot be written.
 
     """
     done = _done(plan)
@@ -32,11 +35,15 @@ def collect(plan: Plan, out: Path | None = None) -> list[Path]:
         writers = {".csv": _write_csv, ".h5": _write_hdf5}
         if out.suffix not in writers:
             raise ConfigError(f"--out {out}", "give a file that ends in .csv or .h5")
-        writers[out.suffix](out, plan, done, OBSERVABLES)
+        try:
+            make_folder(out.parent)
+            writers[out.suffix](out, plan, done, OBSERVABLES)
+        except WRITE_ERRORS as error:
+            raise RunDirectoryError(str(out), f"could not be written ({error}); make room, or another --out") from error
         return [out]
     files = []
     for table in (OBSERVABLES, PROFILES):
-        if (plan.directory(done[0]) / table).exists():
+        if table == OBSERVABLES or any((plan.directory(run) / table).exists() for run in done):
             _write_csv(plan.path / table, plan, done, table)
             files.append(plan.path / table)
     return files
@@ -70,7 +77,11 @@ def _rows(plan: Plan, runs: list[int], table: str) -> Iterator[list[str]]:
     columns: list[str] | None = None
     for run in runs:
         file = plan.directory(run) / table
-        header, rows = read_table(file)
+        try:
+            header, rows = read_table(file)
+        except (OSError, ValueError, csv.Error) as error:
+            advice = f"restore it, or remove {file.parent} and run the sweep again"
+            raise RunDirectoryError(str(file), f"cannot be read ({error}); {advice}") from error
         if columns is None:
             columns = header
             yield ["run", *plan.keys, *header]

@@ -2,15 +2,15 @@
 
 import csv
 import hashlib
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from exodiff.config import load as config_load
 from exodiff.core.errors import ConfigError, RunDirectoryError
-from exodiff.io.atomic import make_folder, write_json, write_text
+from exodiff.io.atomic import make_folder, read_json, write_json, write_text
+from exodiff.io.sealed import unread
 from exodiff.sweep.design import Variation, design_rows
 
 PLAN, TABLE, STATUS = "sweep.json", "sweep.csv", "status"
@@ -26,6 +26,13 @@ class Outcome:
     exit_code: int = 0
     message: str = ""
     wall_s: float = 0.0
+
+
+def _outcome(kept: Mapping[str, Any]) -> Outcome:
+    """What was kept; a later version may have kept more."""
+    if kept["state"] not in (DONE, FAILED, STOPPED):
+        raise ValueError(f"{kept['state']!r} is no state")
+    return Outcome(kept["state"], int(kept["exit_code"]), str(kept["message"]), float(kept["wall_s"]))
 
 
 @dataclass(frozen=True)
@@ -61,10 +68,23 @@ class Plan:
 
     def outcome(self, run: int) -> Outcome:
         """How far a run is."""
-        file = self.path / STATUS / f"{self.name(run)}.json"
-        if file.exists():
-            return Outcome(**json.loads(file.read_text(encoding="utf-8")))
-        return Outcome(BEGUN if self.directory(run).exists() else WAITING)
+        is_there = self.directory(run).exists()
+        try:
+            kept = _outcome(read_json(self.path / STATUS / f"{self.name(run)}.json"))
+        except FileNotFoundError:
+            kept = None
+        except OSError as error:
+            raise unread(self.path / STATUS, error) from error
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            OverflowError,
+        ):  # damaged: the run is tried again, and goes on where it is
+            kept = None
+        if kept is None or (kept.state == DONE and not is_there):
+            return Outcome(BEGUN if is_there else WAITING)
+        return kept
 
     def note(self, run: int, outcome: Outcome) -> None:
         """Keep the outcome of a run."""
@@ -177,15 +197,24 @@ def read_plan(path: Path) -> Plan:
             str(path), f"holds no sweep ({PLAN} is missing); plan one with `exodiff sweep CONFIG --vary ...`"
         )
     try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        rows = tuple(tuple(map(str, row)) for row in found["rows"])
-        return Plan(path, Path(found["config"]), found["digest"], tuple(found["keys"]), rows)
+        found = read_json(file)
+        keys, rows = tuple(map(str, found["keys"])), tuple(tuple(map(str, row)) for row in found["rows"])
+        if any(len(row) != len(keys) for row in rows):
+            raise ValueError("a row has not a value for each key")
+        return Plan(path, Path(found["config"]), found["digest"], keys, rows)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunDirectoryError(str(file), f"cannot be read ({error}); restore it, or plan the sweep anew") from error
 
 
 def read_table(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of a CSV file."""
+    """Header and rows of a CSV file.
+
+    Raises:
+        OSError, ValueError, csv.Error: it is not there, or no such table.
+
+    """
     with path.open(newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
+    if any(len(row) != len(header) for row in rows):
+        raise ValueError("a row has not a value for each column")
     return header, rows

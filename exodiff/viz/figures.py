@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from exodiff.core.errors import ConfigError, RunDirectoryError
-from exodiff.io.atomic import make_folder, replace_file
+from exodiff.io.atomic import make_folder, refuse_links, replace_file
 from exodiff.io.records import OBSERVABLES, PROFILES, read_table
 from exodiff.io.results import SnapshotReader
 from exodiff.viz.cells import cells_figure
@@ -120,6 +120,7 @@ def save_figure(figure: Figure, folder: Path, stem: str, formats: Sequence[str])
         RunDirectoryError: it could not be written.
 
     """
+    refuse_links([folder])
     paths = [folder / f"{stem}.{each}" for each in formats]
     for path, kind in zip(paths, formats, strict=True):
         # Without a date the same run gives the same bytes.

@@ -11,7 +11,7 @@ from PIL import Image
 
 from exodiff.config.fields import nearest
 from exodiff.core.errors import ConfigError, RunDirectoryError
-from exodiff.io.atomic import make_folder, replace_file
+from exodiff.io.atomic import make_folder, refuse_links, replace_file
 from exodiff.io.results import SnapshotReader
 from exodiff.viz.fields import add_cell_legend, draw_field, field_names, grid_of_maps, page_of_maps
 from exodiff.viz.labels import Labels, read_labels
@@ -58,6 +58,7 @@ def make_movie(run_dir: Path, fields: Sequence[str] = (), frames_per_s: float = 
         frames = _frames(reader, plane, labels, names)
     path = run_dir / "figures" / FILE
     times_ms = [int(1000 / frames_per_s)] * (len(frames) - 1) + [int(1000 * _LAST_FRAME_S)]
+    refuse_links([path.parent])
     try:
         make_folder(path.parent)
         with replace_file(path) as temporary:

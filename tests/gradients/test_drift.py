@@ -45,7 +45,9 @@ def _channel(folder):
     )
 
 
-@pytest.mark.parametrize(("make", "speeds"), [(_uniform, (0.5, 0.0, -2.0)), (_channel, (3.0,))])
+@pytest.mark.parametrize(
+    ("make", "speeds"), [pytest.param(_uniform, (0.5, 0.0, -2.0), marks=pytest.mark.slow), (_channel, (3.0,))]
+)
 def test_the_gradient_in_a_flow_is_that_of_finite_differences(tmp_path, make, speeds):
     model = make(tmp_path)
     with jax.enable_x64(True):

@@ -37,7 +37,7 @@ def test_a_linear_network_is_exact():
     _check(model, {"k": 6.0, "g": 1.0, "c": 0.5}, _square("Y", 2.0), 1.0, 1e-5)
 
 
-@pytest.mark.parametrize("name", ["uptake", "repressed"])
+@pytest.mark.parametrize("name", [pytest.param("uptake", marks=pytest.mark.slow), "repressed"])
 def test_nonlinear_networks_are_off_by_less_than_four_per_cent(name):
     """Of a squared loss with 3 and 5 molecules 3.1 % at most was seen, with 13 under a Hill law 0.1 %."""
     if name == "uptake":

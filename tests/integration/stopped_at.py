@@ -30,12 +30,12 @@ def main() -> None:
     where = importlib.import_module(module)
     right, left = getattr(where, name), int(calls)
 
-    def call(*given: Any) -> Any:
+    def call(*given: Any, **named: Any) -> Any:
         nonlocal left
         left -= 1
         if left < 0:
             ACTIONS[action]()
-        return right(*given)
+        return right(*given, **named)
 
     setattr(where, name, call)
     sys.argv[1:] = arguments

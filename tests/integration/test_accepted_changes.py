@@ -13,6 +13,7 @@ import exodiff as ex
 from exodiff import cli
 from exodiff.io import checkpoint, records
 from exodiff.io.results import SnapshotReader
+from exodiff.io.snapshots import list_snapshots, read_head
 from exodiff.runner import driver
 from tests.integration.stopping import StopAfter, assert_same_run
 
@@ -129,6 +130,23 @@ def test_a_finished_run_is_made_longer(tmp_path):
     assert checkpoint.read_latest(out / "checkpoints").meta["time_s"] == 1320.0
 
 
+def test_a_change_at_a_time_that_differs_by_rounding_loses_no_record(tmp_path, monkeypatch):
+    often = {"run.duration": "1 s", "run.time_step": "0.05 s"}
+    tenths, thirds = (
+        often | {f"run.{kind}_every": f"{every} s" for kind in ("observe", "snapshot")} for every in (0.1, 0.3)
+    )
+    monkeypatch.setattr(driver, "StopRequest", StopAfter(2))
+    stopped = ex.run(_with(tenths), tmp_path / "run", figures=False)
+    monkeypatch.undo()
+    assert stopped.time_s == 3 * 0.1 != 0.3
+    assert ex.run(_with(thirds), tmp_path / "run", resume="auto", accept_changes=True, figures=False).finished
+    for times_s in (
+        records.read_table(tmp_path / "run" / "observables.csv")["time_s"],
+        [read_head(path).time_s for path in list_snapshots(tmp_path / "run")],
+    ):
+        assert np.allclose(times_s, [0.0, 0.1, 0.2, 0.3, 0.6, 0.9, 1.0], rtol=1e-12)
+
+
 SWITCH = [{"name": "switch", "at": ["19 min"], "set": {"k_on": "2e-3 /s"}}]
 
 
@@ -145,6 +163,10 @@ SWITCH = [{"name": "switch", "at": ["19 min"], "set": {"k_on": "2e-3 /s"}}]
         ({"observables.released.value": "events(bind)"}, "the events that observables count cannot change"),
         ({"interventions": []}, "the parameters that interventions set cannot change"),
         ({"parameters.k_on": "5e-3 /s"}, "parameters.k_on.value is set by an intervention"),
+        (
+            {"interventions": [*SWITCH, {"name": "more", "at": ["1 s"], "set": {"k_on": "3e-3 /s"}}]},
+            "what interventions do at .* s and before cannot change",
+        ),
         ({"run.duration": "2 min"}, "is at .* s already and run.duration is 120 s"),
     ],
 )

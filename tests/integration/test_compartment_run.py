@@ -35,7 +35,7 @@ MODEL = {
 }
 
 
-@pytest.mark.parametrize("replicates", [1, 2])
+@pytest.mark.parametrize("replicates", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_run_with_compartments_resumes_bit_for_bit(replicates, tmp_path, monkeypatch):
     model = ex.Model.from_dict({**MODEL, "run": {**MODEL["run"], "replicates": replicates}})
     whole, parts = tmp_path / "whole", tmp_path / "parts"

@@ -12,7 +12,7 @@ CONFIGS = sorted((Path(__file__).parents[2] / "configs").rglob("*.toml"))
 STUDIES = ("primary_tumour", "premetastatic_niche", "therapy", "liquid_biopsy")
 # compiling takes 10 to 20 s a mechanism and a minute or two a study
 SLOW = {p for i, p in enumerate(p for p in CONFIGS if p.parent.name == "mechanisms") if i % 24 != 1}
-SLOW |= {p for p in CONFIGS if p.stem in {*STUDIES, "angiogenesis", "ihc_colon", "m2_polarisation"}}
+SLOW |= {p for p in CONFIGS if p.stem in {*STUDIES, "angiogenesis", "ihc_colon", "m2_polarisation", "receptor_uptake"}}
 SLOW |= {p for p in CONFIGS if p.stem.startswith("fit_") and p.stem != "fit_uptake"}
 
 

@@ -27,14 +27,11 @@ small = {**tables, "lattice": {"shape": [1], "spacing": "1 um"}, "species": {"A"
 bursts = {**tables, "reactions": [{"equation": "-> poisson(3) A", "rate": "0.5 /s"}]}
 for given, engine in ((small, "exact"), (bursts, "exact"), (tables, "leap")):
     model = ex.Model.from_dict(given)
-    few, many = (
-        ex.simulate(model, times, seed=3, replicates=5, engine=engine, time_step=None if engine == "exact" else 0.25)
-        for times in ([2.0, 4.0], [1.0, 2.0, 3.0, 4.0])
-    )
-    assert len(few.counts.sharding.device_set) == jax.device_count()
-    counts = np.asarray(few.counts)
+    time_step = None if engine == "exact" else 0.25
+    found = ex.simulate(model, [2.0, 4.0], seed=3, replicates=5, engine=engine, time_step=time_step)
+    assert len(found.counts.sharding.device_set) == jax.device_count()
+    counts = np.asarray(found.counts)
     assert np.any(counts[0] != counts[1])
-    assert np.array_equal(np.asarray(many.counts)[:, [1, 3]], counts)
     print(hashlib.sha256(counts.tobytes()).hexdigest())
 
 with tempfile.TemporaryDirectory() as out:

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ import exodiff as ex
 from exodiff.core.errors import ExodiffError
 from exodiff.io import atomic
 from exodiff.runner import driver, faults
+from exodiff.viz.figures import make_figures
 from tests.integration.stopping import Killed, content
 
 MODEL = {
@@ -162,6 +164,69 @@ def test_records_without_a_checkpoint_are_not_begun_anew(model, tmp_path):
     kept = {path: path.read_bytes() for path in out.rglob("*.*") if path.suffix in (".csv", ".vtkhdf")}
     assert "holds records, but no checkpoint to go on from" in _refused(model, out)
     assert kept == {path: path.read_bytes() for path in kept}
+
+
+def _half(model: ex.Model, out: Path) -> Path:
+    assert not ex.run(model, out, report=At(600.0, lambda: signal.raise_signal(signal.SIGTERM)), figures=False).finished
+    return out
+
+
+@pytest.mark.parametrize("lost", [slice(2, 4), slice(-1, None), slice(0, None)])
+def test_lost_rows_are_told_and_can_be_put_back(model, whole, tmp_path, lost):
+    out = _half(model, tmp_path / "run")
+    table = out / "observables.csv"
+    kept = table.read_bytes()
+    lines = kept.splitlines(keepends=True)
+    del lines[lost]
+    table.write_bytes(b"".join(lines)) if lines else table.unlink()
+    with pytest.raises(ex.RunDirectoryError, match=r"observables.csv: rows are missing .*from_last_good=True"):
+        ex.resume(out)
+    unattended = ex.run(model, shutil.copytree(out, tmp_path / "copy"), resume="auto", figures=False)
+    assert unattended.finished
+    assert any("observables.csv: rows are missing" in line for line in unattended.warnings)
+    table.write_bytes(kept)
+    assert ex.resume(out).warnings == ()
+    np.testing.assert_equal(content(out), whole)
+
+
+@pytest.mark.parametrize("lost", [2, -1])
+def test_lost_snapshots_are_told_and_can_be_put_back(model, whole, tmp_path, lost):
+    out = _half(model, tmp_path / "run")
+    gone = sorted((out / "snapshots").iterdir())[lost]
+    gone.rename(tmp_path / gone.name)
+    assert any(f"1 of 6 snapshots are missing, the first is {gone.stem}" in told for told in ex.resume(out).warnings)
+    shutil.copy(tmp_path / gone.name, gone)
+    assert ex.resume(out).warnings == ("the run was at its end already; only its figures were drawn again",)
+    np.testing.assert_equal(content(out), whole)
+
+
+@pytest.mark.parametrize(
+    "name", ["observables.csv", "checkpoints", "snapshots", "figures", "results.vtkhdf", "provenance.json"]
+)
+def test_nothing_is_written_through_a_link(model, tmp_path, name):
+    out, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    assert ex.run(model, out, figures=False).finished
+    if (out / name).exists():
+        (out / name).rename(elsewhere)
+    else:
+        elsewhere.mkdir()
+    if elsewhere.is_dir():
+        (elsewhere / ".tmp-1-foreign").touch()
+    (out / name).symlink_to(elsewhere)
+    before = {path: path.is_file() and path.read_bytes() for path in [elsewhere, *elsewhere.rglob("*")]}
+    assert f"{name}: is a link or no ordinary file" in _refused(model, out)
+    assert before == {path: path.is_file() and path.read_bytes() for path in [elsewhere, *elsewhere.rglob("*")]}
+
+
+def test_figures_are_not_drawn_through_a_link(model, tmp_path):
+    out, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    assert ex.run(model, out, figures=False).finished
+    elsewhere.mkdir()
+    (elsewhere / "observables_7.png").touch()
+    (out / "figures").symlink_to(elsewhere)
+    with pytest.raises(ex.RunDirectoryError, match="figures: is a link"):
+        make_figures(out)
+    assert [path.name for path in elsewhere.iterdir()] == ["observables_7.png"]
 
 
 def test_files_that_a_reader_holds_are_no_obstacle(model, whole, tmp_path):

@@ -19,7 +19,7 @@ from exodiff import cli
 from exodiff.io import checkpoint, records
 from exodiff.io.results import SnapshotReader
 from exodiff.progress import duration
-from exodiff.runner import driver
+from exodiff.runner import driver, entry
 from tests.integration.small_models import MODEL
 from tests.integration.stopping import Killed, StopAfter, assert_same_run, final_state
 
@@ -121,6 +121,25 @@ def test_a_run_killed_before_it_was_marked_as_one_can_begin_again(model, tmp_pat
     assert not list((tmp_path / "run").glob(".tmp-*"))
 
 
+@pytest.mark.parametrize("part", ["checkpoints", "snapshots"])
+@pytest.mark.parametrize("how", [{"overwrite": True}, {"resume": "auto"}])
+def test_a_run_killed_while_it_was_cleared_can_be_overwritten_or_begun(model, whole, tmp_path, monkeypatch, part, how):
+    out, right = shutil.copytree(whole, tmp_path / "run"), shutil.rmtree
+
+    def kill(path: Path) -> None:
+        if path.name == part:
+            max(path.iterdir()).unlink()
+            raise Killed
+        right(path)
+
+    monkeypatch.setattr("exodiff.runner.directory.shutil.rmtree", kill)
+    with pytest.raises(Killed):
+        ex.run(model, out, overwrite=True)
+    monkeypatch.undo()
+    assert ex.run(model, out, **how, figures=False).finished
+    assert_same_run(whole, out)
+
+
 def test_a_checkpoint_that_cannot_be_written_in_the_background_stops_the_run(model, tmp_path, monkeypatch):
     right, written = checkpoint.write_checkpoint, []
 
@@ -196,6 +215,28 @@ def test_exact_keeps_several_checkpoints_within_one_interval(tmp_path, monkeypat
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
+@pytest.mark.parametrize("resume", ["auto", "never"])
+def test_a_run_that_another_process_began_meanwhile_is_not_begun_anew(model, tmp_path, monkeypatch, resume):
+    """Between the first look at the directory and its lock."""
+    out, lock, reached_s = tmp_path / "run", entry.RunLock, []
+
+    def late(path):
+        with monkeypatch.context() as other:
+            other.setattr(entry, "RunLock", lock)
+            other.setattr(driver, "StopRequest", StopAfter(2))
+            reached_s.append(ex.run(model, out).time_s)
+        return lock(path)
+
+    monkeypatch.setattr(entry, "RunLock", late)
+    if resume == "never":
+        with pytest.raises(ex.ConfigError, match="already holds a run"):
+            ex.run(model, out)
+        return
+    times_s = []
+    ex.run(model, out, resume=resume, report=lambda p: times_s.append(p.time_s), figures=False)
+    assert min(time_s for time_s in times_s if time_s > 0) > reached_s[0] > 0
+
+
 def test_a_damaged_newest_checkpoint_is_refused_with_the_last_good_one_named(model, whole, tmp_path, monkeypatch):
     out = tmp_path / "run"
     monkeypatch.setattr(driver, "StopRequest", StopAfter(2))
@@ -227,6 +268,8 @@ def test_a_damaged_newest_checkpoint_is_refused_with_the_last_good_one_named(mod
         (lambda _, meta: meta.update(pairs=10**9), "claims 1000000000 pairs of steps"),
         (lambda _, meta: meta.update(time_s=3.0), "pairs of steps at 3 s, which the config does not give"),
         (lambda _, meta: meta.update(cuts_s=[1e99]), "makes no sense"),
+        (lambda _, meta: meta.update(recorded=[3]), "makes no sense"),
+        (lambda _, meta: meta.update(recorded={"snapshots": 3}), "makes no sense"),
     ],
 )
 def test_a_checkpoint_with_right_hashes_and_a_wrong_content_is_refused(whole, tmp_path, change, says):
@@ -259,20 +302,48 @@ def test_a_signal_writes_a_checkpoint_and_exits_75(tmp_path, number):
     config, out = tmp_path / "model.toml", tmp_path / "run"
     config.write_text(tomli_w.dumps(MODEL))
     long = [sys.executable, "-m", "exodiff.cli", "run", str(config), "--out", str(out), "--set", "run.duration='900 h'"]
-    with subprocess.Popen(long, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        table = out / "observables.csv"
-        deadline = time.monotonic() + 120
-        while not table.exists() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        time.sleep(1.0)
+    with subprocess.Popen(long, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        _read_until(process.stderr, b"running")
         process.send_signal(number)
-        _, told = process.communicate(timeout=120)
+        told = process.communicate(timeout=120)[1].decode()
     assert process.returncode == 75, told
     time_s = checkpoint.read_latest(out / "checkpoints").meta["time_s"]
     assert time_s > 0  # the checkpoint of the signal, for that of the start is at 0
     assert told.count(f"interrupted by {number.name}: writing a checkpoint; a second Ctrl-C stops at once") == 1
     assert f"stopped by {number.name} at {duration(time_s)} of simulated time" in told
     assert f"exodiff resume {out}" in told
+
+
+@pytest.mark.parametrize("place", [("exodiff.build", "build"), ("exodiff.runner.driver", "advance_all")])
+def test_a_signal_before_anything_is_computed_ends_the_run_at_once(model, whole, tmp_path, place):
+    """Also while it compiles: a checkpoint of the start is there, or nothing at all."""
+    config, out = tmp_path / "model.toml", tmp_path / "run"
+    config.write_text(tomli_w.dumps(MODEL))
+    waits = [sys.executable, "-m", "tests.integration.stopped_at", "wait", *place, "0"]
+    with subprocess.Popen([*waits, "run", str(config), "--out", str(out)], stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        _read_until(process.stderr, b"a call waits")
+        process.send_signal(signal.SIGTERM)
+        told = process.stderr.read()
+        process.wait(timeout=20)
+    assert process.returncode == 75
+    assert b"stopped by SIGTERM before anything was computed" in told
+    assert ex.run(ex.load(config), out, resume="auto", figures=False).finished
+    assert_same_run(whole, out)
+
+
+def test_a_run_goes_on_when_nobody_reads_what_it_tells(tmp_path):
+    config, out = tmp_path / "model.toml", tmp_path / "run"
+    config.write_text(tomli_w.dumps(MODEL))
+    command = [sys.executable, "-m", "exodiff.cli", "run", str(config), "--out", str(out)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.stderr.close()
+        assert process.wait(timeout=120) == 0
+    assert (out / "figures").is_dir()
 
 
 def test_a_second_ctrl_c_waits_for_no_write_and_the_run_goes_on(model, whole, tmp_path):

@@ -1,7 +1,9 @@
 """Sweeps: each run is the run it says, failures stay with their run, and a second call does what is left."""
 
 import csv
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,11 +18,13 @@ from typer.testing import CliRunner
 
 import exodiff as ex
 from exodiff.cli import app
+from exodiff.core.errors import RunDirectoryError
 from exodiff.io import checkpoint
 from exodiff.sweep import execute
 from exodiff.sweep.collect import collect
+from exodiff.sweep.design import parse_variation
 from exodiff.sweep.execute import run_all, run_one
-from exodiff.sweep.plan import DONE, FAILED, STOPPED, Outcome, read_plan
+from exodiff.sweep.plan import DONE, FAILED, STOPPED, Outcome, Plan, make_plan, read_plan
 
 DECAY = {
     "schema": 1,
@@ -88,6 +92,69 @@ def test_a_run_that_fails_says_why_and_is_tried_again(config: Path, tmp_path: Pa
     (out / plan.name(1) / "foreign.txt").unlink()
     assert plan.unfinished() == (1,)
     assert run_one(out, 1).state == DONE
+
+
+def planned(config: Path, out: Path, done: int) -> Plan:
+    """A sweep of three runs, of which the first ones are done."""
+    plan = make_plan(config, out, [parse_variation("species.A.initial=1, 2, 3")], "grid", None, 1)
+    for run in range(done):
+        plan.directory(run).mkdir()
+        (plan.directory(run) / "observables.csv").write_text(f"time_s,replicate,a\n0.0,0,{run}\n")
+        plan.note(run, Outcome(DONE))
+    return plan
+
+
+@pytest.mark.parametrize(
+    ("kept", "state"),
+    [
+        ("", "begun"),
+        ("[]", "begun"),
+        ('{"state": "done"}', "begun"),
+        ('{"state": 7, "exit_code": 0, "message": "", "wall_s": 1}', "begun"),
+        ('{"state": "done", "exit_code": Infinity, "message": "", "wall_s": 1}', "begun"),
+        ('{"state": "done", "exit_code": 0, "message": "", "wall_s": 1, "host": "of a later version"}', DONE),
+    ],
+)
+def test_a_damaged_outcome_is_that_of_a_run_to_be_tried_again(config: Path, tmp_path: Path, kept: str, state: str):
+    plan = planned(config, tmp_path / "sweep", 2)
+    (plan.path / "status" / "0.json").write_text(kept)
+    assert plan.outcome(0).state == state
+    assert plan.unfinished() == ((2,) if state == DONE else (0, 2))
+
+
+def test_a_plan_whose_keys_do_not_fit_its_rows_is_refused(config: Path, tmp_path: Path):
+    plan = planned(config, tmp_path / "sweep", 0)
+    content = json.loads((plan.path / "sweep.json").read_text())
+    for odd in ({"keys": ["a", "b"]}, {"rows": 3}, {"config": 7}):
+        (plan.path / "sweep.json").write_text(json.dumps(content | odd))
+        with pytest.raises(RunDirectoryError, match=r"sweep\.json: cannot be read"):
+            read_plan(plan.path)
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+def test_a_done_run_whose_directory_is_gone_is_left_out_and_done_again(config: Path, tmp_path: Path, gone: int):
+    plan = planned(config, tmp_path / "sweep", 2)
+    shutil.rmtree(plan.directory(gone))
+    (table,) = collect(plan)
+    assert [line.split(",")[0] for line in table.read_text().splitlines()] == ["run", str(1 - gone)]
+    assert gone in plan.unfinished()
+
+
+def test_a_done_run_whose_table_is_gone_or_damaged_is_told(config: Path, tmp_path: Path):
+    plan = planned(config, tmp_path / "sweep", 2)
+    table = plan.directory(0) / "observables.csv"
+    for content in (b"", b"a,b\n1\n", b"\xff", None):
+        table.unlink() if content is None else table.write_bytes(content)
+        with pytest.raises(RunDirectoryError, match=r"0/observables\.csv: cannot be read .* run the sweep again"):
+            collect(plan)
+
+
+def test_collect_makes_the_folder_it_writes_to_or_says_why_not(config: Path, tmp_path: Path):
+    plan = planned(config, tmp_path / "sweep", 2)
+    for name in ("all.csv", "all.h5"):
+        assert collect(plan, tmp_path / "new" / name)[0].exists()
+        with pytest.raises(RunDirectoryError, match="could not be written"):
+            collect(plan, config / name)
 
 
 def killed_once(path: Path, run: int) -> Outcome:

@@ -168,7 +168,7 @@ def drug_model(engine: str = "leap", **changes):
     )
 
 
-@pytest.mark.parametrize("engine", ["leap", "mean_field"])
+@pytest.mark.parametrize("engine", [pytest.param("leap", marks=pytest.mark.slow), "mean_field"])
 def test_a_drug_of_which_plasma_holds_more_than_2_to_47_molecules_crosses_the_walls_of_vessels(engine):
     """500 nM in 1 mL are 3.01e14 molecules; in the tissue of a vessel c = 500 nM (1 - exp(-PS t / V))."""
     minutes = np.array([2.0, 11.0, 31.0])

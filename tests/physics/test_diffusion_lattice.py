@@ -10,7 +10,13 @@ from scipy import stats
 import exodiff as ex
 from tests.physics.checks import walkers
 
-SLOW = ("walkers, hom_periodic, leap", "walkers, hom_reflect, leap", "walkers, aniso_reflect, exact")
+SLOW = (
+    "walkers, hom_periodic, leap",
+    "walkers, hom_reflect, leap",
+    "walkers, hom_absorb_face, leap",
+    "walkers, aniso_reflect, exact",
+    "spread, hom_periodic",
+)
 
 
 @pytest.mark.parametrize(

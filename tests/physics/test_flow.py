@@ -20,7 +20,7 @@ SLOW = (
     *("drift, leap", "Boltzmann, leap", "flow between baths, leap"),
     *(f"flow, {name}, leap" for name in ("vortex", "drain", "channel", "ring")),
 )
-SLOW_LAWS = ("strait", "box", "channel")
+SLOW_LAWS = ("strait", "box", "channel", "vortex")
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,8 @@ from tests.physics.checks.fsp import SOURCES, STEP, dimers_alone, one_voxel
 
 TRUTHS = gates.Path(__file__).parent / "truths"
 
+SLOW = ("birth_death_from0, leap", "two_voxel_annihilation, leap")
+
 
 def test_the_models_are_those_of_the_truths():
     assert {model["name"] for model in json.loads((TRUTHS / "fsp_models.json").read_text())} == set(SOURCES)
@@ -33,10 +35,7 @@ def test_the_models_are_those_of_the_truths():
 
 @pytest.mark.parametrize(
     "check",
-    [
-        pytest.param(c, id=c.name, marks=[pytest.mark.slow] if "birth_death_from0, leap" in c.name else [])
-        for c in fsp.CHECKS
-    ],
+    [pytest.param(c, id=c.name, marks=[pytest.mark.slow] if c.name.endswith(SLOW) else []) for c in fsp.CHECKS],
 )
 def test_the_joint_law_is_that_of_the_master_equation(check):
     value = check.measure()

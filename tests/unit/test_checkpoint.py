@@ -14,7 +14,7 @@ import pytest
 
 from exodiff.core.errors import CheckpointError, RunDirectoryError
 from exodiff.io import checkpoint
-from exodiff.io.atomic import make_folder, remove_stale_temporaries, replace_file
+from exodiff.io.atomic import make_folder, remove_stale_temporaries, replace_file, write_text
 from exodiff.io.checkpoint import Checkpoint, list_checkpoints, read_latest, step_of, write_checkpoint
 from exodiff.io.hdf5 import open_hdf5, stored_dataset
 from exodiff.io.records import read_table
@@ -243,6 +243,14 @@ def hostile_external_link(manifest, file):
     file["state/counts"] = h5py.ExternalLink("/tmp/other.h5", "/x")
 
 
+def hostile_chunk(manifest, file):
+    """What one chunk of zeros unpacks to may be a thousand times the file."""
+    values = file["state/counts"][...]
+    del file["state/counts"]
+    maxshape = (None,) * values.ndim
+    file.create_dataset("state/counts", data=values, maxshape=maxshape, chunks=(64,) * 4, compression="gzip")
+
+
 def hostile_types(manifest, file):
     manifest["arrays"] = [1, 2]
 
@@ -253,7 +261,15 @@ def hostile_step(manifest, file):
 
 @pytest.mark.parametrize(
     "change",
-    [hostile_shape, hostile_external, hostile_soft_link, hostile_external_link, hostile_types, hostile_step],
+    [
+        hostile_shape,
+        hostile_chunk,
+        hostile_external,
+        hostile_soft_link,
+        hostile_external_link,
+        hostile_types,
+        hostile_step,
+    ],
 )
 def test_a_hostile_file_is_refused_before_anything_is_allocated_or_followed(tmp_path, change):
     paths = write_steps(tmp_path, [1, 2])
@@ -320,6 +336,14 @@ def test_a_failing_body_leaves_the_old_file_and_no_temporary(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
+def test_a_temporary_that_is_a_link_is_not_written_through(tmp_path):
+    (tmp_path / "precious").write_text("data")
+    (tmp_path / f".tmp-{os.getpid()}-a.txt").symlink_to("precious")
+    write_text(tmp_path / "a.txt", "new")
+    assert (tmp_path / "precious").read_text() == "data"
+    assert not (tmp_path / "a.txt").is_symlink()
+
+
 def test_stale_temporaries_are_removed_and_nothing_else(tmp_path):
     for name in [".tmp-1-a.h5", "a.h5", "tmp-b"]:
         (tmp_path / name).touch()
@@ -349,8 +373,9 @@ with RunLock(run_dir):
         remove_stale_temporaries(run_dir / folder)
     step = read_latest(run_dir / "checkpoints").step if list_checkpoints(run_dir / "checkpoints") else -1
     discard_after(run_dir, index=step)
-    truncate_after(run_dir / "observables.csv", float(step))
-    with RecordWriter(run_dir / "observables.csv", ("time_s", "replicate", "value")) as table:
+    columns = ("time_s", "replicate", "value")
+    truncate_after(run_dir / "observables.csv", columns, float(step))
+    with RecordWriter(run_dir / "observables.csv", columns) as table:
         master = Master(run_dir)
         print("ready", flush=True)
         while True:

@@ -2,6 +2,7 @@
 """The model file: what loads, what it becomes, and the line that each bad input ends in."""
 
 import copy
+import os
 import tomllib
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exodiff.config.load import config_hash, differences, dump, from_mapping, load
+from exodiff.config.load import config_hash, differences, dump, from_mapping, load, read_toml
 from exodiff.config.species import Density, FromFile, PoissonCount, VoxelCount
 from exodiff.core.dimensions import DIFFUSIVITY, PER_TIME, PER_VOLUME, VOLUME
 from exodiff.core.equations import parse_equation
@@ -511,6 +512,9 @@ def test_an_automatic_name_avoids_a_taken_one():
         (b"a = " + b"[" * 5000, "TOML"),
         (b"\x00\x01\x7fELF", "not valid TOML"),
         (b"# " + b"x" * 10_000_001, "10 MB"),
+        (b"schema = 1\n" + b"a." * 20_000 + b"a = 1", "model.toml:2: a key has more than 20 dots"),
+        (b"x = { " + b"'a.b' . " * 21 + b"a = 1 }", "more than 20 dots"),
+        (b'x = """"a"""" \n["a\\"".' + b"a." * 21 + b"a]", "toml:2: a key has more than 20 dots"),
         (b"", "missing"),
     ],
 )
@@ -520,6 +524,24 @@ def test_a_file_that_is_no_model_is_refused(tmp_path, content, says):
     with pytest.raises(ConfigError, match=r"model\.toml") as refused:
         load(path)
     assert says in str(refused.value)
+
+
+def test_dots_in_texts_and_comments_are_no_keys(tmp_path):
+    dots = "a." * 30
+    texts = [f'"{dots}"', f"'{dots}'", f'"""\n{dots}"\\""""', f"'''\n{dots}'''''", f'"\\"" # {dots}']
+    path = tmp_path / "model.toml"
+    for text in texts:
+        path.write_text(f"title = {text}\n")
+        assert dots in read_toml(path)["title"] or "#" in text
+
+
+def test_what_is_no_ordinary_file_is_refused_unread(tmp_path):
+    path = tmp_path / "model.toml"
+    os.mkfifo(path)
+    with pytest.raises(ConfigError, match="no ordinary file"):
+        load(path)
+    with pytest.raises(ConfigError, match="no ordinary file"):
+        load("/dev/zero")
 
 
 def test_a_folder_and_a_missing_file_are_refused(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from exodiff.core.errors import ExodiffError, RunDirectoryError
 from exodiff.io import provenance as module
+from exodiff.io.atomic import MAX_JSON_BYTES
 from exodiff.io.lock import RunLock
 from exodiff.io.provenance import append_provenance, provenance
 
@@ -97,6 +98,22 @@ def test_a_damaged_provenance_is_kept_aside_and_stops_no_run(tmp_path):
     path = append_provenance(tmp_path, provenance(seed=1, config_hash="x"))
     assert len(json.loads(path.read_text())["runs"]) == 1
     assert (tmp_path / "provenance.damaged.json").read_text() == '{"runs": ['
+
+
+@pytest.mark.parametrize("odd", ["pipe", "device", "folder", "too large"])
+def test_a_provenance_that_is_no_small_file_is_put_aside_unread(tmp_path, odd):
+    path = tmp_path / "provenance.json"
+    if odd == "pipe":
+        os.mkfifo(path)
+    elif odd == "device":
+        path.symlink_to("/dev/zero")
+    elif odd == "folder":
+        path.mkdir()
+    else:
+        with path.open("wb") as file:
+            file.truncate(MAX_JSON_BYTES + 1)  # nothing but a hole
+    append_provenance(tmp_path, provenance(seed=1, config_hash="x"))
+    assert len(json.loads(path.read_text())["runs"]) == 1
 
 
 def test_no_git_is_no_error(monkeypatch, tmp_path):

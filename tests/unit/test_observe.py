@@ -102,15 +102,16 @@ def test_a_histogram_counts_cells_between_edges_and_the_last_bin_is_closed(measu
 @pytest.mark.parametrize("periodic", [False, True])
 def test_the_distance_is_that_to_the_nearest_origin_also_across_periodic_walls(periodic):
     wall = ("periodic",) * 2 if periodic else ("reflecting",) * 2
-    grid = Grid((7, 6, 1), (1.0, 2.0, 1.0), 1.0, (wall, wall, wall))
+    shape, places = (23, 6), ((3, 1), (21, 5))
+    grid = Grid((*shape, 1), (1.0, 2.0, 1.0), 1.0, (wall, wall, wall))
     origin = np.zeros(grid.shape, bool)
-    origin[0, 1], origin[6, 5] = True, True
-    x, y = np.indices((7, 6))
+    x, y = np.indices(shape)
     squares = []
-    for i, j in ((0, 1), (6, 5)):
+    for i, j in places:
+        origin[i, j] = True
         dx, dy = abs(x - i), abs(y - j)
         if periodic:
-            dx, dy = np.minimum(dx, 7 - dx), np.minimum(dy, 6 - dy)
+            dx, dy = np.minimum(dx, shape[0] - dx), np.minimum(dy, shape[1] - dy)
         squares.append(dx**2 + (2.0 * dy) ** 2)
     np.testing.assert_array_equal(squared_distance_um2(jnp.asarray(origin), grid)[:, :, 0], np.minimum(*squares))
     assert np.all(np.isinf(squared_distance_um2(jnp.zeros(grid.shape, bool), grid)))

@@ -1,6 +1,7 @@
 """Checkpoints and snapshots in pieces of several processes: read whole, or not at all."""
 
 import shutil
+import time
 from pathlib import Path
 
 import h5py
@@ -9,8 +10,9 @@ import pytest
 
 from exodiff.core.errors import CheckpointError, RunDirectoryError
 from exodiff.io import checkpoint, snapshots
-from exodiff.io.pieces import Block, piece_path, remove_orphans, write_piece
+from exodiff.io.pieces import Block, assemble, piece_path, remove_orphans, write_piece
 from exodiff.io.results import Master, discard_after
+from exodiff.io.sealed import UnreadableFileError
 from exodiff.io.snapshots import FieldArray, blocks_of_fields, join_snapshot, read_snapshot, write_snapshot
 from exodiff.io.vtkhdf import StoredGrid
 from exodiff.runner.directory import RunDirectory
@@ -120,7 +122,9 @@ def test_a_piece_that_does_not_fill_its_place_is_refused(tmp_path):
     [
         (lambda blocks: blocks[0].update(start=[0, 0, 3, 0, 0]), "overlap"),
         (lambda blocks: blocks[0].update(shape=[1, 2, -3, 4, 3]), "is none"),
-        (lambda blocks: blocks[0].update(dtype="|O"), "is none"),
+        (lambda blocks: blocks[0].update(dtype="|O"), "is no type"),
+        (lambda blocks: blocks[0].update(dtype="(,)f4"), "is no type"),
+        (lambda blocks: blocks[0].update(start=[0, 0, 1, 0, 0], shape=[1, 2, 5, 4, 3]), "overlap"),
         (lambda blocks: blocks[0].pop("start"), "makes no sense"),
         (lambda blocks: blocks.clear(), "do not fill"),
     ],
@@ -137,6 +141,26 @@ def test_a_master_that_lies_of_its_pieces_is_refused(tmp_path, monkeypatch, chan
     save(tmp_path, 1)
     with pytest.raises(CheckpointError, match=says):
         checkpoint.read_latest(tmp_path)
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_a_small_file_of_many_blocks_takes_no_minutes(tmp_path, length):
+    """By pairs, 8,000 took a minute."""
+    write_pieces(tmp_path, 1)
+    starts = range(0, 16_000, length)
+    blocks = [{"array": "a", "start": [at], "shape": [2], "dtype": "|i1", "dataset": "a/0"} for at in starts]
+    file = piece_path(tmp_path, checkpoint.stem_of(1), 7, 0).name
+    began = time.process_time()
+    with pytest.raises(UnreadableFileError, match="overlap" if length == 1 else "there is no dataset|larger"):
+        assemble(tmp_path, [{"file": file, "blocks": blocks}], {"a": [16_000]}, compression=1100)
+    assert time.process_time() - began < 5
+
+
+def test_a_piece_that_is_named_many_times_is_not_read_each_time(tmp_path):
+    write_pieces(tmp_path, 1)
+    piece = {"file": piece_path(tmp_path, checkpoint.stem_of(1), 7, 0).name, "blocks": []}
+    with pytest.raises(UnreadableFileError, match="named twice"):
+        assemble(tmp_path, [piece, piece], {})
 
 
 @pytest.mark.parametrize("pieces", [5, [{}], ["x"]])

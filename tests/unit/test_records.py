@@ -78,6 +78,26 @@ def test_other_columns_are_refused_on_resume_and_the_table_is_untouched(tmp_path
     assert path.read_bytes() == before[:-3]
 
 
+def test_a_table_of_other_columns_is_not_cut(tmp_path):
+    path = tmp_path / "o.csv"
+    for text in ("precious line\n" * 9, "time_s,replicate,other\n0.0,0,1\n9.0,0,1\n"):
+        path.write_text(text)
+        with pytest.raises(RunDirectoryError, match="this run writes"):
+            truncate_after(path, COLUMNS, 1.0)
+        assert path.read_text() == text
+
+
+def test_a_table_is_not_written_through_a_link(tmp_path):
+    write_rows(tmp_path / "other.csv")
+    before = (tmp_path / "other.csv").read_bytes()
+    (tmp_path / "o.csv").symlink_to("other.csv")
+    with pytest.raises(OSError, match="symbolic link"):
+        truncate_after(tmp_path / "o.csv", COLUMNS, 60.0)
+    with pytest.raises(RunDirectoryError, match="symbolic link"):
+        RecordWriter(tmp_path / "o.csv", COLUMNS)
+    assert (tmp_path / "other.csv").read_bytes() == before
+
+
 def test_a_row_of_another_length_is_refused(tmp_path):
     with RecordWriter(tmp_path / "o.csv", COLUMNS) as table, pytest.raises(ValueError, match="4 columns"):
         table.append((0.0, 1))
@@ -88,13 +108,13 @@ def test_truncation_keeps_the_rows_up_to_the_time_and_gives_the_same_file_again(
     path = tmp_path / "o.csv"
     write_rows(path)
     whole = path.read_bytes()
-    assert truncate_after(path, 120.0) == Truncation(rows_kept=6, lines_dropped=4)
+    assert truncate_after(path, COLUMNS, 120.0) == Truncation(rows_kept=6, lines_dropped=4)
     assert list(np.unique(read_table(path)["time_s"])) == [0.0, 60.0, 120.0]
     write_rows(path, rows()[6:])
     assert path.read_bytes() == whole
-    assert truncate_after(path, 1e9) == Truncation(10, 0)
-    assert truncate_after(path, -1.0) == Truncation(0, 10)
-    assert truncate_after(tmp_path / "absent.csv", 0.0) == Truncation(0, 0)
+    assert truncate_after(path, COLUMNS, 1e9) == Truncation(10, 0)
+    assert truncate_after(path, COLUMNS, -1.0) == Truncation(0, 10)
+    assert truncate_after(tmp_path / "absent.csv", COLUMNS, 0.0) == Truncation(0, 0)
 
 
 def test_a_file_cut_at_any_byte_resumes_to_the_same_file(tmp_path):
@@ -104,7 +124,7 @@ def test_a_file_cut_at_any_byte_resumes_to_the_same_file(tmp_path):
     header_end = whole.index(b"\n") + 1
     for cut in range(header_end, len(whole)):
         path.write_bytes(whole[:cut])
-        kept = truncate_after(path, 1e9).rows_kept
+        kept = truncate_after(path, COLUMNS, 1e9).rows_kept
         assert kept == whole[header_end:cut].count(b"\n")
         write_rows(path, rows()[kept:])
         assert path.read_bytes() == whole
@@ -116,7 +136,7 @@ def test_an_end_of_zeros_or_garbage_is_dropped(tmp_path):
     whole = path.read_bytes()
     for tail in [bytes(500), b'"180', b"\xff\xfe\n", b"1,2\n", b"nan,0,1,1\n", random.Random(0).randbytes(300)]:
         path.write_bytes(whole + tail)
-        assert truncate_after(path, 1e9).rows_kept == 10
+        assert truncate_after(path, COLUMNS, 1e9).rows_kept == 10
         assert path.read_bytes() == whole
 
 
@@ -128,7 +148,7 @@ def test_damage_before_good_rows_is_an_error_and_drops_nothing(tmp_path):
     path.write_bytes(b"".join(lines))
     before = path.read_bytes()
     with pytest.raises(RunDirectoryError, match=r"line 5 of time 60.0 s"):
-        truncate_after(path, 240.0)
+        truncate_after(path, COLUMNS, 240.0)
     assert path.read_bytes() == before
     with pytest.raises(RunDirectoryError, match="line 4 is damaged"):
         read_table(path)
@@ -178,7 +198,7 @@ def test_a_full_disk_is_an_error_and_the_table_can_go_on_afterwards(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
     table.close()
-    kept = truncate_after(path, 1e9).rows_kept
+    kept = truncate_after(path, COLUMNS, 1e9).rows_kept
     assert 0 < kept < 40
     write_rows(path, rows(20)[kept:])
     assert len(read_table(path)["time_s"]) == 40

@@ -232,7 +232,90 @@ def test_a_snapshot_that_claims_more_than_its_bytes_can_hold_is_refused(tmp_path
     head["grid"]["shape"] = [1500, 1500, 1500]
     with path.open("r+b", buffering=0) as file:
         write_seal(file, encode_head(head))
-    with pytest.raises(RunDirectoryError, match="does not fit"):
+    with pytest.raises(RunDirectoryError, match="claim to be larger"):
+        read_snapshot(path)
+
+
+def large_chunk(values):
+    return {"data": values, "maxshape": (None,) * 3, "chunks": (64, 64, 64), "compression": "gzip", "shuffle": True}
+
+
+def other_filter(values):
+    return {"data": values, "compression": "lzf"}
+
+
+def twice_packed(values):
+    return {"data": values, "compression": "gzip", "scaleoffset": 0}
+
+
+def text(values):
+    return {"data": np.full(values.shape, "x", object), "dtype": h5py.string_dtype()}
+
+
+def other_type(values):
+    return {"data": values.astype(np.int16)}
+
+
+@pytest.mark.parametrize("store", [large_chunk, other_filter, twice_packed, text, other_type])
+def test_what_a_snapshot_does_not_hold_is_not_read(tmp_path, store):
+    """Sealed anew; some would unpack to gigabytes from a small file, others are no numbers."""
+    path = write_snapshot(tmp_path, 0, 0.0, {"EV": FieldArray(counts_at(0))}, GRID)
+    head = read_seal(path).head
+    with h5py.File(path, "r+") as file:
+        values = file["VTKHDF/CellData/EV"][...]
+        del file["VTKHDF/CellData/EV"]
+        file.create_dataset("VTKHDF/CellData/EV", **store(values))
+    with path.open("r+b", buffering=0) as file:
+        write_seal(file, encode_head(head))
+    with pytest.raises(RunDirectoryError, match=r"is not stored as exodiff stores it|does not fit"):
+        read_snapshot(path)
+
+
+def rename(head):
+    """Replicates 0 and 2, without 1."""
+    head["arrays"]["tEV__s1__r1"]["replicate"] = 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda head: head["grid"]["shape"].__setitem__(0, float("inf")),
+        lambda head: head["grid"]["spacing_um"].__setitem__(0, float("nan")),
+        lambda head: head.update(index=float("inf")),
+        lambda head: head.update(time_s=float("nan")),
+        lambda head: head["arrays"]["EV"].update(dtype="(,)f4"),
+        lambda head: head["arrays"]["EV"].update(dtype="(100000,100000)f4"),
+        lambda head: head["arrays"]["EV"].update(dtype="<c8"),
+        lambda head: head["arrays"]["EV"].update(replicate=float("inf")),
+        lambda head: head["arrays"]["EV"].update(replicate=0, name="tEV.s1"),
+        rename,
+    ],
+)
+def test_a_head_that_makes_no_sense_is_damage(tmp_path, change):
+    """Sealed anew: other files are used, and nothing but the one error is raised."""
+    write_run(tmp_path, range(2))
+    path = list_snapshots(tmp_path)[0]
+    head = read_seal(path).head
+    change(head)
+    with path.open("r+b", buffering=0) as file:
+        write_seal(file, encode_head(head))
+    with pytest.raises(RunDirectoryError, match="cannot be read as a snapshot"):
+        read_snapshot(path)
+    report = Master(tmp_path).write()
+    assert (report.num_steps, len(report.left_out)) == (1, 1)
+
+
+def test_one_array_is_not_read_under_many_names(tmp_path):
+    grid = StoredGrid((32, 32, 32), (1.0, 1.0, 1.0))
+    noise = np.random.default_rng(0).normal(size=(3, *grid.shape))
+    path = write_snapshot(tmp_path, 0, 0.0, {"a": FieldArray(noise)}, grid)
+    head = read_seal(path).head
+    with h5py.File(path, "w", userblock_size=read_seal(path).block_bytes) as file:
+        file["VTKHDF/CellData/a__r0"] = noise[0].T
+        file["VTKHDF/CellData/a__r1"] = file["VTKHDF/CellData/a__r2"] = file["VTKHDF/CellData/a__r0"]
+    with path.open("r+b", buffering=0) as file:
+        write_seal(file, encode_head(head))
+    with pytest.raises(RunDirectoryError, match="claim to be larger"):
         read_snapshot(path)
 
 
