@@ -6,7 +6,7 @@ python -m bench.gradients --table writes the tables of docs/gradients.md.
 A row an estimator and parameter of a model and observation: the bias against the truth with the standard error of the
 difference, the standard deviation of one replicate, the CPU time of all derivatives over that of the trajectories
 alone (compiled), and the standard error that one second of CPU would leave; in per cent of the truth. The truth is the
-master equation for one voxel, coupled finite differences of many other replicates for a lattice. `mean alone` is the
+master equation for one voxel, coupled finite differences of 8192 other replicates for a lattice. `mean alone` is the
 negative control: `leap_st` without the term that follows the variance, dX = dm.
 
 --reverse gives rows of `leap_st` in reverse mode: cost as above, the median of 5 beside trajectories, and memory in
@@ -35,6 +35,7 @@ RESULTS = Path("bench/results/gradients.jsonl")
 PAGE = Path("docs/gradients.md")
 
 REFERENCE_SEED = 77
+REFERENCE_REPLICATES = 8192
 AT_ONCE = 2**21  # voxels of all replicates and shifted parameters in one call
 
 Observe = Callable[[ex.Trajectory], Any]
@@ -171,16 +172,19 @@ def mean_alone() -> Iterator[None]:
             jax.clear_caches()
 
 
-def gradient(
-    name: str, loss: Observe, estimator: str, n: int, seed: int = 1, times: int = 1
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Derivatives and their standard errors from some times n replicates, as many at once as the memory takes."""
-    case, model = CASES[name], _model(name)
+def at_once(case: Case, estimator: str) -> int:
+    """Replicates in one call, a power of two."""
     copies = 2 * len(case.values) + 1 if estimator == "cfd" else len(case.values)
-    batch = int(min(n, max(AT_ONCE // (copies * np.prod(case.shape)), 256)))
+    return 2 ** int(np.log2(max(AT_ONCE // (copies * int(np.prod(case.shape))), 256)))
+
+
+def gradient(name: str, loss: Observe, estimator: str, n: int, seed: int = 1) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Derivatives and their standard errors from n replicates, as many at once as the memory takes."""
+    case, model = CASES[name], _model(name)
+    batch = min(n, at_once(case, estimator))
     parts = [
         ex.grad(loss, model, case.values, seed + 1000 * i, batch, estimator, [case.time_s], case.step_s)
-        for i in range(-(-n * times // batch))
+        for i in range(-(-n // batch))
     ]
     value = {p: float(np.mean([part.value[p] for part in parts])) for p in case.values}
     error = {
@@ -209,7 +213,7 @@ def measure(name: str, n: int) -> None:
     truths = {}
     for observed, loss in losses(name).items():
         truths[observed] = (
-            gradient(name, loss, "cfd", n, REFERENCE_SEED, times=4)
+            gradient(name, loss, "cfd", REFERENCE_REPLICATES, REFERENCE_SEED)
             if case.is_lattice
             else gradient(name, loss, "fsp", 2)
         )
@@ -218,7 +222,7 @@ def measure(name: str, n: int) -> None:
                 continue  # refused: they would give zero
             if estimator == "closure2" and np.prod(case.shape) > 32:
                 continue  # refused: too many pairs
-            gradient(name, loss, estimator, n)  # compiles
+            gradient(name, loss, estimator, min(n, at_once(case, estimator)))  # compiles
             began = time.process_time()
             found = gradient(name, loss, estimator, n)
             seconds = time.process_time() - began

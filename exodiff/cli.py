@@ -72,7 +72,11 @@ def main() -> None:
         )
         sys.exit(SimulationError.exit_code)
     except KeyboardInterrupt:
-        STDERR.print("exodiff: interrupted; continue from the last checkpoint with `exodiff resume DIR`")
+        goes_on = {"run", "resume"} & set(sys.argv[1:2])
+        then = (
+            "continue from the last checkpoint with `exodiff resume DIR`" if goes_on else "give the same command again"
+        )
+        STDERR.print(f"exodiff: interrupted; {then}")
         sys.exit(INTERRUPTED)
 
 

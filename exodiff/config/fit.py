@@ -170,24 +170,29 @@ class Fit(Table):
     def num_simulations(self) -> int:
         """Simulations at the estimate; 400 unless told, and none where nothing uses them."""
         if self.calibrate is None:
-            return 400 if self.uncertainty == "sandwich" else 0
+            return 400 if self.uses_simulations else 0
         return self.calibrate
+
+    @property
+    def uses_simulations(self) -> bool:
+        """Whether scatter is that of simulations at the estimate."""
+        return self.uncertainty == "sandwich" or self.method == "synthetic"
 
     @model_validator(mode="after")
     def _consistent(self) -> Fit:
         if len(set(self.parameters)) < len(self.parameters):
             raise problem(f"parameters {list(self.parameters)} name one twice; give each once")
-        if self.uncertainty != "sandwich" and self.method == "synthetic":
-            raise problem(f"uncertainty {self.uncertainty} is not that of method synthetic; choose sandwich")
-        if self.uncertainty != "sandwich" and self.num_simulations:
+        if self.uncertainty not in {"sandwich", "nuts"} and self.method == "synthetic":
+            raise problem(f"uncertainty {self.uncertainty} is not that of method synthetic; choose sandwich or nuts")
+        if not self.uses_simulations and self.num_simulations:
             raise problem(
                 f"calibrate = {self.calibrate}: uncertainty {self.uncertainty} is the closure's own and uses no "
                 'simulations; give 0, or uncertainty = "sandwich"'
             )
         fewest = 2 * len(self.parameters) + 10
-        if self.uncertainty == "sandwich" and self.num_simulations < fewest:
+        if self.uses_simulations and self.num_simulations < fewest:
             raise problem(
                 f"calibrate = {self.calibrate}: at least {fewest} simulations are needed for {len(self.parameters)} "
-                'parameters; give 400, or uncertainty = "fisher"'
+                'parameters; give 400, or method = "closure" with uncertainty = "fisher"'
             )
         return self

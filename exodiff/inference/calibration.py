@@ -1,19 +1,17 @@
-"""Corrections from simulations at the optimum: bias, honest covariance, and the synthetic likelihood.
+"""Corrections from simulations at the optimum: bias and honest covariance.
 
 The closure is wrong in its means (by 1/copies) and in the scatter that its likelihood assumes. Simulations of the
 stochastic model at the estimate tell by how much: the mean of their score is the bias of the estimating equation, its
-covariance the true scatter (sandwich; V. Godambe, Ann. Math. Stat. 31, 1960). The synthetic likelihood takes mean and
-covariance of the data themselves from the simulations (S. Wood, Nature 466, 2010).
+covariance the true scatter (sandwich; V. Godambe, Ann. Math. Stat. 31, 1960).
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from exodiff.core.errors import ConfigError
 from exodiff.inference.data import Measured
-from exodiff.inference.likelihoods import LIKELIHOODS
+from exodiff.inference.likelihoods import CLASSES, LIKELIHOODS
 from exodiff.inference.objective import Evaluation, Objective, Part
 
 
@@ -57,25 +55,38 @@ class Pattern(NamedTuple):
                 generator, simulated[:, times, columns], part.scale, part.data.values
             )
             found.append(np.where(np.isfinite(part.data.values), seen, np.nan))
+            if part.data.noise.kind == "lognormal" and part.data.noise.limit <= 0 and np.any(found[-1] <= 0):
+                raise ConfigError(
+                    part.data.name,
+                    "simulations at the estimate give 0, which has no logarithm; give the noise a detection_limit, or "
+                    "leave out times at which there may be nothing",
+                )
         return found
 
 
 def patterns(objective: Objective, at: Evaluation) -> list[Pattern]:
-    """The tissues, gathered by which rows and values they have."""
+    """The tissues, gathered by which rows and values they have, and by how many were classified."""
     labels = sorted({label for one in objective.data for label in one.replicates})
     kinds: dict[bytes, list[list[Measured]]] = {}
     for label in labels:
         tissue = [one.rows(one.replicates == label) for one in objective.data]
         key = b"|".join(
             b"".join(
-                (one.times_s.tobytes(), np.isfinite(one.values).tobytes(), b"" if one.sd is None else one.sd.tobytes())
+                (
+                    one.times_s.tobytes(),
+                    np.isfinite(one.values).tobytes(),
+                    b"" if one.sd is None else one.sd.tobytes(),
+                    one.values.sum(axis=1).tobytes() if one.noise.kind in CLASSES else b"",
+                )
             )
             for one in tissue
         )
         kinds.setdefault(key, []).append(tissue)
     found = []
     for tissues in kinds.values():
-        kept = [i for i, one in enumerate(tissues[0]) if len(one.times_s)]
+        kept = [i for i, one in enumerate(tissues[0]) if one.num_values]
+        if not kept:
+            continue
         parts = [part for i, part in enumerate(objective.parts(at.u, at.prediction, tissues[0])) if i in kept]
         found.append(Pattern(len(tissues), parts, [[tissue[i].values for i in kept] for tissue in tissues]))
     return found
@@ -107,80 +118,11 @@ def correct(objective: Objective, at: Evaluation, simulated: np.ndarray, generat
     of_simulations = np.atleast_2d(np.cov(of_all.T)) / number
     inverse = np.linalg.inv(at.curvature)
     covariance = inverse @ (scatter + of_simulations + np.diag(at.prior_information)) @ inverse
-    return _corrected(at, -inverse @ bias, covariance, inverse @ of_simulations @ inverse)
+    return corrected_by(at, -inverse @ bias, covariance, inverse @ of_simulations @ inverse)
 
 
-def synthetic(objective: Objective, at: Evaluation, simulated: np.ndarray, generator: np.random.Generator) -> Corrected:
-    """One step of Gauss-Newton on a normal likelihood with simulated mean and covariance.
-
-    The inverse of an estimated covariance is too large by (N - 1) / (N - d - 2) for d values (T. Anderson, An
-    Introduction to Multivariate Statistical Analysis, 2003, section 7.7), which is taken off.
-
-    Raises:
-        ConfigError: when there are too few simulations for the values of a tissue, or values that never vary.
-
-    """
-    size = len(at.u)
-    information, score, of_simulations = np.zeros((size, size)), at.prior_slope.copy(), np.zeros((size, size))
-    number = len(simulated)
-    for pattern in patterns(objective, at):
-        known = [np.isfinite(part.data.values) for part in pattern.parts]
-        seen = [
-            _as_normal(part, v)
-            for part, v in zip(pattern.parts, pattern.draw(simulated, objective, generator), strict=True)
-        ]
-        drawn = _flat(seen, known)
-        jacobian = np.concatenate([_slopes(part)[mask] for part, mask in zip(pattern.parts, known, strict=True)])
-        precision = _precision(drawn)
-        weighed = jacobian.T @ precision
-        measured = [
-            [_as_normal(part, v[None]) for part, v in zip(pattern.parts, values, strict=True)]
-            for values in pattern.values
-        ]
-        tissues = np.concatenate([_flat(values, known) for values in measured])
-        score += weighed @ (tissues - drawn.mean(axis=0)).sum(axis=0)
-        information += pattern.number * weighed @ jacobian
-        of_simulations += pattern.number**2 / number * weighed @ jacobian
-    inverse = np.linalg.inv(information + np.diag(at.prior_information))
-    extra = inverse @ of_simulations @ inverse
-    return _corrected(at, inverse @ score, inverse + extra, extra)
-
-
-def _as_normal(part: Part, values: np.ndarray) -> np.ndarray:
-    """Values whose scatter is nearer to normal: the logarithm under lognormal noise."""
-    return np.log(values) if part.data.noise.kind == "lognormal" else values
-
-
-def _slopes(part: Part) -> np.ndarray:
-    return part.jacobian / part.mean[..., None] if part.data.noise.kind == "lognormal" else part.jacobian
-
-
-def _corrected(at: Evaluation, move: np.ndarray, covariance: np.ndarray, of_simulations: np.ndarray) -> Corrected:
+def corrected_by(at: Evaluation, move: np.ndarray, covariance: np.ndarray, of_simulations: np.ndarray) -> Corrected:
+    """The estimate moved, with its covariance and the part of that which is due to the finite number of simulations."""
     variance = np.diag(covariance)
     share = float((np.diag(of_simulations) / variance).max())
     return Corrected(at.u + move, covariance, move / np.sqrt(variance), share)
-
-
-def _flat(values: Sequence[np.ndarray], known: Sequence[np.ndarray]) -> np.ndarray:
-    """(number, rows, columns) of some parts as (number, values), without what is missing."""
-    return np.concatenate([one[:, mask] for one, mask in zip(values, known, strict=True)], axis=1)
-
-
-def _precision(drawn: np.ndarray) -> np.ndarray:
-    number, size = drawn.shape
-    if number < 2 * size + 10:
-        raise ConfigError(
-            "fit.calibrate",
-            f"{number} simulations are too few for the covariance of {size} values of a tissue; at least "
-            f"{2 * size + 10} are needed: raise it, or choose method closure",
-        )
-    covariance = np.atleast_2d(np.cov(drawn.T))
-    deviation = np.sqrt(np.diag(covariance))
-    smallest = np.linalg.eigvalsh(covariance / np.outer(deviation, deviation))[0] if np.all(deviation > 0) else 0.0
-    if smallest < 1e-10:
-        raise ConfigError(
-            "fit.method",
-            "synthetic needs values that vary and do not determine each other; in the simulations they do not (such as "
-            "parts of a conserved sum, or a time before anything happens): leave such values out, or choose closure",
-        )
-    return np.linalg.inv(covariance) * (number - size - 2) / (number - 1)

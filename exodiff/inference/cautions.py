@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from exodiff.config.fit import Fit
 from exodiff.inference.calibration import Corrected
 from exodiff.inference.data import Measured
 from exodiff.inference.likelihoods import CLASSES, LIKELIHOODS
@@ -10,16 +11,16 @@ MOST_SHIFT = 1.0  # in standard errors: a larger correction is too large for one
 MOST_SIMULATION_SHARE = 0.2  # of the variance
 
 
-def of_independence(uncertainty: str, data: Sequence[Measured]) -> list[str]:
+def of_independence(settings: Fit, data: Sequence[Measured]) -> list[str]:
     """Whether the densities of counts are multiplied that share a history."""
     counted = [one for one in data if LIKELIHOODS[one.noise.kind].counts]
     columns = [1 if one.noise.kind in CLASSES else one.values.shape[1] for one in counted]
     labels = [label for one, times in zip(counted, columns, strict=True) for label in one.replicates.tolist() * times]
-    if uncertainty == "sandwich" or len(set(labels)) == len(labels):
+    if settings.uses_simulations or len(set(labels)) == len(labels):
         return []
     told = (
-        f"uncertainty {uncertainty} takes counts of the same replicate as independent, and gives intervals that are "
-        "too narrow where they are not; choose sandwich"
+        f"uncertainty {settings.uncertainty} takes counts of the same replicate as independent, and gives intervals "
+        "that are too narrow where they are not; choose sandwich"
     )
     return [told]
 

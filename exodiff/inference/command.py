@@ -4,11 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from exodiff.build import ConfiguredModel
-from exodiff.core.errors import ConfigError
+from exodiff.core.errors import ConfigError, ExodiffError
 from exodiff.inference.fit import Fitter, Report
 from exodiff.inference.read import read_data
 from exodiff.inference.result import Fit
 from exodiff.inference.sbc import Calibration, calibration_of
+from exodiff.inference.unfinished import Unfinished
 from exodiff.io.atomic import make_folder, write_json
 from exodiff.viz.fits import make_fit_figures, make_rank_figure
 
@@ -16,15 +17,24 @@ from exodiff.viz.fits import make_fit_figures, make_rank_figure
 def fit_model(model: ConfiguredModel, out: Path, report: Report) -> tuple[Fit, list[Path]]:
     """Fit a model to the data of its file, and write ``fit.h5``, ``fit.json`` and figures.
 
+    A fit that was stopped is taken up again where its search or its simulations were.
+
     Raises:
         ConfigError: when the file has no [fit], or its data are wrong.
         FitError: when the search does not converge; nothing is written then.
 
     """
-    found = _fitter(model).fit(report=report)
+    fitter = _fitter(model)
     _make(out)
+    fitter.unfinished = Unfinished(out, model, fitter.data)
+    try:
+        found = fitter.fit(report=report)
+    except ExodiffError:
+        fitter.unfinished.remove()
+        raise
     found.save(out / "fit.h5")
     write_json(out / "fit.json", found.as_dict())
+    fitter.unfinished.remove()
     return found, [out / "fit.h5", out / "fit.json", *make_fit_figures(out)]
 
 

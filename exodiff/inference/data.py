@@ -12,6 +12,8 @@ from exodiff.config.fit import Noise, read_noise
 from exodiff.core.errors import ConfigError
 from exodiff.inference.likelihoods import CLASSES, LIKELIHOODS
 
+MOST_COUNTED = 2.0**53  # up to which a real holds every whole number
+
 
 @dataclass(frozen=True, eq=False)
 class Data:
@@ -127,8 +129,8 @@ def _check_times(times_s: np.ndarray, duration_s: float, name: str) -> None:
     if wrong.any():
         raise ConfigError(
             f"{name}, row {int(wrong.argmax()) + 1}",
-            f"time {times_s[wrong.argmax()]:g} s is outside the simulated time, 0 to {duration_s:g} s; raise "
-            "run.duration, or correct the unit of the times",
+            f"time {times_s[wrong.argmax()]:g} s is outside the simulated time, 0 to {duration_s:g} s; correct "
+            "the time or its unit, or raise run.duration",
         )
 
 
@@ -152,7 +154,7 @@ def _deviations(given: Any, noise: Noise, values: np.ndarray, name: str) -> np.n
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         raise ConfigError(
-            f"{name}.sd, row {row + 1}", f"{sd[row, column]:g} is not positive; give a standard deviation"
+            f"{name}.sd, row {row + 1}", f"{sd[row, column]:g} is no positive number; give a standard deviation"
         )
     return np.where(np.isfinite(values), sd, 1.0)
 
@@ -160,10 +162,11 @@ def _deviations(given: Any, noise: Noise, values: np.ndarray, name: str) -> np.n
 def _check_values(data: Measured) -> None:
     kind, values = data.noise.kind, data.values
     if np.isinf(values).any():
-        raise ConfigError(data.name, f"row {int(np.isinf(values).any(axis=1).argmax()) + 1} holds an infinite value")
+        row = int(np.isinf(values).any(axis=1).argmax()) + 1
+        raise ConfigError(f"{data.name}, row {row}", "holds an infinite value; correct it, or leave it empty")
     known = np.isfinite(values)
     if not known.any():
-        raise ConfigError(data.name, "holds no value; every one is missing")
+        raise ConfigError(data.name, "holds no value, every one is missing; fill them in, or leave it out")
     if kind in CLASSES and values.shape[1] < 2:
         raise ConfigError(
             data.name, f"noise {kind} shares counts among classes; give two or more observables, or one with bins"
@@ -173,11 +176,12 @@ def _check_values(data: Measured) -> None:
     if kind == "gaussian":
         return
     if LIKELIHOODS[kind].counts:
-        wrong |= known & (values != np.rint(values))
+        wrong |= known & ((values != np.rint(values)) | (values > MOST_COUNTED))
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         what = "a whole count of 0 or more" if LIKELIHOODS[kind].counts else "a positive value, or a detection_limit"
+        name = data.observables[column] if len(data.observables) == values.shape[1] else f"bin {column}"
         raise ConfigError(
-            f"{data.name}, row {row + 1}",
+            f"{data.name}, row {row + 1} ({name} at {data.times_s[row]:g} s)",
             f"{values[row, column]:g} is not possible with noise {kind}; needed is {what}",
         )

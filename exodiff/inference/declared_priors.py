@@ -43,7 +43,7 @@ def start_of(model: ConfiguredModel, name: str, prior: Prior) -> float:
     if not low < value < high:
         raise ConfigError(
             f"parameters.{name}",
-            f"the search cannot begin at {value:g}: the prior ({prior}) allows only values between {low:g} and "
-            f"{high:g}; change the value or the prior",
+            f"the search cannot begin at {value:g}: the prior ({prior}) allows only values above {low:g} and "
+            f"below {high:g}; change the value or the prior",
         )
     return prior.to_coordinate(value)

@@ -16,7 +16,7 @@ from exodiff.config.names import Namespace
 from exodiff.config.schema import RunConfig
 from exodiff.core.errors import ConfigError, FitError
 from exodiff.core.expressions import names
-from exodiff.inference.calibration import Corrected, correct, synthetic
+from exodiff.inference.calibration import Corrected, correct
 from exodiff.inference.cautions import of_correction, of_independence
 from exodiff.inference.data import Data, Measured, checked
 from exodiff.inference.declared_priors import prior_of, start_of
@@ -24,11 +24,13 @@ from exodiff.inference.design import make_design
 from exodiff.inference.identifiability import Identifiability, identify
 from exodiff.inference.levenberg_marquardt import Optimum, maximise
 from exodiff.inference.likelihoods import CLASSES, LIKELIHOODS
-from exodiff.inference.nuts import draw, require_sampler
+from exodiff.inference.nuts import draw, of_noise, of_simulations, require_sampler
 from exodiff.inference.objective import Evaluation, Objective
 from exodiff.inference.prediction import FINER, Predictor
 from exodiff.inference.profile import profiles
 from exodiff.inference.result import Fit, Fitted
+from exodiff.inference.synthetic import make_synthetic
+from exodiff.inference.unfinished import Unfinished
 
 Report = Callable[[str, str], None]  # of a phase, and what to say of it
 
@@ -55,9 +57,9 @@ def fit(
         data: one or several data sets, fitted jointly.
         parameters: names or key paths of ``model.parameters``.
         method: ``closure``, or ``synthetic`` for a last step on a normal likelihood with simulated mean and covariance.
-        calibrate: simulations at the estimate; None takes 400 for ``sandwich``, and none for the others.
+        calibrate: simulations at the estimate; None takes 400 for ``sandwich`` and ``synthetic``, else none.
         uncertainty: ``sandwich`` (from simulations), or from the closure's likelihood: ``fisher``, ``profile``, or
-            ``nuts`` (draws from the posterior; needs the extra ``bayes``).
+            ``nuts`` (draws from the posterior, of ``synthetic`` too; needs the extra ``bayes``).
         level: of the intervals of profiles, and of those that are printed.
         seed: of the simulations.
 
@@ -82,7 +84,14 @@ def make_settings(parameters: Sequence[str], **given: Any) -> FitSettings:
 
 
 class Fitter:
-    """A model and a design of measurements; what it compiles serves all fits and simulations of them."""
+    """A model and a design of measurements; what it compiles serves all fits and simulations of them.
+
+    Attributes:
+        unfinished: where a fit that may be stopped keeps what it has found; None for nowhere.
+
+    """
+
+    unfinished: Unfinished | None = None
 
     def __init__(self, model: ConfiguredModel, data: Sequence[Data], settings: FitSettings) -> None:
         if not isinstance(model, ConfiguredModel):
@@ -154,26 +163,39 @@ class Fitter:
 
     def _search(self, objective: Objective, report: Report) -> Optimum:
         """Climb from the start; on with a finer step of the closure where rates outgrow it on the way."""
-        first = objective.evaluate(self.start)
+        start, end = self.start, np.zeros(0)
+        if self.unfinished is not None:
+            start, end = self.unfinished.found("search", start), self.unfinished.found("end", end)
+        if len(end) and np.isfinite(end[2]):
+            self.predictor.time_step_s = float(end[2])
+        first = objective.evaluate(start)
         while first is None and self._refined(report):
-            first = objective.evaluate(self.start)
+            first = objective.evaluate(start)
         if first is None:
             raise FitError(
                 "fit", "the model has no finite prediction at the start; run `exodiff check`, or start elsewhere"
             )
         self._refuse_silent(first)
+        if len(end):
+            return Optimum(first, True, int(end[0]), float(end[1]))
+
+        def tell(step: int, at: Evaluation) -> None:
+            report("searching", f"step {step}, log posterior {at.log_posterior:.6g}")
+            if self.unfinished is not None:
+                self.unfinished.keep("search", at.u)
 
         def climb(at: Evaluation) -> Optimum:
-            return maximise(
-                objective.evaluate,
-                at,
-                report=lambda step, at: report("searching", f"step {step}, log posterior {at.log_posterior:.6g}"),
-            )
+            return maximise(objective.evaluate, at, report=tell)
 
         optimum = climb(first)
         while not optimum.converged and self._refined(report):
             again = objective.evaluate(optimum.at.u)
             optimum = optimum if again is None else climb(again)
+        if optimum.converged and self.unfinished is not None:
+            self.unfinished.keep("search", optimum.at.u)
+            self.unfinished.keep(
+                "end", np.array([optimum.steps, optimum.expected_gain, self.predictor.time_step_s or np.nan])
+            )
         return optimum
 
     def _refined(self, report: Report) -> bool:
@@ -218,17 +240,21 @@ class Fitter:
     ) -> Fit:
         at, settings = optimum.at, self.settings
         corrected = Corrected(at.u, np.linalg.inv(at.curvature), np.zeros(len(at.u)), 0.0)
+        likelihood = of_noise(objective)
         simulated = np.zeros((0, *at.prediction.means.shape))
         if settings.num_simulations:
             report("calibrating", f"{settings.num_simulations} simulations at the estimate")
-            simulated = self.predictor.simulate(self._values(at.u), settings.num_simulations, seed)
+            simulated = self.predictor.simulate(self._values(at.u), settings.num_simulations, seed, self.unfinished)
             generator = np.random.default_rng([seed, 1])
-            step = synthetic if settings.method == "synthetic" else correct
-            corrected = step(objective, at, simulated, generator)
+            if settings.method == "synthetic":
+                law = make_synthetic(objective, at, simulated, generator)
+                corrected, likelihood = law.correct(at), of_simulations(law)
+            else:
+                corrected = correct(objective, at, simulated, generator)
         drawn = None
         if settings.uncertainty == "nuts":
-            report("sampling", "the posterior of the closure")
-            drawn = draw(objective, at, seed)
+            report("sampling", "the posterior")
+            drawn = draw(objective, likelihood, corrected.u, corrected.covariance, seed)
             corrected = corrected._replace(covariance=np.atleast_2d(np.cov(drawn.u.reshape(-1, len(at.u)).T)))
         profiled = ()
         if settings.uncertainty == "profile":
@@ -249,7 +275,7 @@ class Fitter:
             warnings=(
                 *found.warnings,
                 *of_correction(corrected, self.parameters),
-                *of_independence(settings.uncertainty, objective.data),
+                *of_independence(settings, objective.data),
                 *(drawn.warnings if drawn is not None else ()),
             ),
         )
@@ -257,9 +283,14 @@ class Fitter:
     def _fitted(
         self, objective: Objective, at: Evaluation, corrected: Corrected, simulated: np.ndarray
     ) -> tuple[Fitted, ...]:
-        """Data beside the closure at the corrected estimate and the quantiles of simulated measurements."""
+        """Data beside the mean at the corrected estimate and the quantiles of what would be measured again."""
         generator = np.random.default_rng([self.settings.seed, 2])
-        prediction = self.predictor.predict(self._values(corrected.u)) or at.prediction
+        means = (self.predictor.predict(self._values(corrected.u)) or at.prediction).means
+        if len(simulated):
+            means = means + simulated.mean(axis=0) - at.prediction.means
+            moves = generator.multivariate_normal(corrected.u - at.u, corrected.covariance, len(simulated))
+            moved = simulated + np.einsum("tcp,np->ntc", at.prediction.jacobian * objective.slope(at.u), moves)
+            simulated = np.maximum(moved, np.minimum(simulated, 0.0))  # counts do not fall below 0
         found = []
         for part in objective.parts(at.u, at.prediction, objective.data):
             one, (times, columns) = part.data, self.predictor.design.place(part.data)
@@ -268,7 +299,7 @@ class Fitter:
                 draw = LIKELIHOODS[one.noise.kind].draw
                 seen = draw(generator, simulated[:, times, columns], part.scale, one.values)
                 band = np.quantile(seen, [0.05, 0.95], axis=0)
-            found.append(Fitted(one, prediction.means[times, columns], band[0], band[1]))
+            found.append(Fitted(one, means[times, columns], band[0], band[1]))
         return tuple(found)
 
 

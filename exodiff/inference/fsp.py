@@ -46,7 +46,8 @@ class Space(NamedTuple):
 
 def exact_expectation(question: Question, parameters: Parameters, names: tuple[str, ...]) -> Samples:
     """The expectation over the law of the states at one time, and its derivative: one row without error."""
-    refuse_contents(question, names, "fsp")
+    known = {name: value for name, value in parameters.items() if not is_traced(value)}
+    refuse_contents(question, tuple(name for name in parameters if name in names or name not in known), "fsp")
     refuse_fields(parameters, names, "fsp")
     model = question.model
     if len(question.times) != 1:
@@ -61,7 +62,7 @@ def exact_expectation(question: Question, parameters: Parameters, names: tuple[s
         start = start_array(model, problem)
         nothing = jnp.zeros((), jnp.uint32)
         with jax.ensure_compile_time_eval():
-            first = begin(problem, make_inputs(model, None, "float64"), start, nothing, nothing)
+            first = begin(problem, make_inputs(model, known, "float64"), start, nothing, nothing)
         for size in (64, 256, 1024, 4096):
             space = enumerate_states(problem, np.asarray(first.counts).reshape(-1), size)
             weights, slopes = _laws(

@@ -55,10 +55,11 @@ def maximise(
     for step in range(1, MOST_STEPS + 1):
         gradient = at.gradient[chosen]
         curvature = at.curvature[np.ix_(chosen, chosen)]
-        gain = 0.5 * float(gradient @ np.linalg.pinv(curvature, hermitian=True) @ gradient)
-        if gain < CONVERGED or (gain < ROUNDED and refused == 3):
+        with np.errstate(over="ignore", invalid="ignore"):  # of values that are far out of reach
+            gain = 0.5 * float(gradient @ np.linalg.pinv(curvature, hermitian=True) @ gradient)
+        if 0 <= gain < CONVERGED or (0 <= gain < ROUNDED and refused == 3):
             return Optimum(at, True, step, gain)
-        if damping > 1e8:
+        if damping > 1e8 or not np.isfinite(gain):
             return Optimum(at, False, step, gain)
         damped = curvature + damping * np.diag(np.diag(curvature) + 1e-12)
         move = np.linalg.solve(damped, gradient)

@@ -207,7 +207,7 @@ def _classed(
     number = np.where(np.isfinite(values).all(axis=-1), values.sum(axis=-1), 0)
     result = np.zeros(simulated.shape)
     for place in np.ndindex(simulated.shape[:-1]):
-        there, wanted = simulated[place], int(number[place[-1]])
+        there, wanted = np.rint(simulated[place]), int(number[place[-1]])
         if there.sum() >= wanted:
             result[place] = generator.multivariate_hypergeometric(there.astype(np.int64), wanted, method="marginals")
         elif there.sum() > 0:

@@ -1,9 +1,10 @@
-"""Draws from the posterior of the closure by the no-U-turn sampler (M. Hoffman, A. Gelman, JMLR 15, 1593, 2014).
+"""Draws from a posterior without noise by the no-U-turn sampler (M. Hoffman, A. Gelman, JMLR 15, 1593, 2014).
 
 The sampler is NumPyro's. It moves in coordinates in which the posterior has about the unit covariance, those of the
-information at the optimum, so only its step has to adapt.
+estimate, so only its step has to adapt.
 """
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -18,7 +19,8 @@ from exodiff.inference.data import Measured
 from exodiff.inference.densities import DENSITIES, SMALLEST
 from exodiff.inference.library import JAX
 from exodiff.inference.likelihoods import CLASSES
-from exodiff.inference.objective import Evaluation, Objective
+from exodiff.inference.objective import Objective
+from exodiff.inference.synthetic import Synthetic
 from exodiff.start import precision_context
 
 NUM_CHAINS = 4
@@ -26,6 +28,9 @@ NUM_WARMUP = 300
 NUM_DRAWS = 1000  # a chain
 LARGEST_R_HAT = 1.01  # A. Vehtari et al., Bayesian Analysis 16, 667 (2021)
 FEWEST_EFFECTIVE = 100 * NUM_CHAINS  # likewise
+
+
+LogLikelihood = Callable[[Array, Array], Array]  # of the closure's means (times, columns) and scales (data,)
 
 
 class Draws(NamedTuple):
@@ -71,16 +76,27 @@ def require_sampler() -> Any:
         ) from None
 
 
-def draw(objective: Objective, at: Evaluation, seed: int) -> Draws:
-    """Four chains of a thousand draws from about an optimum."""
+def draw(
+    objective: Objective, likelihood: LogLikelihood, centre: np.ndarray, covariance: np.ndarray, seed: int
+) -> Draws:
+    """Four chains of a thousand draws from about an estimate.
+
+    Args:
+        objective: the closure and the priors.
+        likelihood: of what was measured.
+        centre: the estimate, coordinates (parameters,).
+        covariance: about that of the posterior.
+        seed: of the draws.
+
+    """
     require_sampler()
     infer, diagnostics = import_module("numpyro.infer"), import_module("numpyro.diagnostics")
-    spread = np.linalg.cholesky(np.linalg.inv(at.curvature))
+    spread = np.linalg.cholesky(covariance)
     with precision_context(objective.predictor.model.problem.precision):
-        centre, scale = jnp.asarray(at.u), jnp.asarray(spread)
+        middle, scale = jnp.asarray(centre), jnp.asarray(spread)
 
         def potential(place: Array) -> Array:
-            return -log_posterior(objective, centre + scale @ place)
+            return -log_posterior(objective, likelihood, middle + scale @ place)
 
         sampler = infer.MCMC(
             infer.NUTS(potential_fn=potential, forward_mode_differentiation=True, adapt_mass_matrix=False),
@@ -91,12 +107,12 @@ def draw(objective: Objective, at: Evaluation, seed: int) -> Draws:
             progress_bar=False,
         )
         keys = jax.random.split(jax.random.PRNGKey(seed))
-        begin = jax.random.normal(keys[0], (NUM_CHAINS, len(at.u)))
+        begin = jax.random.normal(keys[0], (NUM_CHAINS, len(centre)))
         sampler.run(keys[1], init_params=begin, extra_fields=("diverging",))
         places = np.asarray(sampler.get_samples(group_by_chain=True), np.float64)
         divergences = int(np.sum(sampler.get_extra_fields()["diverging"]))
-    u = at.u + places @ spread.T
-    of_u = [u[..., i] for i in range(len(at.u))]
+    u = centre + places @ spread.T
+    of_u = [u[..., i] for i in range(len(centre))]
     return Draws(
         u,
         np.array([float(diagnostics.split_gelman_rubin(one)) for one in of_u]),
@@ -105,15 +121,31 @@ def draw(objective: Objective, at: Evaluation, seed: int) -> Draws:
     )
 
 
-def log_posterior(objective: Objective, u: Array) -> Array:
+def log_posterior(objective: Objective, likelihood: LogLikelihood, u: Array) -> Array:
     """The log posterior density of coordinates (parameters,), for JAX; -inf where the closure has no result."""
     predictor, priors = objective.predictor, objective.priors
     values = jnp.stack([prior.from_coordinate(one, JAX) for prior, one in zip(priors, u, strict=True)])
     found = sum((prior.log_density(one, JAX) for prior, one in zip(priors, u, strict=True)), jnp.zeros((), u.dtype))
     means, scales, health = predictor.closure(values, predictor.time_step_s)
-    for number, one in enumerate(objective.data):
-        found = found + _log_likelihood(one, means[predictor.design.place(one)], scales[number])
+    found = found + likelihood(means, scales)
     return jnp.where(jnp.all(health == Health.GOOD) & jnp.isfinite(found), found, -jnp.inf)
+
+
+def of_noise(objective: Objective) -> LogLikelihood:
+    """The likelihood of each data set's noise, all values independent."""
+
+    def likelihood(means: Array, scales: Array) -> Array:
+        found = jnp.zeros((), means.dtype)
+        for number, one in enumerate(objective.data):
+            found = found + _log_likelihood(one, means[objective.predictor.design.place(one)], scales[number])
+        return found
+
+    return likelihood
+
+
+def of_simulations(law: Synthetic) -> LogLikelihood:
+    """The synthetic likelihood."""
+    return lambda means, scales: law.log_density(means, JAX)
 
 
 def _log_likelihood(data: Measured, mean: Array, scale: Array) -> Array:

@@ -128,9 +128,13 @@ class Objective:
             prior_information=slopes[:, 1],
         )
 
+    def slope(self, u: np.ndarray) -> np.ndarray:
+        """Derivatives of the parameters by their coordinates, (parameters,)."""
+        return np.array([float(prior.slope(np.asarray(one))) for prior, one in zip(self.priors, u, strict=True)])
+
     def parts(self, u: np.ndarray, prediction: Prediction, data: Sequence[Measured]) -> list[Part]:
         """Each data set (one for each of those of the objective, or some of their rows) with its prediction."""
-        slope = np.array([float(prior.slope(np.asarray(one))) for prior, one in zip(self.priors, u, strict=True)])
+        slope = self.slope(u)
         found = []
         for number, one in enumerate(data):
             place = self.predictor.design.place(one)

@@ -3,7 +3,9 @@
 Each is compiled once, as a function of the parameters (and the seed).
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -16,6 +18,7 @@ from exodiff.core.errors import SimulationError
 from exodiff.core.expressions import Expression, Name, evaluate
 from exodiff.core.health import ADVICE, Health
 from exodiff.inference.design import Design
+from exodiff.inference.unfinished import Unfinished
 from exodiff.problem import Model
 from exodiff.simulation import simulate
 from exodiff.start import precision_context
@@ -123,8 +126,14 @@ class Predictor:
             return None
         return found
 
-    def simulate(self, fitted: np.ndarray, number: int, seed: int) -> np.ndarray:
+    def simulate(self, fitted: np.ndarray, number: int, seed: int, unfinished: Unfinished | None = None) -> np.ndarray:
         """Independent realisations of the stochastic model, (number, times, columns).
+
+        Args:
+            fitted: values of the fitted parameters, internal units.
+            number: of realisations.
+            seed: of all draws.
+            unfinished: where what is done is kept, and looked for.
 
         Raises:
             SimulationError: when one cannot go on.
@@ -134,12 +143,22 @@ class Predictor:
         seeds = np.random.SeedSequence(seed).generate_state(-(-number // batch), np.uint32)
         with precision_context(self.model.problem.precision):
             given = jnp.asarray(fitted, self.model.problem.precision)
-            results = [self._simulated(given, jnp.asarray(one, BITS_DTYPE), replicates=batch) for one in seeds]
-        health = np.concatenate([np.asarray(one) for _, one in results])
-        if np.any(health != Health.GOOD):
-            code = Health(int(health[health != Health.GOOD][0]))
-            raise SimulationError("fit.calibrate", f"a simulation at the estimate stopped; {ADVICE[code]}")
-        return np.concatenate([np.asarray(columns, np.float64) for columns, _ in results])[:number]
+
+            def simulated(one: np.ndarray) -> np.ndarray:
+                columns, health = map(
+                    np.asarray, self._simulated(given, jnp.asarray(one, BITS_DTYPE), replicates=batch)
+                )
+                if np.any(health != Health.GOOD):
+                    code = Health(int(health[health != Health.GOOD][0]))
+                    raise SimulationError("fit.calibrate", f"a simulation at the estimate stopped; {ADVICE[code]}")
+                return columns.astype(np.float64)
+
+            where = hashlib.blake2b(fitted.tobytes() + seeds.tobytes(), digest_size=8).hexdigest()
+            results = [
+                simulated(one) if unfinished is None else unfinished.array(f"{where}-{i}", partial(simulated, one))
+                for i, one in enumerate(seeds)
+            ]
+        return np.concatenate(results)[:number]
 
 
 def _name(node: object) -> str:

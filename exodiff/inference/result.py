@@ -19,7 +19,7 @@ from exodiff.inference.identifiability import Identifiability
 from exodiff.inference.nuts import Draws
 from exodiff.inference.priors import Prior
 from exodiff.inference.profile import Profile
-from exodiff.inference.summary import summary
+from exodiff.inference.summary import summary, units_of
 from exodiff.io.hdf5 import create_hdf5
 
 NUM_SAMPLES = 4000
@@ -31,8 +31,8 @@ class Fitted:
 
     Attributes:
         data: what was measured.
-        prediction: the closure, (rows, columns).
-        low: 5 % quantile of simulated measurements; NaN without simulations.
+        prediction: the mean: the closure, and what simulations give above it; (rows, columns).
+        low: 5 % quantile of what would be measured again, the estimate being uncertain; NaN without simulations.
         high: 95 % quantile.
 
     """
@@ -205,6 +205,8 @@ class Fit:
             file.attrs["chains"] = 1 if self.draws is None else len(self.draws.u)
             file.attrs["parameters"] = list(self.parameters)
             file.attrs["coordinates"] = list(self.identifiability.coordinates)
+            file.attrs["units"] = list(units_of(self).values())
+            file.attrs["directions"] = [self.identifiability.describe(i) for i in range(len(self.u))]
             file.attrs["warnings"] = list(self.warnings)
             arrays: Mapping[str, Any] = {
                 "u": self.u,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from exodiff.core.dimensions import DIMENSIONLESS
+
 if TYPE_CHECKING:
     from exodiff.inference.result import Fit, Fitted
 
@@ -13,8 +15,10 @@ def summary(fit: Fit) -> str:
     how = fit.settings.uncertainty
     if fit.settings.num_simulations:
         how += f" from {fit.settings.num_simulations} simulations"
+    number = len(fit.parameters)
+    what = f"{number} parameters" if number > 1 else "1 parameter"
     lines = [
-        f"Fit of {len(fit.parameters)} parameters by {fit.settings.method}, {fit.steps} steps; uncertainty: {how}",
+        f"Fit of {what} by {fit.settings.method}, {fit.steps} steps; uncertainty: {how}",
         *map(_data_line, fit.data),
         fit.identifiability.table(),
         *(f"warning: {warning}" for warning in fit.warnings),
@@ -51,7 +55,7 @@ def _table(fit: Fit) -> list[str]:
     level = f"{100 * fit.settings.level:g} % interval"
     width = max(9, *(len(name) for name in fit.parameters))
     lines = [f"{'parameter':<{width}}  {'estimate':<10} {level:<24} {'unit':<12} prior"]
-    interval, units = fit.interval(), _units(fit)
+    interval, units = fit.interval(), units_of(fit)
     for name, prior in zip(fit.parameters, fit.priors, strict=True):
         low, high = interval[name]
         found = f"{low:.4g} to {high:.4g}"
@@ -59,6 +63,8 @@ def _table(fit: Fit) -> list[str]:
     return lines
 
 
-def _units(fit: Fit) -> dict[str, str]:
+def units_of(fit: Fit) -> dict[str, str]:
+    """The unit of each parameter's value, empty without one."""
     declared = fit.model.config.parameters
-    return {n: str(declared[n].dimension) if n in declared else "internal" for n in fit.parameters}
+    found = {name: str(declared[name].dimension) if name in declared else "internal" for name in fit.parameters}
+    return {name: "" if unit == str(DIMENSIONLESS) else unit for name, unit in found.items()}

@@ -1,5 +1,7 @@
 """Figures of a fit, from its file alone: data and prediction, pairs of parameters, profiles, spectrum."""
 
+import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,19 @@ from scipy.stats import binom
 
 from exodiff.core.errors import ConfigError
 from exodiff.viz.figures import FOLDER, save_figure
+from exodiff.viz.labels import Labels, labels_of, unit_text
 from exodiff.viz.panels import add_note, new_figure, short_name, small_multiples
 from exodiff.viz.scales import set_time_axis, time_unit
-from exodiff.viz.style import FAINT, MAIN_COLOUR, ONE_COLUMN_MM, PALETTE, PANELS_A_PAGE, RC, TWO_COLUMNS_MM
+from exodiff.viz.style import (
+    FAINT,
+    MAIN_COLOUR,
+    ONE_COLUMN_MM,
+    PALETTE,
+    PANELS_A_PAGE,
+    RC,
+    STRIPE_GROUND,
+    TWO_COLUMNS_MM,
+)
 
 PANEL_HEIGHT_MM = 48.0
 _RANK_BINS = 20
@@ -53,8 +65,9 @@ def make_rank_figure(directory: Path, parameters: Sequence[str], ranks: np.ndarr
 
 def _figures(file: Any) -> Iterator[tuple[str, Figure]]:
     panels = [panel for number in sorted(file["data"], key=int) for panel in _panels(file["data"][number])]
+    labels = labels_of(str(file.attrs["model"]))
     for page, start in enumerate(range(0, len(panels), PANELS_A_PAGE), start=1):
-        yield f"data_{page}" if page > 1 else "data", _data_figure(panels[start : start + PANELS_A_PAGE])
+        yield f"data_{page}" if page > 1 else "data", _data_figure(panels[start : start + PANELS_A_PAGE], labels)
     if len(file.attrs["parameters"]) > 1:
         yield "parameters", _pairs_figure(file)
     if "profiles" in file:
@@ -72,7 +85,7 @@ def _panels(group: Any) -> list[tuple[str, Any, int]]:
     return [(name, group, column) for column, name in enumerate(names)]
 
 
-def _data_figure(panels: list[tuple[str, Any, int]]) -> Figure:
+def _data_figure(panels: list[tuple[str, Any, int]], labels: Labels) -> Figure:
     figure, axes = small_multiples(
         [title for title, _, _ in panels], [f"noise {g.attrs['noise']}" for _, g, _ in panels], PANEL_HEIGHT_MM, ""
     )
@@ -81,9 +94,14 @@ def _data_figure(panels: list[tuple[str, Any, int]]) -> Figure:
             _draw_columns(axis, group)
         else:
             _draw_times(axis, group, column)
+        axis.set_ylabel(labels.observable(str(group.attrs["observables"][0])).unit)
+    has_bands = any(np.isfinite(group["low"][:]).any() for _, group, _ in panels)
     add_note(
         figure,
-        "Dots: measured. Line: the closure at the estimate. Band: 90 % of simulated measurements.",
+        "Dots: measured. Line: the mean at the estimate, by the closure and simulations. Band: 90 % of what would be "
+        "measured again, with the uncertainty of the estimate."
+        if has_bands
+        else "Dots: measured. Line: the closure at the estimate.",
     )
     return figure
 
@@ -98,7 +116,7 @@ def _draw_times(axes: Axes, group: Any, column: int) -> None:
     axes.plot(group["times_s"][:] / unit.seconds, values, ".", color=_MEASURED, markersize=4, clip_on=False)
     if group.attrs["noise"] == "lognormal":
         axes.set_yscale("log")
-    set_time_axis(axes, unit, times_s)
+    set_time_axis(axes, unit, np.append(0.0, times_s))
 
 
 def _draw_columns(axes: Axes, group: Any) -> None:
@@ -107,8 +125,8 @@ def _draw_columns(axes: Axes, group: Any) -> None:
     low, middle, high = (group[name][:][first] for name in ("low", "prediction", "high"))
     if group.attrs["noise"].endswith("multinomial"):
         middle = middle / middle.sum() * np.nanmean(values.sum(axis=1))
-    axes.fill_between(place, low, high, color=MAIN_COLOUR, alpha=0.2, linewidth=0)
-    axes.plot(place, middle, color=MAIN_COLOUR)
+    axes.bar(place, high - low, 0.6, low, color=MAIN_COLOUR, alpha=0.2, linewidth=0)
+    axes.hlines(middle, place - 0.3, place + 0.3, color=MAIN_COLOUR)
     for row in values:
         axes.plot(place, row, ".", color=_MEASURED, markersize=4, clip_on=False)
     names = [str(name) for name in group.attrs["observables"]]
@@ -119,7 +137,7 @@ def _draw_columns(axes: Axes, group: Any) -> None:
 
 
 def _pairs_figure(file: Any) -> Figure:
-    names, samples = [str(name) for name in file.attrs["parameters"]], file["samples"][:]
+    names, samples = _labels_of_parameters(file), file["samples"][:]
     number = len(names)
     side_mm = min(TWO_COLUMNS_MM, 45.0 * number)
     figure = new_figure(side_mm, side_mm, "")
@@ -137,12 +155,13 @@ def _pairs_figure(file: Any) -> Figure:
                 if is_log[row]:
                     axes.set_yscale("log")
                 _draw_ellipse(axes, file, column, row)
-                axes.set_ylabel(short_name(names[row], 18) if column == 0 else "")
+                axes.set_ylabel(names[row] if column == 0 else "")
             axes.tick_params(which="both", labelsize=5.5)
             for axis, index in ((axes.xaxis, column), (axes.yaxis, row)):
+                axis.get_offset_text().set_fontsize(5.5)
                 if not is_log[index] and not (row == column and axis is axes.yaxis):
                     axis.set_major_locator(MaxNLocator(3))
-            axes.set_xlabel(short_name(names[column], 18) if row == number - 1 else "")
+            axes.set_xlabel(names[column] if row == number - 1 else "")
     level = f"{100 * float(file.attrs['level']):g}"
     of = (
         "Draws from the posterior; ellipses: 90 % of the normal law"
@@ -151,6 +170,12 @@ def _pairs_figure(file: Any) -> Figure:
     )
     add_note(figure, f"{of}. Shaded: the {level} % interval.")
     return figure
+
+
+def _labels_of_parameters(file: Any) -> list[str]:
+    units = [unit_text(str(unit)) for unit in file.attrs["units"]]
+    names = [short_name(str(name), 18) for name in file.attrs["parameters"]]
+    return [f"{name} ({unit})" if unit else name for name, unit in zip(names, units, strict=True)]
 
 
 def _draw_one(axes: Axes, samples: np.ndarray, interval: np.ndarray, *, is_log: bool) -> None:
@@ -176,28 +201,40 @@ def _draw_ellipse(axes: Axes, file: Any, column: int, row: int) -> None:
 def _profiles_figure(file: Any) -> Figure:
     names = [str(name) for name in file.attrs["parameters"]]
     figure, panels = small_multiples(names, ["" for _ in names], PANEL_HEIGHT_MM, "")
-    for axes, name, interval in zip(panels, names, file["interval"], strict=True):
+    for axes, name, label, interval in zip(panels, names, _labels_of_parameters(file), file["interval"], strict=True):
         profile = file[f"profiles/{name}"]
         axes.plot(profile["value"][:], -profile["drop"][:], ".-", color=MAIN_COLOUR, markersize=3)
         for end in interval[np.isfinite(interval)]:
             axes.axvline(float(end), color=FAINT, linewidth=0.6, linestyle="--")
-        axes.set_ylabel("log posterior, from its maximum")
+        axes.set(xlabel=label, ylabel="log posterior")
     level = f"{100 * float(file.attrs['level']):g}"
-    add_note(figure, f"The best that the other parameters can do at each value. Dashed: the {level} % interval.")
+    add_note(
+        figure,
+        f"The best that the others can do at each value, against the maximum. Dashed: the {level} % interval.",
+    )
     return figure
 
 
 def _spectrum_figure(file: Any) -> Figure:
-    values, share = file["spectrum/eigenvalues"][:], file["spectrum/share_of_data"][:]
-    figure = new_figure(ONE_COLUMN_MM, 55.0, "")
-    axes = figure.add_subplot()
-    place = np.arange(1, len(values) + 1)
-    floor = max(float(values.max()) * 1e-12, 1e-300)
-    colours = [MAIN_COLOUR if one >= 0.5 else FAINT for one in share]
-    axes.bar(place, np.maximum(values, floor), color=colours, width=0.6)
-    axes.set_yscale("log")
-    axes.set_xticks(place)
-    axes.set_xlabel("direction, best determined first")
-    axes.set_ylabel("Fisher information of the data")
-    add_note(figure, "Blue: determined by the data. Grey: by the prior.")
+    of_data, share = file["spectrum/eigenvalues"][:], file["spectrum/share_of_data"][:]
+    told = [_by_terms(str(text)) for text in file.attrs["directions"]]
+    lines = sum(text.count("\n") + 1 for text in told)
+    figure = new_figure(ONE_COLUMN_MM, 22.0 + 3.2 * lines + 3.0 * len(told), "")
+    axes, place = figure.add_subplot(), -np.arange(len(told))
+    is_known = share > 0
+    of_prior = of_data[is_known] * (1 / share[is_known] - 1)
+    axes.plot(of_prior, place[is_known], "o", color=FAINT, markerfacecolor="none", markersize=5)
+    axes.plot(of_data[is_known], place[is_known], "o", color=MAIN_COLOUR, markersize=5)
+    axes.set_xscale("log")
+    axes.set_yticks(place, told)
+    axes.set_ylim(place[-1] - 0.6, 0.6)
+    axes.grid(axis="x", color=STRIPE_GROUND)
+    axes.set_xlabel("Fisher information along a direction")
+    add_note(figure, "Full: of the data. Open: of the prior; where it lies to the right, the data tell less.")
     return figure
+
+
+def _by_terms(direction: str) -> str:
+    """``0.71 log k_on - 0.70 log D`` in lines that end before a sign."""
+    terms = re.split(r" (?=[+-] )", direction)
+    return "\n".join(textwrap.wrap(" ".join(term.replace(" ", "\u00a0") for term in terms), 30))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from exodiff.config.load import load
+from exodiff.config.load import from_mapping
 from exodiff.config.resolved import dump
 from exodiff.config.units import parse_quantity
 from exodiff.core.dimensions import DIMENSIONLESS, PER_VOLUME, TIME, VOLUME, Dimension
@@ -75,10 +75,19 @@ class Labels:
 def read_labels(run_dir: Path) -> Labels:
     """Reads ``resolved.toml``; what is missing or unreadable is left out, for figures need none of it."""
     try:
-        given = tomllib.loads((run_dir / RESOLVED).read_text(encoding="utf-8"))
+        text = (run_dir / RESOLVED).read_text(encoding="utf-8")
     except (OSError, ValueError):
         return Labels()
-    model = _without_populations(run_dir / RESOLVED, given)
+    return labels_of(text)
+
+
+def labels_of(text: str) -> Labels:
+    """What a resolved model file says."""
+    try:
+        given = tomllib.loads(text)
+    except ValueError:
+        return Labels()
+    model = _without_populations(given)
     species = table_of(model, "species")
     nouns = {name: noun for name in species if (noun := _noun(name, table_of(given, "exosomes"))) is not None}
     units, plain = _Units(model, nouns), table_of(model, "observables")
@@ -114,12 +123,12 @@ def _lattices(table: dict[str, Any]) -> tuple[tuple[str, int], ...]:
     return tuple((name, shape[0]) for name, shape in shapes.items() if shape)
 
 
-def _without_populations(path: Path, given: dict[str, Any]) -> dict[str, Any]:
+def _without_populations(given: dict[str, Any]) -> dict[str, Any]:
     """The tables of the model with the plain species and reactions that populations stand for."""
     if not table_of(given, "exosomes") and not table_of(given, "cargo"):
         return given
     try:
-        return tomllib.loads(dump(expanded(load(path))))
+        return tomllib.loads(dump(expanded(from_mapping(given))))
     except ConfigError:
         return given
 

@@ -76,6 +76,26 @@ def _gradient(name, observed, estimator, n=N):
     return ex.grad(observe, _model(name), values, seed=3, n=n, estimator=estimator, times=[time], time_step=0.1)
 
 
+def test_the_master_equation_begins_with_the_contents_that_are_given():
+    """12 molecules that turn at 0.5 / s for 2 s; the file says 6."""
+    model = make_model(
+        [1],
+        parameters={"k": "0.5 /s"},
+        cells={"c": {}},
+        place=[{"cells": "c", "everywhere": True}],
+        species={"U": {"in": "cell", "initial": {"c": 6}}, "V": {"in": "cell"}},
+        reactions=[{"equation": "U -> V", "rate": "k"}],
+    )
+
+    def turned(contents):
+        given = {"species.U.initial.c": contents}
+        return ex.expect(model, lambda traj: traj.total("V")[:, -1], given, estimator="fsp", times=[2.0])
+
+    assert float(turned(12.0)) == pytest.approx(12.0 * (1.0 - np.exp(-1.0)), rel=1e-6)
+    with pytest.raises(ex.ConfigError, match="fsp has no derivative by a whole number"):
+        jax.jit(turned)(12.0)
+
+
 def test_the_master_equation_gives_the_closed_form():
     """Mean (k / g) (1 - exp(-g t)) of births and deaths; in float64."""
     found = _gradient("birth_death", "mean", "fsp")

@@ -16,7 +16,9 @@ import exodiff as ex
 from exodiff import cli
 from exodiff.config.fit import Fit
 from exodiff.config.load import config_hash, dump, from_mapping
+from exodiff.inference.command import fit_model
 from exodiff.inference.fit import Fitter
+from exodiff.inference.prediction import Predictor
 from exodiff.inference.read import read_data
 from exodiff.viz.fits import make_fit_figures
 
@@ -112,6 +114,21 @@ def test_simulations_at_the_estimate_agree_where_the_closure_is_right(fitter):
     assert np.all(np.diag(few.covariance) > 1.2 * np.diag(plain.covariance))
 
 
+def test_what_would_be_measured_again_holds_the_uncertainty_of_the_estimate(fitter):
+    """One count of mean m, from which m is known to m as well: another one scatters about it by 2 m.
+
+    The quantiles of 400 draws lie at 5 % with an error of 1 %, so their distance has one of 6 %.
+    """
+    one = fitter.data[0].rows(np.arange(len(fitter.data[0].times_s)) == 5)
+    fit = fitted_with(fitter, [one], calibrate=400)
+    ((mean,), (low,), (high,)) = (fit.data[0].prediction[0], fit.data[0].low[0], fit.data[0].high[0])
+    j = np.array([1.0, -1.0])
+    known = mean**2 * j @ fit.covariance @ j
+    assert 0.7 * mean < known < 1.1 * mean
+    assert (high - low) / (2 * 1.6449) == pytest.approx(np.sqrt(mean + known), rel=0.2)
+    assert low < mean < high
+
+
 def test_one_tissue_measured_many_times_is_not_many_tissues(fitter):
     """Late counts of one tissue 0.5 s apart are nearly the same count: only the sandwich knows it.
 
@@ -157,6 +174,20 @@ def test_the_synthetic_likelihood_weighs_counts_that_depend_on_each_other(fitter
     assert np.isclose(direction @ fit.covariance @ direction, 1 / information, rtol=0.3)
     with pytest.raises(ex.ConfigError, match=r"40 simulations are too few for the covariance of 21 values"):
         fitted_with(fitter, data, method="synthetic", calibrate=40)
+
+
+def test_the_number_of_simulations_tells_alike_however_tissues_are_gathered(fitter):
+    """The same counts, where half of the tissues have a row without a value: all come from the same simulations."""
+    times, tissues = fitter.data[0].times_s[:6], np.arange(40)
+    values = np.random.default_rng(3).poisson(np.tile(MEAN, (40, 1)))
+    labels = np.repeat(tissues, 6).astype(str)
+    design = replace(fitter.data[0].rows(np.arange(240)), times_s=np.tile(times, 40), replicates=labels)
+    extra = replace(fitter.data[1].rows(np.zeros(20, int)), values=np.full((20, 1), np.nan))
+    gathered = [design.with_values(values.reshape(-1, 1).astype(float))]
+    apart = [*gathered, replace(extra, replicates=tissues[:20].astype(str))]
+    found = [fitted_with(fitter, data, method="synthetic", calibrate=40) for data in (gathered, apart)]
+    np.testing.assert_allclose(found[0].covariance, found[1].covariance, rtol=1e-5)
+    np.testing.assert_allclose(found[0].u, found[1].u, atol=1e-5)
 
 
 def test_simulations_take_off_the_bias_of_the_closure():
@@ -259,25 +290,29 @@ WRONG = {
     "a parameter twice": ({"parameters": ["k", "k"]}, {}, "name one twice"),
     "an unknown observable": ({}, {"observable": "m"}, "'m' is no observable"),
     "a time after the end": ({}, {"times": [200.0]}, "outside the simulated time, 0 to 100 s"),
-    "a negative count": ({}, {"values": [-1.0]}, "row 1: -1 is not possible with noise poisson"),
-    "half a count": ({}, {"values": [2.5]}, "row 1: 2.5 is not possible with noise poisson; needed is a whole count"),
+    "a negative count": ({}, {"values": [-1.0]}, "row 1 (n at 10 s): -1 is not possible with noise poisson"),
+    "half a count": (
+        {},
+        {"values": [2.5]},
+        "row 1 (n at 10 s): 2.5 is not possible with noise poisson; needed is a whole count",
+    ),
+    "a count beyond counting": ({}, {"values": [1e300]}, "1e+300 is not possible with noise poisson"),
     "nothing but gaps": ({}, {"values": [np.nan]}, "every one is missing"),
     "an unknown noise": ({}, {"noise": "poison"}, "did you mean 'poisson'"),
     "counts of what is no number": ({}, {"noise": {"gaussian": {"sd": "1 nM"}}}, "has dimension"),
     "no sd": ({}, {"noise": "gaussian"}, "needs either a column sd"),
     "one class": ({}, {"noise": "multinomial"}, "two or more observables"),
-    "draws of a simulated density": (
-        {"method": "synthetic", "uncertainty": "nuts"},
-        {},
-        "nuts is not that of method synthetic",
-    ),
     "too few simulations": ({"calibrate": 5}, {}, "at least 12 simulations"),
     "synthetic of classes": (
         {"method": "synthetic"},
         {"observable": ("n", "dose"), "values": [[3.0, 4.0]], "noise": "multinomial"},
         "for values that are nearly normal",
     ),
-    "synthetic with another uncertainty": ({"method": "synthetic", "uncertainty": "fisher"}, {}, "choose sandwich"),
+    "synthetic with another uncertainty": (
+        {"method": "synthetic", "uncertainty": "fisher"},
+        {},
+        "choose sandwich or nuts",
+    ),
     "simulations without use": ({"calibrate": 50, "uncertainty": "fisher"}, {}, "uses no simulations"),
 }
 
@@ -363,7 +398,9 @@ def test_the_classes_of_a_multinomial_tell_a_ratio():
             "observables": {"b": {"value": "total(B)"}, "c": {"value": "total(C)"}},
         }
     )
-    fit = ex.fit(model, ex.Data(("b", "c"), [20.0], [[160, 40]], "multinomial"), ["k"], calibrate=200)
+    # the tissues differ in how many were classified
+    data = ex.Data(("b", "c"), [20.0, 20.0], [[16, 4], [144, 36]], "multinomial", replicates=[0, 1])
+    fit = ex.fit(model, data, ["k"], calibrate=200)
     # d logit(share) / d log k = 1: the information is n p q = 32, and the weak default prior adds 1 / 4
     assert np.isclose(np.log(fit.uncorrected[0]), np.log(4.0) * 32 / 32.25, atol=0.01)
     # 200 of 500 are taken: the whole 500 are a binomial draw, so a sample without putting back is one too
@@ -406,6 +443,66 @@ def test_no_convergence_ends_with_code_3_and_says_what_to_try(fitter, monkeypatc
     with pytest.raises(ex.FitError, match=r"no convergence after 1 steps.*Try a start nearer") as failure:
         fitted_with(fitter, None, uncertainty="fisher")
     assert failure.value.exit_code == 3
+
+
+def test_values_out_of_all_reach_are_no_convergence(fitter):
+    """The gradient overflows: what a further step promises is minus infinity, which is not little."""
+    far = fitter.data[0].with_values(np.where(np.arange(240) == 5, 1e300, fitter.data[0].values.ravel())[:, None])
+    with pytest.raises(ex.FitError, match="no convergence"):
+        fitted_with(fitter, [far], uncertainty="fisher")
+
+
+def test_a_stopped_fit_goes_on_where_it_was(tmp_path, monkeypatch):
+    """Stopped after its simulations, it makes no step and no simulation again, and finds the same bits."""
+    lines = ["time_s,n", *(f"{t:g},{round(m)}" for t, m in zip(TIMES, MEAN, strict=True))]
+    (tmp_path / "counts.csv").write_text("\n".join(lines))
+    data = [{"file": str(tmp_path / "counts.csv"), "observable": "n", "noise": "poisson"}]
+    model = ex.Model.from_dict({**BIRTH_DEATH, "fit": {"parameters": ["k"], "calibrate": 20, "data": data}})
+    whole, _ = fit_model(model, tmp_path / "whole", lambda phase, told: None)
+
+    def stop(*given):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("exodiff.inference.fit.correct", stop)
+        with pytest.raises(KeyboardInterrupt):
+            fit_model(model, tmp_path / "stopped", lambda phase, told: None)
+    assert [path.name for path in (tmp_path / "stopped").iterdir()] == ["unfinished"]
+    told = []
+
+    def simulated_again(self, fitted, seed, replicates):
+        pytest.fail("simulated again")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Predictor, "_simulation", simulated_again)
+        found, _ = fit_model(model, tmp_path / "stopped", lambda phase, what: told.append(phase))
+    assert "searching" not in told
+    assert np.array_equal(found.u, whole.u)
+    assert np.array_equal(found.covariance, whole.covariance)
+    assert {path.name for path in (tmp_path / "stopped").iterdir()} == {"fit.h5", "fit.json", "figures"}
+
+
+def test_a_failed_fit_leaves_nothing(tmp_path, monkeypatch):
+    (tmp_path / "counts.csv").write_text("time_s,n\n2,20\n20,50\n")
+    data = [{"file": str(tmp_path / "counts.csv"), "observable": "n", "noise": "poisson"}]
+    settings = {"parameters": ["k", "g"], "uncertainty": "fisher", "data": data}
+    monkeypatch.setattr("exodiff.inference.levenberg_marquardt.MOST_STEPS", 2)
+    with pytest.raises(ex.FitError, match="no convergence"):
+        fit_model(ex.Model.from_dict({**BIRTH_DEATH, "fit": settings}), tmp_path / "out", lambda phase, told: None)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("command", "told"), [("fit", "give the same command again"), ("run", "exodiff resume DIR")])
+def test_an_interrupted_command_says_how_to_go_on(command, told, monkeypatch, capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "app", interrupted)
+    monkeypatch.setattr("sys.argv", ["exodiff", command, "model.toml"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 130
+    assert told in capsys.readouterr().err
 
 
 def test_the_model_is_compiled_once_for_many_fits_and_simulations(fitter):
