@@ -17,6 +17,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from contextlib import redirect_stderr, redirect_stdout
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -162,28 +163,31 @@ def opens(run: Path) -> bool:
 
 def kill_until_done(
     model: Path, out: Path, kind: signal.Signals, random_source: random.Random, longest_s: float, at_most: int
-) -> tuple[int, int]:
-    """Start, send the signal, start again, until a run ends by itself: the signals that hit, and results unreadable."""
-    hits, unreadable = 0, 0
+) -> Counter[str]:
+    """Start, send the signal, start again, until a run ends by itself: what the signals did.
+
+    Those that hit, those of them that the run ended for with 75, and how often its results were unreadable then.
+    """
+    found = Counter[str]()
     while True:
         process = start(model, out)
-        process.join(random_source.uniform(0.0, longest_s) if hits < at_most else None)
+        process.join(random_source.uniform(0.0, longest_s) if found["signals"] < at_most else None)
         if process.exitcode is None:
             assert process.pid is not None
             os.kill(process.pid, kind)
             process.join()
         if process.exitcode == 0:
-            return hits, unreadable
+            return found
         if process.exitcode not in (-signal.SIGKILL, -signal.SIGTERM, STOPPED):
             raise RuntimeError(f"exit code {process.exitcode}:\n{out.with_suffix('.log').read_text()[-3000:]}")
-        hits += 1
-        unreadable += not opens(out)
+        found.update({"signals": 1, "with_75": process.exitcode == STOPPED, "unreadable": not opens(out)})
 
 
 def measure(name: str, kills: int, kind: signal.Signals, seed: int) -> dict[str, Any]:
     """Kill runs of one model until so many signals have hit: what was found."""
     random_source = random.Random(seed)
-    found = {"model": name, "signal": kind.name, "signals": 0, "runs": 0, "unlike": 0, "unreadable": 0}
+    found: dict[str, Any] = {"model": name, "signal": kind.name, "runs": 0, "unlike": 0}
+    found |= {"signals": 0, "with_75": 0, "unreadable": 0}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         model, whole = write_model(folder, MODELS[name]), folder / "whole"
@@ -197,11 +201,10 @@ def measure(name: str, kills: int, kind: signal.Signals, seed: int) -> dict[str,
         while found["signals"] < kills:
             out, began = folder / f"run{found['runs']}", time.monotonic()
             left = kills - found["signals"]
-            hits, unreadable = kill_until_done(model, out, kind, random_source, longest_s, left)
-            if not hits:  # as long as a run takes now, on a machine that others use too
+            of_run = kill_until_done(model, out, kind, random_source, longest_s, left)
+            if not of_run:  # as long as a run takes now, on a machine that others use too
                 longest_s = time.monotonic() - began
-            found["signals"] += hits
-            found["unreadable"] += unreadable
+            found.update({name: found[name] + number for name, number in of_run.items()})
             found["runs"] += 1
             found["unlike"] += not is_same(whole, out)
             shutil.rmtree(out)

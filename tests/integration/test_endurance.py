@@ -28,6 +28,7 @@ def test_runs_that_are_killed_end_like_the_one_that_was_not(name, kind, number):
     found = measure(name, number, kind, seed=3)
     assert found["signals"] >= number
     assert (found["unlike"], found["unreadable"]) == (0, 0)
+    assert (found["with_75"] > 0) == (kind == signal.SIGTERM)
 
 
 def test_results_that_show_other_values_than_the_snapshots_are_found(tmp_path):
