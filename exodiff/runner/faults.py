@@ -9,6 +9,7 @@ import jax
 
 from exodiff.build import ConfiguredModel
 from exodiff.core.errors import RunDirectoryError, SimulationError
+from exodiff.devices import divide
 
 _NEEDED = 20
 """Memory that a run takes as a multiple of its state: 18 with ten species at 128^3 in ``leap`` (bench/memory.py)."""
@@ -39,16 +40,21 @@ def told_clearly(run_dir: Path, model: ConfiguredModel) -> Iterator[None]:
 
 def _too_little(model: ConfiguredModel) -> str:
     run, grid = model.config.run, model.problem.grid
+    devices = divide(model.problem, run.replicates, jax.device_count(), jax.process_count()).num_devices
+    memory = memory_bytes(devices)
     size = model.start.size // grid.num_voxels * run.replicates * (8 if run.precision == "float64" else 4)
+    of_what = "1 device" if devices == 1 else f"{devices} devices"
     return (
         f"there is not enough memory for {grid.num_voxels} voxels of {size} bytes in all replicates, of which a run "
-        f"needs some {_NEEDED} times as much; about {memory_bytes() // (_NEEDED * size)} voxels fit into "
-        f"{memory_bytes() / 2**30:.3g} GiB: lower lattice.shape or run.replicates and run it anew, or resume it on a "
-        "larger machine"
+        f"needs some {_NEEDED} times as much; about {memory // (_NEEDED * size)} voxels fit into "
+        f"{memory / 2**30:.3g} GiB of {of_what}: lower lattice.shape or run.replicates and run it anew, or resume it "
+        "on a larger machine"
     )
 
 
-def memory_bytes() -> int:
-    """Memory of the first device, or of this machine where the device does not tell."""
-    told = jax.devices()[0].memory_stats() or {}
-    return int(told.get("bytes_limit", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")))
+def memory_bytes(devices: int) -> int:
+    """Memory of so many devices, which are all alike, or of this machine, where they tell of none of their own."""
+    told = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in told:
+        return devices * int(told["bytes_limit"])
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -19,8 +19,8 @@ def collect(plan: Plan, out: Path | None = None) -> list[Path]:
 
     Args:
         plan: of the sweep.
-        out: ``.csv`` or ``.h5`` (a dataset for each column); None writes ``observables.csv`` in the sweep's directory,
-            and ``profiles.csv`` where runs have one.
+        out: ``x.csv`` or ``x.h5`` (a dataset for each column), and ``x-profiles`` where runs have profiles; None writes
+            ``observables.csv`` and ``profiles.csv`` in the sweep's directory.
 
     Returns:
         The files: a row for each run, time and replicate (and bin), with the values of the varied keys in front.
@@ -31,22 +31,21 @@ def collect(plan: Plan, out: Path | None = None) -> list[Path]:
 
     """
     done = _done(plan)
-    if out is not None:
-        writers = {".csv": _write_csv, ".h5": _write_hdf5}
-        if out.suffix not in writers:
-            raise ConfigError(f"--out {out}", "give a file that ends in .csv or .h5")
+    first = plan.path / OBSERVABLES if out is None else out
+    writers = {".csv": _write_csv, ".h5": _write_hdf5}
+    if first.suffix not in writers:
+        raise ConfigError(f"--out {out}", "give a file that ends in .csv or .h5")
+    files = {OBSERVABLES: first}
+    if any((plan.directory(run) / PROFILES).exists() for run in done):
+        files[PROFILES] = plan.path / PROFILES if out is None else out.with_stem(f"{out.stem}-profiles")
+    for table, file in files.items():
         try:
-            make_folder(out.parent)
-            writers[out.suffix](out, plan, done, OBSERVABLES)
+            make_folder(file.parent)
+            writers[file.suffix](file, plan, done, table)
         except WRITE_ERRORS as error:
-            raise RunDirectoryError(str(out), f"could not be written ({error}); make room, or another --out") from error
-        return [out]
-    files = []
-    for table in (OBSERVABLES, PROFILES):
-        if table == OBSERVABLES or any((plan.directory(run) / table).exists() for run in done):
-            _write_csv(plan.path / table, plan, done, table)
-            files.append(plan.path / table)
-    return files
+            told = f"could not be written ({error}); make room, or give another --out"
+            raise RunDirectoryError(str(file), told) from error
+    return list(files.values())
 
 
 def done_by_values(plan: Plan) -> dict[str, list[Path]]:

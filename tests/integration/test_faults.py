@@ -7,9 +7,11 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
+import jax
 import numpy as np
 import pytest
 
@@ -266,13 +268,30 @@ def test_too_little_memory_tells_what_fits_and_the_run_goes_on_elsewhere(model, 
         return right(*given, **named)
 
     monkeypatch.setattr(driver, "advance_all", exhausted)
-    monkeypatch.setattr(faults, "memory_bytes", lambda: 2**17)
+    monkeypatch.setattr(faults, "memory_bytes", lambda _: 2**17)
     told = _refused(model, tmp_path / "run")
     assert "not enough memory for 2048 voxels of 4 bytes" in told
-    assert "about 1638 voxels fit into 0.000122 GiB" in told
+    assert "about 1638 voxels fit into 0.000122 GiB of 1 device:" in told
     monkeypatch.undo()
     assert ex.resume(tmp_path / "run").finished
     np.testing.assert_equal(content(tmp_path / "run"), whole)
+
+
+@pytest.mark.parametrize(
+    ("run", "told"),
+    [
+        ({}, "214748364 voxels fit into 16 GiB of 8 devices:"),
+        ({"replicates": 6}, "26843545 voxels fit into 12 GiB of 6 devices:"),
+        ({"engine": "exact"}, "26843545 voxels fit into 2 GiB of 1 device:"),
+    ],
+)
+def test_what_fits_is_told_of_all_devices_that_a_run_is_divided_over(monkeypatch, run, told):
+    device = SimpleNamespace(memory_stats=lambda: {"bytes_limit": 2**31})
+    monkeypatch.setattr(jax, "local_devices", lambda: [device] * 8)
+    monkeypatch.setattr(jax, "device_count", lambda: 8)
+    model = ex.Model.from_dict({**MODEL, "run": {**MODEL["run"], **run}})
+    with pytest.raises(ExodiffError, match=told), faults.told_clearly(Path("run"), model):
+        raise MemoryError
 
 
 def test_another_error_of_the_device_stays_what_it_is(model, tmp_path, monkeypatch):

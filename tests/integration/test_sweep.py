@@ -110,6 +110,20 @@ def planned(config: Path, out: Path, done: int) -> Plan:
     return plan
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".h5"])
+def test_profiles_are_collected_beside_the_observables(config: Path, tmp_path: Path, suffix: str):
+    plan, asked = planned(config, tmp_path / "sweep", 2), tmp_path / f"all{suffix}"
+    for run in range(2):
+        (plan.directory(run) / "profiles.csv").write_text(f"time_s,value\n0.0,{run + 5}\n")
+    assert collect(plan) == [plan.path / "observables.csv", plan.path / "profiles.csv"]
+    assert collect(plan, asked) == [asked, tmp_path / f"all-profiles{suffix}"]
+    if suffix == ".csv":
+        assert (tmp_path / "all-profiles.csv").read_bytes() == (plan.path / "profiles.csv").read_bytes()
+    else:
+        with h5py.File(tmp_path / "all-profiles.h5") as file:
+            np.testing.assert_array_equal(file["value"], [5, 6])
+
+
 @pytest.mark.parametrize(
     "vary",
     [
