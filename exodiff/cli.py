@@ -62,6 +62,10 @@ def main() -> None:
         for line in str(error).splitlines():
             STDERR.print(f"exodiff: {in_options(line)}", style="red")
         sys.exit(error.exit_code)
+    except OSError as error:
+        told = f"{error.filename or 'a file'}: {error.strerror or error}"
+        STDERR.print(f"exodiff: {told}; make room or mend the permissions, and give the command again", style="red")
+        sys.exit(SimulationError.exit_code)
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise

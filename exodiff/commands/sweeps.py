@@ -1,5 +1,6 @@
 """Commands on many runs: sweep, collect."""
 
+import shlex
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -58,7 +59,9 @@ def sweep(  # noqa: PLR0913, PLR0917  (typer makes an option of each)
     elif slurm:
         from exodiff.sweep.slurm import write_array  # noqa: PLC0415
 
-        STDOUT.print(f"sbatch {write_array(plan)}")
+        left, script = plan.unfinished(), write_array(plan)
+        only_left = [] if len(left) == len(plan.rows) else [f"--array={','.join(map(str, left))}"]
+        STDOUT.print(shlex.join(["sbatch", *only_left, str(script)]))
     elif submitit is not None:
         from exodiff.sweep.submitted import submit  # noqa: PLC0415
 

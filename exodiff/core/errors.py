@@ -46,3 +46,7 @@ class CheckpointError(ExodiffError):
 
 class RunDirectoryError(ExodiffError):
     """A file of the run directory is in use by another process, cannot be read or written, or is damaged."""
+
+
+class InUseError(RunDirectoryError):
+    """Another process holds the run directory."""

@@ -2,15 +2,21 @@
 
 import fcntl
 import os
+import socket
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from exodiff.core.errors import RunDirectoryError
+from exodiff.core.errors import InUseError, RunDirectoryError
 from exodiff.io.atomic import make_folder
 from exodiff.io.sealed import unread
 
 FILE = "run.lock"
+
+
+def _this_process() -> str:
+    job = os.environ.get("SLURM_JOB_ID")
+    return f"{os.getpid()} on {socket.gethostname()}" + (f", job {job}" if job else "")
 
 
 class RunLock:
@@ -35,7 +41,7 @@ class RunLock:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            os.pwrite(descriptor, f"{_this_process()}\n".encode(), 0)
         except OSError as error:
             raise self._refusal(error, descriptor) from error
         self._descriptor = descriptor
@@ -65,16 +71,17 @@ class RunLock:
         if not is_there:
             raise RunDirectoryError(
                 str(self.path.parent),
-                "was removed or replaced while the run went on; put it back from a copy and resume it, or run it anew",
+                "was removed, moved or replaced while the run went on; resume it where it is now, put it back from a copy "
+                "and resume it, or run it anew",
             )
 
     def _refusal(self, error: OSError, descriptor: int | None) -> RunDirectoryError:
         run_dir = str(self.path.parent)
         if descriptor is None:
             return RunDirectoryError(run_dir, f"cannot be used as a run directory ({error})")
-        holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        holder = os.pread(descriptor, 300, 0).decode("ascii", "replace").strip() or "unknown"
         os.close(descriptor)
         if isinstance(error, BlockingIOError):
             advice = "wait for it, stop it, or give another folder"
-            return RunDirectoryError(run_dir, f"another exodiff (process {holder}) is running in it; {advice}")
+            return InUseError(run_dir, f"another exodiff (process {holder}) is running in it; {advice}")
         return RunDirectoryError(run_dir, f"cannot be locked ({error}); put it on a file system that knows flock")

@@ -48,11 +48,14 @@ def run(
     directory = RunDirectory(Path(out))
     if resume not in ("never", "auto"):
         raise ConfigError(f"resume={resume}", "is not a choice; give auto or never")
+    if overwrite and resume == "auto":
+        told = "and resume=auto exclude each other: one begins anew each time, the other goes on; give one of them"
+        raise ConfigError("overwrite=True", told)
     goes_on = False
 
     def refuse() -> None:
         nonlocal goes_on
-        goes_on = resume == "auto" and directory.holds_run and not overwrite
+        goes_on = resume == "auto" and directory.holds_run
         if goes_on:
             if not accept_changes:
                 directory.refuse_another_config(model.config)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from exodiff.build import build
 from exodiff.config import load as config_load
-from exodiff.core.errors import ExodiffError, RunDirectoryError
+from exodiff.core.errors import ExodiffError, InUseError, RunDirectoryError
 from exodiff.runner.entry import run as start
 from exodiff.runner.signals import StopRequest
 from exodiff.sweep.plan import DONE, FAILED, STOPPED, Outcome, Plan, read_plan
@@ -37,7 +37,7 @@ def run_one(path: Path, run: int) -> Outcome:
 
     Raises:
         ConfigError: the model file is gone or has changed.
-        RunDirectoryError: the outcome could not be kept.
+        RunDirectoryError: another process is doing this run, or the outcome could not be kept.
 
     """
     plan, began = read_plan(path), time.monotonic()
@@ -46,6 +46,8 @@ def run_one(path: Path, run: int) -> Outcome:
         model = build(config_load.load(plan.config, plan.overrides(run)))
         result = start(model, plan.directory(run), resume="auto", figures=False)
         outcome = Outcome(DONE) if result.finished else stopped_by(result.stopped_by)
+    except InUseError:
+        raise  # the process that runs it keeps its outcome
     except ExodiffError as error:
         outcome = Outcome(FAILED, error.exit_code, str(error))
     except Exception as error:  # whatever it is, the runs after it go on, and its reason is kept

@@ -14,6 +14,7 @@ _SCRIPT = """#!/usr/bin/env bash
 #SBATCH --job-name={name}
 #SBATCH --array=0-{last}%{at_once}
 #SBATCH --time=04:00:00
+#SBATCH --ntasks=1
 #SBATCH --cpus-per-task=4
 #SBATCH --mem=8G
 #SBATCH --output={logs}/%a.log
@@ -33,7 +34,12 @@ exit "$code"
 
 
 def write_array(plan: Plan) -> Path:
-    """Write the script of the job array into the sweep's directory; submit it from the same working directory."""
+    """Write the script of the job array into the sweep's directory; submit it from the same working directory.
+
+    One that is there is left as it is: users put their partition and their times into it.
+    """
+    if (plan.path / FILE).exists():
+        return plan.path / FILE
     make_folder(plan.path / "logs")
     script = _SCRIPT.format(
         name=shlex.quote(plan.path.name),

@@ -150,7 +150,7 @@ def test_a_folder_that_is_removed_is_not_written_anew(model, whole, tmp_path, is
             out.mkdir()
 
     told = _refused(model, out, At(600.0, remove))
-    assert "was removed or replaced while the run went on" in told
+    assert "was removed, moved or replaced while the run went on" in told
     assert not out.exists() or not list(out.iterdir())
     if out.exists():
         out.rmdir()

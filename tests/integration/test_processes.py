@@ -179,7 +179,7 @@ def test_if_the_first_process_fails_the_other_ends_within_a_minute(given, tmp_pa
     assert time.monotonic() - failed < 60
     assert codes[0] == 3
     assert codes[1] != 0
-    assert "was removed or replaced while the run went on" in told[0]
+    assert "was removed, moved or replaced while the run went on" in told[0]
 
 
 @pytest.mark.slow
