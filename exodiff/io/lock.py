@@ -71,8 +71,8 @@ class RunLock:
         if not is_there:
             raise RunDirectoryError(
                 str(self.path.parent),
-                "was removed, moved or replaced while the run went on; resume it where it is now, put it back from a copy "
-                "and resume it, or run it anew",
+                "was removed, moved or replaced while the run went on; resume it where it is now, put it back from a "
+                "copy and resume it, or run it anew",
             )
 
     def _refusal(self, error: OSError, descriptor: int | None) -> RunDirectoryError:

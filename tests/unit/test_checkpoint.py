@@ -403,6 +403,8 @@ def test_a_run_killed_again_and_again_can_always_go_on_and_loses_nothing(tmp_pat
     last = -1
     for _ in range(10):
         run_and_kill(tmp_path, rng.uniform(0.02, 0.25))
+        if not list_checkpoints(tmp_path / "checkpoints"):  # killed before the first, on a busy machine
+            continue
         found = read_latest(tmp_path / "checkpoints")
         assert found.skipped == ()
         assert found.step >= last
@@ -417,6 +419,7 @@ def test_a_run_killed_again_and_again_can_always_go_on_and_loses_nothing(tmp_pat
         table = read_table(tmp_path / "observables.csv")
         assert list(table["time_s"][: last + 1]) == list(range(last + 1))
         assert list(table["value"][: last + 1]) == [step / 3 for step in range(last + 1)]
+    assert last >= 0
 
 
 def test_totals_and_amounts_of_the_first_format_are_read():
