@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -37,7 +38,7 @@ def test_a_second_process_is_refused_and_told_who_holds_the_folder(tmp_path):
     with holder_of(tmp_path) as holder:
         assert holder.stdout.readline() == b"held\n"
         with (
-            pytest.raises(RunDirectoryError, match=rf"process {holder.pid}\).*another folder") as caught,
+            pytest.raises(RunDirectoryError, match=rf"process {holder.pid} on \S+\).*another folder") as caught,
             RunLock(tmp_path),
         ):
             pass
@@ -46,7 +47,7 @@ def test_a_second_process_is_refused_and_told_who_holds_the_folder(tmp_path):
         holder.stdin.close()
         assert holder.wait() == 0
     with RunLock(tmp_path):
-        assert (tmp_path / "run.lock").read_text() == f"{os.getpid()}\n"
+        assert (tmp_path / "run.lock").read_text() == f"{os.getpid()} on {socket.gethostname()}\n"
 
 
 def test_the_lock_of_a_killed_process_is_no_obstacle(tmp_path):
@@ -144,9 +145,9 @@ def test_a_folder_that_is_gone_or_another_is_noticed(tmp_path):
     with RunLock(folder) as lock:
         lock.confirm()
         folder.rename(tmp_path / "away")
-        with pytest.raises(RunDirectoryError, match="removed or replaced"):
+        with pytest.raises(RunDirectoryError, match="removed, moved or replaced"):
             lock.confirm()
         folder.mkdir()
         (folder / "run.lock").touch()
-        with pytest.raises(RunDirectoryError, match="removed or replaced"):
+        with pytest.raises(RunDirectoryError, match="removed, moved or replaced"):
             lock.confirm()
