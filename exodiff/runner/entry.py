@@ -49,7 +49,7 @@ def run(
     if resume not in ("never", "auto"):
         raise ConfigError(f"resume={resume}", "is not a choice; give auto or never")
     if overwrite and resume == "auto":
-        told = "and resume=auto exclude each other: one begins anew each time, the other goes on; give one of them"
+        told = "excludes resume=auto: the one begins anew each time, the other goes on; give one of them"
         raise ConfigError("overwrite=True", told)
     goes_on = False
 

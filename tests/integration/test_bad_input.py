@@ -264,6 +264,13 @@ def test_a_wrong_way_to_resume_is_named_as_it_was_given(tmp_path):
         ex.run(ex.Model.from_dict(MODEL), tmp_path / "run", resume="yes")
 
 
+def test_to_begin_anew_and_to_go_on_exclude_each_other(tmp_path):
+    config = tmp_path / "model.toml"
+    config.write_text(tomli_w.dumps(MODEL))
+    code, told = run_cli("run", str(config), "--out", str(tmp_path / "run"), "--overwrite", "--resume", "auto")
+    assert (code, told.split(":")[:2]) == (2, ["--overwrite", " excludes --resume auto"])
+
+
 def test_a_directory_with_foreign_files_is_refused_even_with_overwrite(tmp_path):
     config, out = tmp_path / "model.toml", tmp_path / "run"
     config.write_text(tomli_w.dumps(MODEL))
