@@ -17,7 +17,7 @@ OPTIONS = {"xla_cpu_prefer_vector_width": 512}  # XLA takes 256 of itself; witho
 
 
 def program(*, static: tuple[str, ...], donate: tuple[str, ...] = ()) -> Callable[..., Any]:
-    """Compile a function: by itself, or as a part where it is called in another program.
+    """Compile a function: by itself (its attribute ``whole``), or as a part where it is called in another program.
 
     Args:
         static: names of arguments that are known when compiled.
@@ -36,6 +36,7 @@ def program(*, static: tuple[str, ...], donate: tuple[str, ...] = ()) -> Callabl
             is_part = any(map(is_traced, (*jax.tree.leaves((args, kwargs)), jnp.zeros(()))))
             return (part if is_part else whole)(*args, **kwargs)
 
+        vars(call)["whole"] = whole
         return call
 
     return compiled

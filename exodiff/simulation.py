@@ -20,7 +20,7 @@ from exodiff.interventions import states_after_each
 from exodiff.kernels.random import make_stream
 from exodiff.observe import current_inputs
 from exodiff.problem import Inputs, Model, Parameters, Problem
-from exodiff.programs import ONCE
+from exodiff.programs import ONCE, program
 from exodiff.schedule import Plan, make_plan
 from exodiff.smoothness import is_smooth, refuse_jumps, refuse_unscored
 from exodiff.start import initial_state, make_inputs, precision_context, start_array
@@ -174,7 +174,7 @@ def simulate_each(
     return Trajectory(np.asarray(times, float), *record, health=last.health, problem=problem), pulled
 
 
-@partial(jax.jit, static_argnames=("problem", "plan"))
+@program(static=("problem", "plan"))
 def _with_pull_back(
     problem: Problem, plan: Plan, inputs: Inputs, each: Parameters, start: Array, seed: Bits
 ) -> tuple[Record, State, Callable[[Record], tuple[Parameters]]]:
@@ -189,7 +189,7 @@ def _with_pull_back(
     return record, last, pull_back
 
 
-@jax.jit
+@program(static=())
 def _pulled(pull_back: Callable[[Record], tuple[Parameters]], cotangent: Record) -> tuple[Parameters]:
     return pull_back(cotangent)
 
@@ -229,7 +229,7 @@ def _zero_tangent(value: Array) -> Array | np.ndarray:
     return jnp.zeros_like(value) if is_real else np.zeros(value.shape, jax.dtypes.float0)
 
 
-@partial(jax.jit, static_argnames=("problem", "plan", "replicates", "names"))
+@program(static=("problem", "plan", "replicates", "names"))
 def _with_jacobian(
     problem: Problem,
     plan: Plan,

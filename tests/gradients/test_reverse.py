@@ -64,9 +64,9 @@ def test_one_voxel_goes_back_as_it_goes_forwards():
         return ex.grad(square, model, {"k": k, "d": 0.05}, seed=3, n=4, times=[1.0], time_step=0.25)
 
     forwards, backwards = ask(60.0), ask(np.full(1, 60.0))
-    compiled = [one._cache_size() for one in (_with_pull_back, _pulled)]
+    compiled = [one.whole._cache_size() for one in (_with_pull_back, _pulled)]
     ask(np.full(1, 61.0))
-    assert [one._cache_size() for one in (_with_pull_back, _pulled)] == compiled  # which takes a minute
+    assert [one.whole._cache_size() for one in (_with_pull_back, _pulled)] == compiled  # which takes a minute
     most = np.asarray(simulate(model, [0.5], seed=3, replicates=4, time_step=0.25)["X"]).max()
     assert 2 * 0.05 * most * 0.25 > np.log(2) / 2  # of the step that stands for a probability of a half
     assert forwards.value["k"] != 0
