@@ -8,8 +8,9 @@ its own that are pinned to a core: ours as one process with a device a core (JAX
 one core each, as one process a core that makes its share. Rounds go through all of them in turn; a figure is the median
 of whole calls, without what is compiled before (given apart): on one core the CPU time of the process and of those that
 it starts, which other work on the machine disturbs least, else the time that passes. rebop has no ensembles: it is
-called once a trajectory, at the level below its xarray result; `us_per_event_of_one_trajectory` is one that is 2,000
-times as long, with as many more records, so that the call costs nothing. crn-jax runs under `jax.vmap`.
+called once a trajectory, at the level below its xarray result (`rebop`), and as its documentation says, by
+`Gillespie.run` (`rebop, public call`); `us_per_event_of_one_trajectory` is one that is 2,000 times as long, with as
+many more records, so that the call costs nothing. crn-jax runs under `jax.vmap`.
 
 The box (8^3 voxels with 10 molecules that hop, decay and are made) is beside rebop and crn-jax with a species a voxel;
 GillesPy2 would compile 4,096 channels into its solver, and is left out.
@@ -34,6 +35,29 @@ LONG = 2000
 Reactions = dict[str, tuple[dict[str, int], dict[str, int], float]]
 BIRTH_DEATH: Reactions = {"birth": ({}, {"X": 1}, 10.0), "death": ({"X": 1}, {}, 0.1)}
 DIMERISATION: Reactions = {"bind": ({"P": 2}, {"P2": 1}, 0.01), "split": ({"P2": 1}, {"P": 2}, 0.1)}
+CELL: Reactions = {
+    "bind": ({"EV": 1, "R": 1}, {"C": 1}, 0.002),
+    "unbind": ({"C": 1}, {"EV": 1, "R": 1}, 0.1),
+    "take_up": ({"C": 1}, {"I": 1}, 0.2),
+    "degrade_EV": ({"EV": 1}, {}, 0.05),
+    "release_EV": ({}, {"EV": 1}, 4.0),
+    "make_R": ({}, {"R": 1}, 3.0),
+    "degrade_R": ({"R": 1}, {}, 0.03),
+    "recycle": ({"I": 1}, {"R": 1}, 0.1),
+    "unload": ({"I": 1}, {"M": 1, "R": 1}, 0.1),
+    "transcribe": ({}, {"M": 1}, 0.5),
+    "degrade_M": ({"M": 1}, {}, 0.2),
+    "translate": ({"M": 1}, {"M": 1, "P": 1}, 0.5),
+    "degrade_P": ({"P": 1}, {}, 0.1),
+    "activate": ({"P": 1, "K": 1}, {"A": 1}, 0.01),
+    "deactivate": ({"A": 1}, {"P": 1, "K": 1}, 0.2),
+    "dimerise": ({"P": 2}, {"D": 1}, 0.005),
+    "split": ({"D": 1}, {"P": 2}, 0.2),
+    "degrade_D": ({"D": 1}, {}, 0.05),
+    "signal": ({"A": 1}, {"A": 1, "S": 1}, 0.3),
+    "degrade_S": ({"S": 1}, {}, 0.1),
+}
+CELL_START = {"EV": 20, "R": 100, "C": 0, "I": 0, "M": 2, "P": 10, "K": 20, "A": 0, "D": 0, "S": 0}
 BOX, BOX_END_S = 8, 2.0
 
 
@@ -63,6 +87,7 @@ def _box() -> Case:
 CASES = {
     "birth-death": Case({"X": 0}, BIRTH_DEATH, END_S, RECORDS),
     "dimerisation": Case({"P": 51, "P2": 0}, DIMERISATION, END_S, RECORDS),
+    "20 reactions": Case(CELL_START, CELL, END_S, RECORDS),
     "box": _box(),
 }
 
@@ -108,7 +133,7 @@ def _ours(name: str, number: int) -> Callable[[int], Any]:
 def _rebop_model(case: Case) -> Any:
     import rebop  # noqa: PLC0415  # pyright: ignore[reportMissingImports]
 
-    model = rebop.Gillespie()
+    model: Any = rebop.Gillespie()
     for before, after, k in case.reactions.values():
         model.add_reaction(k, *([s for s, n in side.items() for _ in range(n)] for side in (before, after)))
     return model
@@ -123,6 +148,15 @@ def _rebop(name: str, number: int) -> Callable[[int], Any]:
         return inner.run(case.end_s, case.records - 1, params={}, seed=seed, sparse=name == "box", var_names=None)
 
     return lambda seed: [one(seed * number + i) for i in range(number)]
+
+
+def _rebop_public(name: str, number: int) -> Callable[[int], Any]:
+    """As its documentation says: an xarray data set a trajectory."""
+    case, model = CASES[name], _rebop_model(CASES[name])
+    steps = case.records - 1
+    return lambda seed: [
+        model.run(case.start, tmax=case.end_s, nb_steps=steps, rng=seed * number + i) for i in range(number)
+    ]
 
 
 def _rebop_long(name: str, number: int) -> Callable[[int], Any]:
@@ -202,6 +236,7 @@ def _crn_jax(name: str, number: int) -> Callable[[int], Any]:
 TOOLS = {
     "exodiff": ("exodiff", _ours),
     "rebop": ("rebop", _rebop),
+    "rebop, public call": ("rebop", _rebop_public),
     "rebop, one trajectory": ("rebop", _rebop_long),
     "gillespy2": ("gillespy2", _gillespy2),
     "crn-jax": ("crn_jax", _crn_jax),
@@ -280,11 +315,11 @@ def _installed(*leave_out: str) -> list[str]:
     return [tool for tool, (module, _) in TOOLS.items() if tool not in leave_out and importlib.util.find_spec(module)]
 
 
-def ensembles(rounds: int, cores: list[int]) -> None:
+def ensembles(cases: list[str], rounds: int, cores: list[int]) -> None:
     """All simulators in turn: events per second, and how many times as many we make."""
     from bench.rows import print_row  # noqa: PLC0415
 
-    for name in ("birth-death", "dimerisation"):
+    for name in cases:
         events = _events(name)
         for count in cores:
             used = tuple(sorted(os.sched_getaffinity(0)))[:count]
@@ -316,7 +351,7 @@ def box(rounds: int) -> None:
 
     rate = BOX**3 * (1.0 + 10 * 0.1) + 10 * 6 * (BOX - 1) * BOX**2  # 10 molecules a voxel is the steady mean
     core = tuple(sorted(os.sched_getaffinity(0)))[:1]
-    tools = _installed("rebop, one trajectory", "gillespy2")
+    tools = _installed("rebop, public call", "rebop, one trajectory", "gillespy2")
     _, seconds = _medians({tool: _Team(tool, "box", 1, core) for tool in tools}, rounds)
     values = {f"us_per_event_{tool}": round(found / rate / BOX_END_S * 1e6, 2) for tool, found in seconds.items()}
     print_row("box, one trajectory", shape=[BOX] * 3, events=round(rate * BOX_END_S), **values, cores=1)
@@ -365,8 +400,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--size", type=int, nargs="*", default=[8, 16, 32])
     parser.add_argument("--cores", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--case", nargs="*", default=["birth-death", "dimerisation", "20 reactions"])
     options = parser.parse_args()
-    ensembles(options.rounds, options.cores)
+    ensembles(options.case, options.rounds, options.cores)
     box(options.rounds)
     lattices(options.size, options.rounds)
 

@@ -18,7 +18,7 @@ from jax import lax
 from bench.rows import print_row
 from exodiff.core.arrays import Number
 from exodiff.kernels.diffusion import even_hop_gain, net_gain, net_gain_of_words
-from exodiff.kernels.hopping import Collect, Flows, Place
+from exodiff.kernels.hopping import Collect, Flows, Place, even_hop, hop_tables
 from exodiff.kernels.policies import Discrete
 from exodiff.kernels.random import fold, make_stream, voxel_index, word_pair
 from exodiff.lattice.grid import Grid
@@ -41,8 +41,10 @@ def changes(grid: Grid) -> dict[str, Change]:
     collect = Collect(of_flows, of_words)
 
     def sweep(n: jax.Array, step: jax.Array, hops: jax.Array) -> jax.Array:
+        law = even_hop(hops)._replace(tables=jax.tree.map(lambda a: a.reshape(-1), hop_tables(hops)))
+
         def along(axis: jax.Array, n: jax.Array) -> jax.Array:
-            return n + even_hop_gain(Discrete(), fold(stream, step, axis), index, n, hops, axis, collect)
+            return n + even_hop_gain(Discrete(), fold(stream, step, axis), index, n, law, axis, collect)
 
         return lax.fori_loop(0, 3, along, n)
 

@@ -63,7 +63,7 @@ def spatial() -> str:
 
 def ensembles() -> str:
     """The engine `exact` beside its peers."""
-    peers = ("rebop", "crn-jax", "gillespy2")
+    peers = ("rebop", "rebop, public call", "crn-jax", "gillespy2")
     columns = {
         "case": of("name"),
         "cores": of("cores"),
@@ -170,6 +170,33 @@ def shares() -> str:
     return table({name: of(name) for name in parts[0]}, parts)
 
 
+def gpu() -> str:
+    """One accelerator: hops against its limits, and steps by size."""
+    lines = read("gpu")
+    if not lines:
+        return "Not measured: no GPU was at hand."
+    size = {"device": of("device"), "voxels": lambda line: shown(line["shape"])}
+    sweep = {
+        **size,
+        "ns a voxel": of("ns_per_voxel", ".3g"),
+        "of the bandwidth": of("share_of_bandwidth", ".0%"),
+        "of the integer rate": of("share_of_integer_rate", ".0%"),
+        "random words alone": of("share_of_random_words", ".0%"),
+        "kernels": of("kernels"),
+    }
+    step = {
+        **size,
+        "replicates": of("replicates"),
+        "us a step": of("us_per_step", ".4g"),
+        "ns a voxel-step": of("ns_per_voxel_step", ".3g"),
+    }
+    parts = [
+        table(sweep, [line for line in lines if line["name"].startswith("hop sweep")]),
+        table(step, [line for line in lines if line["name"].startswith("step")]),
+    ]
+    return "\n\n".join(parts)
+
+
 def memory() -> str:
     """Largest memory of a process."""
     return table({"run": of("name"), "MiB": of("peak_rss_mib")}, read("memory"))
@@ -186,6 +213,7 @@ def main() -> None:
         "scaling": scaling(),
         "shares": shares(),
         "memory": memory(),
+        "gpu": gpu(),
     }.items():
         put_between(PAGE, name, text)
 
