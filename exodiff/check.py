@@ -27,6 +27,7 @@ from exodiff.simulation import moments
 from exodiff.start import begin, make_inputs, precision_context, start_array
 from exodiff.stepsize import (
     MAX_EXIT_PROBABILITY,
+    MAX_HOP_PARTS,
     Bound,
     diffusivities,
     exits_by_species,
@@ -135,7 +136,7 @@ def check_model(model: ConfiguredModel) -> CheckReport:
         species = _species(voxels, inputs)
         looked_at = moments(problem, model)
         automatic = step_bounds(problem, looked_at, model.tolerance, AUTO_HOPS_PER_STEP)
-        fixed = step_bounds(problem, looked_at, MAX_EXIT_PROBABILITY, MAX_HOPS_PER_STEP)
+        fixed = step_bounds(problem, looked_at, MAX_EXIT_PROBABILITY, MAX_HOP_PARTS * MAX_HOPS_PER_STEP)
         text = _Text(model)
         reactions = _reactions(voxels, text)
         flow = _flow(voxels, inputs)

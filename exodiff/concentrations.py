@@ -20,6 +20,7 @@ from exodiff.core.errors import ConfigError
 from exodiff.core.expressions import names
 from exodiff.kernels.decomposition import rounded
 from exodiff.kernels.exponential import diffused, relax, response
+from exodiff.kernels.modes import has_use
 from exodiff.kernels.rates import Voxels, propensity, with_concentrations
 from exodiff.kernels.steady import (
     Solution,
@@ -27,6 +28,7 @@ from exodiff.kernels.steady import (
     face_exchange,
     implicit_step,
     solve_balance,
+    solve_even,
     solve_linear,
     wall_exchange,
 )
@@ -68,6 +70,10 @@ def _balanced(voxels: Voxels, concentrations: Array, place: int) -> Solution:
     """One steady concentration that belongs to the others."""
     field, grid = voxels.problem.network.fields[place], voxels.problem.grid
     spread, guess = _spread(voxels, field), concentrations[place]
+    if field.name not in _depends(field) and _is_even(voxels, field) and has_use(grid):
+        loss, source = _coefficients(_seeing(voxels, concentrations), place)
+        exchange = _exchange(voxels, field)
+        return solve_even(exchange, loss[0, 0, 0], source + spread.inflow, _grid_of(voxels, field))
     if field.name not in _depends(field):
         return solve_linear(spread, *_coefficients(_seeing(voxels, concentrations), place), guess, grid)
 
@@ -157,13 +163,19 @@ def _followed(voxels: Voxels, seen: Array, start: Array, place: int, dt_s: Real)
 
 def _diffused(voxels: Voxels, field: Continuous, value: Real, loss: Real, source: Real | None, dt_s: Real) -> Real:
     """A concentration with one diffusivity after a time with one loss, and with sources that do not change."""
-    grid, d = _grid_of(voxels, field), diffusivity_of(voxels, field)[0, 0, 0]
-    x, y, z = (d * (1.0 / h**2) for h in grid.spacing_um)
-    value = rounded(jnp.exp(-loss * dt_s) * diffused(value, (x, y, z), dt_s, grid))
+    grid, exchange = _grid_of(voxels, field), _exchange(voxels, field)
+    value = rounded(jnp.exp(-loss * dt_s) * diffused(value, exchange, dt_s, grid))
     if source is None and not field.walls:
         return value
     inflow = _spread(voxels, field).inflow
-    return value + response(inflow if source is None else inflow + source, (x, y, z), loss, dt_s, grid)
+    return value + response(inflow if source is None else inflow + source, exchange, loss, dt_s, grid)
+
+
+def _exchange(voxels: Voxels, field: Continuous) -> tuple[Real, Real, Real]:
+    """D / h^2 along each axis of a concentration with one diffusivity, per second."""
+    d = diffusivity_of(voxels, field)[0, 0, 0]
+    x, y, z = (d * (1.0 / h**2) for h in voxels.problem.grid.spacing_um)
+    return x, y, z
 
 
 def _grid_of(voxels: Voxels, field: Continuous) -> Grid:
@@ -188,8 +200,8 @@ def _coefficients(voxels: Voxels, place: int) -> tuple[Real, Real]:
     """Loss coefficient (1/s) and source (concentration/s) of a concentration in each voxel."""
     problem = voxels.problem
     field, nothing = problem.network.fields[place], jnp.zeros(problem.grid.shape, problem.precision)
-    loss = sum((term.factor * propensity(voxels, term.channel) for term in field.losses), start=nothing)
-    return loss, sum((term.factor * propensity(voxels, term.channel) for term in field.gains), start=nothing)
+    loss = sum((rounded(t.factor * propensity(voxels, t.channel)) for t in field.losses), start=nothing)
+    return loss, sum((rounded(t.factor * propensity(voxels, t.channel)) for t in field.gains), start=nothing)
 
 
 def _spread(voxels: Voxels, field: Continuous) -> Spread:

@@ -90,7 +90,7 @@ def _too_fast(voxels: Voxels) -> str:
     fastest = max((rate.max() for rate in exits.values()), default=0.0)
     growth = float(growth_rate(voxels))
     hops = {
-        network.species[s]: float(rate) * problem.exit_limit / problem.hop_limit
+        network.species[s]: float(rate) / problem.parts_of(s) * problem.exit_limit / problem.hop_limit
         for s, rate in hops_by_species(problem, voxels.inputs, voxels).items()
     }
     mover = max(hops, key=lambda name: hops[name], default="")

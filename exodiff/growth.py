@@ -63,10 +63,9 @@ def growth_rate(voxels: Voxels) -> Real:
     edges = feedback_edges(network)
     if not edges:
         return jnp.zeros((), problem.precision)
-    real = voxels._replace(counts=voxels.counts.astype(problem.precision))
     matrix = jnp.zeros((len(network.species),) * 2, problem.precision)
     for (made, maker), channels in _grouped(edges).items():
-        slope = sum((_production_slope(real, channel, maker, made) for channel in channels), jnp.zeros(()))
+        slope = sum((_production_slope(voxels, channel, maker, made) for channel in channels), jnp.zeros(()))
         matrix = matrix.at[made, maker].set(jnp.max(slope))
     return _spectral_radius(matrix)
 
@@ -82,10 +81,9 @@ def _production_slope(voxels: Voxels, channel: Channel, maker: int, made: int) -
     """d(copies of ``made`` per second) / d(count of ``maker``) in every voxel, or its size where it is negative."""
 
     def rate(count: Real) -> Real:
-        moved = voxels._replace(counts=voxels.counts.at[maker].set(count))
-        return jnp.broadcast_to(propensity(moved, channel), count.shape)
+        return jnp.broadcast_to(propensity(voxels._replace(instead={maker: count}), channel), count.shape)
 
-    count = voxels.counts[maker]
+    count = voxels.real(maker)
     slope = jax.jvp(rate, (count,), (jnp.ones_like(count),))[1]
     copies = jnp.asarray(channel.change_of.get(made, 0), count.dtype)
     for product in channel.bursts:

@@ -5,8 +5,9 @@ compiled draw. In ``mean_field`` it is unrolled, so that it can be differentiate
 function; :func:`_choose` and :func:`_only_at` take a place of either sort.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +17,10 @@ from jax import Array, lax
 
 from exodiff.concentrations import advance_fields
 from exodiff.core.arrays import COUNT_DTYPE, Bits, Count, Mask, Number, Real
+from exodiff.core.expressions import Expression, names
+from exodiff.hop_tables import hops_per_step, per_area
 from exodiff.kernels import totals
+from exodiff.kernels.alias_tables import Tables
 from exodiff.kernels.cell_events import make_cells, move_cells
 from exodiff.kernels.crossings import released
 from exodiff.kernels.diffusion import (
@@ -32,7 +36,7 @@ from exodiff.kernels.diffusion import (
     transition,
 )
 from exodiff.kernels.faces import fluid_velocity
-from exodiff.kernels.hopping import Collect, Flows, Place
+from exodiff.kernels.hopping import LAW, Collect, Flows, Place, even_hop
 from exodiff.kernels.policies import DRAWN, Mean, Policy, taken
 from exodiff.kernels.pools import with_pools
 from exodiff.kernels.random import Stream, fold, site_id
@@ -49,8 +53,22 @@ from exodiff.kernels.reactions import (
 )
 from exodiff.lattice.grid import Grid
 from exodiff.model.network import Channel, DrawKind, NewCell
-from exodiff.operations import EVEN_HOP, HOP, MODULATED, Operation, backward_order, hop_law, hop_laws, operations
+from exodiff.operations import (
+    EVEN_HOP,
+    HOP,
+    MODULATED,
+    TRIAL,
+    Operation,
+    backward_order,
+    even_law,
+    even_laws,
+    hop_law,
+    hop_laws,
+    operations,
+)
 from exodiff.problem import Inputs, Problem
+
+Share = Real | float | np.floating
 
 
 class Amounts(NamedTuple):
@@ -69,7 +87,10 @@ class Amounts(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What the operations of one step share."""
+    """What the operations of one step share; tables are those of even hops, and its own begin at a place.
+
+    Diffusivities, by expression, are those that no operation changes.
+    """
 
     problem: Problem
     inputs: Inputs
@@ -78,6 +99,9 @@ class Step(NamedTuple):
     places: Bits
     time_s: Real
     dt_s: Real
+    tables: Tables | None = None
+    first_table: Count | int = 0
+    diffusivities: Mapping[Expression, Real] = MappingProxyType({})
 
     def voxels(self, amounts: Amounts) -> Voxels:
         """The state as rate laws see it."""
@@ -91,6 +115,7 @@ def looped_pass(step: Step, amounts: Amounts, *, backwards: Array) -> Amounts:
     listed = operations(step.problem)
     if not listed:
         return amounts
+    step = _with_diffusivities(step, amounts)
     tables = jax.tree.map(jnp.asarray, _tables(step.problem))
     order = jnp.asarray(backward_order(step.problem))
 
@@ -155,12 +180,10 @@ def cell_pass(step: Step, amounts: Amounts) -> Amounts:
         if amounts.pools is not None:
             pools = released(step.problem, step.inputs, amounts.pools, channel, events)
             amounts = amounts._replace(pools=pools)
-    for place, motility in enumerate(network.motility):
-        if motility is not None:
-            cell_type = network.first_type + place
-            stream = fold(step.stream, site_id(f"motility:{network.species[cell_type]}"))
-            moved = move_cells(step.policy, stream, step.places, step.voxels(amounts), cell_type, dt_s)
-            amounts = amounts._replace(counts=moved)
+    if any(motility is not None for motility in network.motility):
+        stream = fold(step.stream, site_id("motility"))
+        moved = move_cells(step.policy, stream, step.places, step.voxels(amounts), dt_s)
+        amounts = amounts._replace(counts=moved)
     return amounts
 
 
@@ -170,10 +193,12 @@ class _Tables(NamedTuple):
     site: Any
     branch: Any
     law: Any  # of a hop
+    even_law: Any
     mass_action: Any  # (operations, 4)
     changes: Any  # (operations, most changes, 2)
     num_changes: Any
     kills: Any
+    share: Any  # of the step
 
 
 def _kinds(problem: Problem) -> tuple[tuple[str, ...], tuple[Operation, ...]]:
@@ -187,6 +212,7 @@ def _kinds(problem: Problem) -> tuple[tuple[str, ...], tuple[Operation, ...]]:
 def _tables(problem: Problem) -> _Tables:
     listed = operations(problem)
     kinds, own = _kinds(problem)
+    even = even_laws(problem)
     changes = np.zeros((len(listed), max([1, *(len(op.changes) for op in listed)]), 2), np.int32)
     for row, op in zip(changes, listed, strict=True):
         row[: len(op.changes)] = np.reshape(op.changes, (-1, 2))
@@ -197,10 +223,14 @@ def _tables(problem: Problem) -> _Tables:
             [len(kinds) + own.index(op) if op in own else kinds.index(op.kind(problem)) for op in listed]
         ),
         law=np.asarray([0 if op.hop is None else hop_laws(problem).index(hop_law(problem, op)) for op in listed]),
+        even_law=np.asarray(
+            [even.index(even_law(problem, op)) if op.kind(problem) == EVEN_HOP else 0 for op in listed], np.int32
+        ),
         mass_action=np.asarray([nothing if op.channel is None else mass_action_table(op.channel) for op in listed]),
         changes=changes,
         num_changes=np.asarray([len(op.changes) for op in listed]),
         kills=np.asarray([op.channel is not None and op.channel.kills for op in listed]),
+        share=np.asarray([1.0 / op.parts for op in listed], problem.precision),
     )
 
 
@@ -230,7 +260,7 @@ def _visit(step: Step, tables: _Tables, place: Place, amounts: Amounts) -> Amoun
     listed = operations(step.problem)
     stream = fold(step.stream, tables.site[place])
     inputs = _choose(place, [lambda now, op=op: inputs_of(step, now, op) for op in listed], amounts)
-    row = tables.law[place], tables.mass_action[place]
+    row = tables.law[place], tables.even_law[place], tables.mass_action[place], tables.share[place]
     events, log_p = _choose(tables.branch[place], _draws(step), stream, inputs, amounts, *row)
     log_p = _sum(amounts.log_p, log_p)
     place_of = {op.channel.name: j for j, op in enumerate(listed) if op.channel is not None}
@@ -295,7 +325,7 @@ def inputs_of(step: Step, amounts: Amounts, operation: Operation) -> DrawInputs:
     rates = hop_rates(diffusivity, grid, wall.axis, velocity)
     entry = entry_rate(rates, diffusivity, grid, wall.axis, wall.side, velocity)
     outside = step.voxels(amounts).evaluate(wall.concentration) * grid.fluid_volume_um3
-    entering = injection(rates, entry, outside, step.dt_s, grid, wall.axis, wall.side)
+    entering = injection(rates, entry, outside, step.dt_s * (1.0 / operation.parts), grid, wall.axis, wall.side)
     return DrawInputs(nothing, nothing, jnp.broadcast_to(entering, grid.shape))
 
 
@@ -304,7 +334,23 @@ def _diffusivity(step: Step, amounts: Amounts, species: int) -> Real:
     expression = step.problem.network.diffusivity[species]
     assert expression is not None
     field = step.inputs.fields.get(f"diffusion.{step.problem.network.species[species]}")
-    return step.voxels(amounts).evaluate(expression) if field is None else field
+    if field is not None:
+        return field
+    known = step.diffusivities.get(expression)
+    return step.voxels(amounts).evaluate(expression) if known is None else known
+
+
+def _with_diffusivities(step: Step, amounts: Amounts) -> Step:
+    """The step with diffusivities that read concentrations, but nothing that an operation changes."""
+    network = step.problem.network
+    deposited = {network.continuous[field] for channel in network.channels for field, _ in channel.deposits}
+    changing = {*network.species, *step.problem.pools.names, *deposited}
+    found = {
+        d: step.voxels(amounts).evaluate(d)
+        for d in set(network.diffusivity)
+        if d is not None and names(d) & {*network.continuous} and not names(d) & changing
+    }
+    return step._replace(diffusivities=found)
 
 
 def _draws(step: Step) -> list[Callable[..., tuple[Number, Array | None]]]:
@@ -312,24 +358,25 @@ def _draws(step: Step) -> list[Callable[..., tuple[Number, Array | None]]]:
     policy, places = step.policy, step.places
     kinds, own = _kinds(step.problem)
     shared: dict[str, Callable[..., Number]] = {
-        EVEN_HOP: lambda stream, inputs, amounts, law, table: hop_gain(step, stream, inputs, law, even=True),
-        HOP: lambda stream, inputs, amounts, law, table: hop_gain(step, stream, inputs, law, even=False),
-        DrawKind.BINOMIAL.value: lambda stream, inputs, amounts, law, table: policy.binomial(
+        EVEN_HOP: lambda stream, inputs, amounts, law, even, table, share: even_gain(step, stream, inputs, law, even),
+        HOP: lambda stream, inputs, amounts, law, even, table, share: uneven_gain(step, stream, inputs, law, share),
+        DrawKind.BINOMIAL.value: lambda stream, inputs, amounts, law, even, table, share: policy.binomial(
             stream, places, 0, inputs.first, inputs.real
         ),
-        DrawKind.POISSON.value: lambda stream, inputs, amounts, law, table: policy.poisson(
+        TRIAL: lambda stream, inputs, amounts, law, even, table, share: policy.trial(
+            stream, places, 0, inputs.first, inputs.real
+        ),
+        DrawKind.POISSON.value: lambda stream, inputs, amounts, law, even, table, share: policy.poisson(
             stream, places, 0, inputs.real
         ),
-        DrawKind.CHAIN.value: lambda stream, inputs, amounts, law, table: mass_action_events(
+        DrawKind.CHAIN.value: lambda stream, inputs, amounts, law, even, table, share: mass_action_events(
             policy, stream, places, inputs, jnp.asarray(table, COUNT_DTYPE)
         ),
     }
 
     def modulated(operation: Operation) -> Callable[..., Number]:
-        def events(
-            stream: Stream, inputs: DrawInputs, amounts: Amounts, law: Place, table: Array | np.ndarray
-        ) -> Number:
-            del inputs, law, table
+        def events(stream: Stream, inputs: DrawInputs, amounts: Amounts, *row: Place | Share | np.ndarray) -> Number:
+            del inputs, row
             assert operation.channel is not None
             return modulated_events(policy, stream, places, step.voxels(amounts), operation.channel, step.dt_s)
 
@@ -341,18 +388,26 @@ def _draws(step: Step) -> list[Callable[..., tuple[Number, Array | None]]]:
     return [noting(draw) for draw in (*(shared[kind] for kind in kinds), *map(modulated, own))]
 
 
-def hop_gain(step: Step, stream: Stream, inputs: DrawInputs, law: Place, *, even: bool) -> Number:
-    """Net gain of each voxel by the hops of a law in ``hop_laws``; all laws share one set of compiled draws."""
+def even_gain(step: Step, stream: Stream, inputs: DrawInputs, law: Place, even: Place) -> Number:
+    """Net gain of each voxel by the even hops of a law in ``hop_laws``, which is one of ``even_laws`` too."""
+    laws = hop_laws(step.problem)
+    hops = hops_per_step(inputs.real[0, 0, 0], step.dt_s, per_area(step.problem)[even])
+    if isinstance(step.policy, Mean):
+        choices = [lambda n, axis=axis, grid=grid: even_mean_gain(n, hops, grid, axis) for axis, grid in laws]
+        return _choose(law, choices, inputs.first)
+    drawn = even_hop(hops)._replace(tables=step.tables, start=step.first_table + jnp.asarray(even) * LAW)
+    return even_hop_gain(step.policy, stream, step.places, inputs.first, drawn, law, _collect(laws))
+
+
+def uneven_gain(step: Step, stream: Stream, inputs: DrawInputs, law: Place, share: Share = 1.0) -> Number:
+    """Net gain of each voxel by the hops of a law in ``hop_laws``, for a share of the step.
+
+    All laws share one set of compiled draws.
+    """
     laws = hop_laws(step.problem)
     collect = _collect(laws)
-    if even:
-        per_area = jnp.asarray([grid.spacing_um[axis] ** -2 for axis, grid in laws], inputs.real.dtype)
-        hops = inputs.real[0, 0, 0] * step.dt_s * per_area[law]
-        if isinstance(step.policy, Mean):
-            choices = [lambda n, axis=axis, grid=grid: even_mean_gain(n, hops, grid, axis) for axis, grid in laws]
-            return _choose(law, choices, inputs.first)
-        return even_hop_gain(step.policy, stream, step.places, inputs.first, hops, law, collect)
-    choices = [lambda d, one=one: _transition(step, d, *one) for one in laws]
+    dt_s = step.dt_s * share
+    choices = [lambda d, one=one: _transition(step, d, dt_s, *one) for one in laws]
     return collect.of_flows(
         hop_flows(step.policy, stream, step.places, inputs.first, _choose(law, choices, inputs.real)), law
     )
@@ -372,9 +427,9 @@ def _collect(laws: tuple[tuple[int, Grid], ...]) -> Collect:
     return Collect(of_flows, of_words)
 
 
-def _transition(step: Step, diffusivity: Real, axis: int, grid: Grid) -> Transition:
+def _transition(step: Step, diffusivity: Real, dt_s: Real, axis: int, grid: Grid) -> Transition:
     velocity = fluid_velocity(step.problem, step.inputs, axis)
-    return transition(hop_rates(diffusivity, grid, axis, velocity), step.dt_s, grid, axis)
+    return transition(hop_rates(diffusivity, grid, axis, velocity), dt_s, grid, axis)
 
 
 def _wipe_cells(step: Step, amounts: Amounts, deaths: Number, kills: Mask | bool | np.bool) -> Array:
@@ -383,6 +438,8 @@ def _wipe_cells(step: Step, amounts: Amounts, deaths: Number, kills: Mask | bool
     if not any(channel.kills for channel in network.channels):
         return amounts.counts
     none, every = network.num_free, network.first_type
+    if isinstance(kills, Array):
+        kills = lax.cond(kills, lambda: jnp.any(deaths > 0), lambda: jnp.asarray(False))
     last = jnp.where(kills, every, none) if isinstance(kills, Array) else every if kills else none
     return wipe_cells(step.policy, amounts.counts, none, last, deaths, step.voxels(amounts).occupancy())
 

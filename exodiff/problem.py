@@ -173,6 +173,7 @@ class Problem:
             holds it, so runs that differ in it share one.
         exit_limit: largest exit rate times step before a step is cut into substeps.
         hop_limit: largest D dt / h^2 before a step is cut into substeps.
+        hop_parts: into how many parts the hops of a step are cut, for each species; empty where none are.
         is_reversible: whether ``leap_st`` is to be differentiated in reverse mode.
         cuts_s: times at which an infusion begins or ends, where no step may go on.
         interventions: in the order in which they act when they fall on one time.
@@ -196,12 +197,17 @@ class Problem:
     step_bound_s: float = field(compare=False)
     exit_limit: float
     hop_limit: float
+    hop_parts: tuple[int, ...] = ()
     is_reversible: bool = False
     cuts_s: tuple[float, ...] = ()
     interventions: tuple[Intervention, ...] = ()
     flow: tuple[Expression, ...] = ()
     groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
     pools: Pools = NO_POOLS
+
+    def parts_of(self, species: int) -> int:
+        """Into how many parts the hops of a free species in a step are cut."""
+        return self.hop_parts[species] if self.hop_parts else 1
 
     def grid_of(self, species: int) -> Grid:
         """The lattice as a free species meets it: a fixed wall that gives it no concentration reflects."""
@@ -232,11 +238,13 @@ class Inputs(NamedTuple):
         parameters: scalars (or arrays that broadcast on the lattice), internal units.
         fields: region masks ``region.NAME``, diffusivities ``diffusion.SPECIES``, first concentrations
             ``initial.SPECIES`` and velocities ``flow.field.x`` ..., each (x, y, z).
+        common: the parameters once for all replicates, where each has a copy of its own to differentiate by; else None.
 
     """
 
     parameters: Parameters
     fields: dict[str, Array]
+    common: Parameters | None = None
 
 
 @dataclass(frozen=True, eq=False)

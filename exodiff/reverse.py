@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from exodiff.core.arrays import Bits, Real
+from exodiff.hop_tables import HopTables, no_tables, with_halvings
 from exodiff.kernels.policies import DRAWN
 from exodiff.problem import Inputs, Problem
 from exodiff.state import State
@@ -25,7 +26,7 @@ from exodiff.step import (
     division,
     ended,
     further_substeps,
-    most_substeps,
+    most_of_all,
     substep,
 )
 
@@ -38,6 +39,9 @@ class Pairs(NamedTuple):
     dt_s: Real
     times_s: Real
     are_wanted: Array
+
+
+_Carry = tuple[State, HopTables | None]
 
 
 class _Kept(NamedTuple):
@@ -59,15 +63,15 @@ class _Pieces(NamedTuple):
 def reversible_pairs(problem: Problem, inputs: Inputs, state: State, pairs: Pairs) -> State:
     """As :func:`exodiff.step.advance_pair` for one pair after another, differentiable in reverse mode."""
 
-    def pair(state: State, row: tuple[Real, Array]) -> tuple[State, None]:
+    def pair(carry: _Carry, row: tuple[Real, Array]) -> tuple[_Carry, None]:
         time_s, is_wanted = row
 
-        def go(state: State) -> State:
-            return advance_pair(problem, inputs, pairs.seed, pairs.replicate, state, time_s, pairs.dt_s)
+        def go(carry: _Carry) -> _Carry:
+            return advance_pair(problem, inputs, pairs.seed, pairs.replicate, carry[0], time_s, pairs.dt_s, carry[1])
 
-        return lax.cond(is_wanted, go, lambda same: same, state), None
+        return lax.cond(is_wanted, go, lambda same: same, carry), None
 
-    return lax.scan(pair, state, (pairs.times_s, pairs.are_wanted))[0]
+    return lax.scan(pair, (state, no_tables(problem)), (pairs.times_s, pairs.are_wanted))[0][0]
 
 
 def _forwards(
@@ -81,45 +85,52 @@ def _backwards(problem: Problem, kept: tuple[Inputs, State, Pairs], cotangent: S
     go = partial(substep, problem, address=(pairs.seed, pairs.replicate))
     pull_backs: list[_Pieces] = []
 
-    def of_substep(state: State, k: Array | int, parts: Division, time_s: Real) -> Any:
+    def more(tables: HopTables | None, state: State, parts: Division) -> HopTables | None:
+        most = most_of_all(parts.halvings)
+        return with_halvings(tables, problem, inputs, state.counts, pairs.dt_s, most)
+
+    def of_substep(state: State, k: Array | int, parts: Division, time_s: Real, tables: HopTables | None) -> Any:
         """Of a substep the state after it, and its pull-back, which keeps what was drawn."""
         reals, rest = eqx.partition(state, eqx.is_inexact_array)
 
         @partial(jax.checkpoint, prevent_cse=False, policy=jax.checkpoint_policies.save_only_these_names(DRAWN))
         def after(inputs: Inputs, reals: State) -> tuple[State, State]:
-            found = go(inputs, eqx.combine(reals, rest), k, parts=parts, time_s=time_s)
+            found = go(inputs, eqx.combine(reals, rest), k, parts=parts, time_s=time_s, tables=tables)
             return eqx.partition(found, eqx.is_inexact_array)
 
         reals, pull_back, rest = jax.vjp(after, inputs, reals, has_aux=True)
         return eqx.combine(reals, rest), pull_back
 
-    def go_on(state: State, row: tuple[Real, Array]) -> tuple[State, _Kept]:
+    def go_on(carry: _Carry, row: tuple[Real, Array]) -> tuple[_Carry, _Kept]:
         time_s, is_wanted = row
 
-        def pair(before: State) -> tuple[State, Division, list[Array]]:
+        def pair(carry: _Carry) -> tuple[_Carry, Division, list[Array]]:
+            before, tables = carry
             parts = division(problem, inputs, before, time_s, pairs.dt_s)
-            known = jax.tree.leaves((inputs, before))
+            tables = more(tables, before, parts)
+            known = jax.tree.leaves((inputs, before, tables))
             before = replace(before, health=parts.health)
-            after, pull_back = of_substep(before, 0, parts, time_s)
+            after, pull_back = of_substep(before, 0, parts, time_s, tables)
             pieces, own = _take_apart(pull_back, known)
             pull_backs.append(pieces)
             state = jax.tree.map(lambda new, old: jnp.where(parts.number > 0, new, old), after, before)
-            state = further_substeps(problem, inputs, (pairs.seed, pairs.replicate), state, parts, time_s, 1)
-            return ended(problem, state), parts, own
+            address = (pairs.seed, pairs.replicate)
+            state = further_substeps(problem, inputs, address, state, parts, time_s, 1, tables)
+            return (ended(problem, state), tables), parts, own
 
-        def nothing(same: State) -> tuple[State, Division, list[Array]]:
+        def nothing(same: _Carry) -> tuple[_Carry, Division, list[Array]]:
             _, *rest = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(pair, same))
             return same, *rest
 
-        after, parts, numbers = lax.cond(is_wanted, pair, nothing, state)
-        return after, _Kept(state, parts, numbers)
+        after, parts, numbers = lax.cond(is_wanted, pair, nothing, carry)
+        return after, _Kept(carry[0], parts, numbers)
 
     rows = pairs.times_s, pairs.are_wanted
-    _, all_kept = lax.scan(go_on, first, rows)
+    (_, tables), all_kept = lax.scan(go_on, (first, no_tables(problem)), rows)
 
     def go_back(carry: tuple[Inputs, State], row: tuple[_Kept, Real, Array]) -> tuple[tuple[Inputs, State], None]:
         (state, parts, numbers), time_s, is_wanted = row
-        most = most_substeps(parts.number)
+        most = most_of_all(parts.number)
 
         def step_back(pull_back: Any, k: Array | int, carry: tuple[Inputs, State]) -> tuple[Inputs, State]:
             more, by_state = pull_back(carry[1])
@@ -127,7 +138,7 @@ def _backwards(problem: Problem, kept: tuple[Inputs, State, Pairs], cotangent: S
             return jax.tree.map(lambda new, old: jnp.where(k < parts.number, new, old), found, carry)
 
         def first_of_pair(carry: tuple[Inputs, State]) -> tuple[Inputs, State]:
-            known = jax.tree.leaves((inputs, state))
+            known = jax.tree.leaves((inputs, state, tables))
             return step_back(_put_together(pull_backs[-1], known, numbers), 0, carry)
 
         def pair(i: Array, carry: tuple[Inputs, State]) -> tuple[Inputs, State]:
@@ -135,8 +146,9 @@ def _backwards(problem: Problem, kept: tuple[Inputs, State, Pairs], cotangent: S
 
             def further(carry: tuple[Inputs, State]) -> tuple[Inputs, State]:
                 begun = replace(state, health=parts.health)
-                before = lax.fori_loop(0, k, lambda j, s: go(inputs, s, j, parts=parts, time_s=time_s), begun)
-                return step_back(of_substep(before, k, parts, time_s)[1], k, carry)
+                known = {"parts": parts, "time_s": time_s, "tables": tables}
+                before = lax.fori_loop(0, k, lambda j, s: go(inputs, s, j, **known), begun)
+                return step_back(of_substep(before, k, **known)[1], k, carry)
 
             return lax.cond(k == 0, first_of_pair, further, carry)
 

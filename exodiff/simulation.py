@@ -144,7 +144,7 @@ def simulate_each(
     seed: int | Bits,
     time_step: float | None,
 ) -> tuple[Trajectory, Callable[[Record], dict[str, Array]]]:
-    """Trajectories of ``leap_st``, each with parameters of its own, and the pull-back to these.
+    """Trajectories of ``leap_st``, each with copies of some parameters of its own, and the pull-back to these.
 
     One pull-back of a number of each replicate gives its derivatives in all of them. Both are compiled once a problem.
 
@@ -152,7 +152,7 @@ def simulate_each(
         model: as of :func:`simulate`, like times, seed and time_step.
         times: seconds.
         shared: parameters of all replicates.
-        each: those of each, (replicates, ...).
+        each: a copy for each of the others, (replicates, ...), all alike.
         seed: of all draws.
         time_step: longest step in seconds, or None for the model's.
 
@@ -180,7 +180,7 @@ def _with_pull_back(
 ) -> tuple[Record, State, Callable[[Record], tuple[Parameters]]]:
     def run(each: Parameters) -> tuple[Record, State]:
         def one(number: Bits, own: Parameters) -> tuple[Record, State]:
-            given = inputs._replace(parameters={**inputs.parameters, **own})
+            given = inputs._replace(parameters={**inputs.parameters, **own}, common=inputs.parameters)
             return trajectory(problem, plan, given, start, seed, number)
 
         return jax.vmap(one)(jnp.arange(len(next(iter(each.values()))), dtype=BITS_DTYPE), each)

@@ -14,9 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from exodiff.core.arrays import COUNT_DTYPE, Bits, Real
+from exodiff.core.arrays import COUNT_DTYPE, Bits, Count, Real
 from exodiff.core.health import Health
+from exodiff.hop_tables import MAX_HALVINGS, HopTables, tables_of_substep, with_halvings
 from exodiff.interventions import pull_triggers
+from exodiff.kernels.alias_tables import Tables
+from exodiff.kernels.lanes import smallest
 from exodiff.kernels.laws import MAX_MEAN
 from exodiff.kernels.policies import is_discrete, policy_of
 from exodiff.kernels.pools import is_beyond
@@ -28,10 +31,16 @@ from exodiff.problem import Inputs, Problem
 from exodiff.state import State
 from exodiff.stepsize import MAX_EXIT_PROBABILITY, MAX_HOPS_PER_STEP, exit_and_hop_rates
 
-MAX_HALVINGS = 6
 
-
-def step_pair(problem: Problem, inputs: Inputs, stream: Stream, amounts: Amounts, time_s: Real, dt_s: Real) -> Amounts:
+def step_pair(
+    problem: Problem,
+    inputs: Inputs,
+    stream: Stream,
+    amounts: Amounts,
+    time_s: Real,
+    dt_s: Real,
+    tables: tuple[Tables | None, Count | int],
+) -> Amounts:
     """Two steps of dt: forwards, concentrations and cells, backwards. The stream is that of this pair and substep."""
     policy = policy_of(problem.engine)
     places = voxel_index(problem.grid.shape)
@@ -41,7 +50,7 @@ def step_pair(problem: Problem, inputs: Inputs, stream: Stream, amounts: Amounts
 
     def at(half: Array | int, address: int) -> Step:
         time = time_s + (0.5 + half) * dt_s
-        return Step(problem, inputs, policy, fold(stream, address, half), places, time, dt_s)
+        return Step(problem, inputs, policy, fold(stream, address, half), places, time, dt_s, *tables)
 
     def middle(amounts: Amounts) -> Amounts:
         step = at(0, 1)._replace(time_s=time_s + dt_s)
@@ -77,9 +86,18 @@ def step_pair(problem: Problem, inputs: Inputs, stream: Stream, amounts: Amounts
 
 
 def advance_pair(
-    problem: Problem, inputs: Inputs, seed: Bits, replicate: Bits, state: State, time_s: Real, dt_s: Real
-) -> State:
+    problem: Problem,
+    inputs: Inputs,
+    seed: Bits,
+    replicate: Bits,
+    state: State,
+    time_s: Real,
+    dt_s: Real,
+    tables: HopTables | None,
+) -> tuple[State, HopTables | None]:
     """Advance by a pair of steps; in the discrete engines in 2^k substeps where the rates have grown over the limit.
+
+    Takes and gives the tables of the interval, first :func:`exodiff.hop_tables.no_tables`.
 
     k comes from the exact maximum over the lattice, so it is the same on any number of devices. A replicate whose
     health is not good stays as it is, and its pair counts no further.
@@ -88,14 +106,16 @@ def advance_pair(
         health = _mean_field_health(problem, current_inputs(problem, inputs, state), state, time_s, dt_s)
 
         def go(state: State) -> State:
-            return _counted(_advance_once(problem, inputs, state, (root, 0, 0), time_s, dt_s))
+            return _counted(_advance_once(problem, inputs, state, (root, 0, 0), time_s, dt_s, None))
 
         root = fold(make_stream(seed, replicate), state.pair)
 
-        return lax.cond(health == Health.GOOD, go, lambda s: s, replace(state, health=health))
+        return lax.cond(health == Health.GOOD, go, lambda s: s, replace(state, health=health)), None
     parts = division(problem, inputs, state, time_s, dt_s)
+    tables = with_halvings(tables, problem, inputs, state.counts, dt_s, most_of_all(parts.halvings))
     state = replace(state, health=parts.health)
-    return ended(problem, further_substeps(problem, inputs, (seed, replicate), state, parts, time_s, 0))
+    state = further_substeps(problem, inputs, (seed, replicate), state, parts, time_s, 0, tables)
+    return ended(problem, state), tables
 
 
 def further_substeps(
@@ -106,15 +126,16 @@ def further_substeps(
     parts: "Division",
     time_s: Real,
     first: int,
+    tables: HopTables | None,
 ) -> State:
     """The substeps of a pair from one of them on."""
 
     def go_on(k: Array, before: State) -> State:
-        after = substep(problem, inputs, before, k, address=address, parts=parts, time_s=time_s)
+        after = substep(problem, inputs, before, k, address=address, parts=parts, time_s=time_s, tables=tables)
         is_wanted = _is_below(k, parts.number)
         return jax.tree.map(lambda new, old: jnp.where(is_wanted, new, old), after, before)
 
-    return lax.fori_loop(first, most_substeps(parts.number), go_on, state)
+    return lax.fori_loop(first, most_of_all(parts.number), go_on, state)
 
 
 def ended(problem: Problem, state: State) -> State:
@@ -125,15 +146,15 @@ def ended(problem: Problem, state: State) -> State:
 
 
 @jax.custom_batching.custom_vmap
-def most_substeps(number: Array) -> Array:
+def most_of_all(number: Array) -> Array:
     """Of all replicates, so that they go through one loop: one that ends for each on its own moves all axes twice."""
     return number
 
 
-@most_substeps.def_vmap
+@most_of_all.def_vmap
 def _(size: int, in_batched: list[bool], numbers: Array) -> tuple[Array, bool]:
     del size, in_batched
-    return most_substeps(jnp.max(numbers, axis=0)), False
+    return most_of_all(jnp.max(numbers, axis=0)), False
 
 
 @jax.custom_batching.custom_vmap
@@ -192,17 +213,18 @@ def substep(
     address: tuple[Bits, Bits],
     parts: Division,
     time_s: Real,
+    tables: HopTables | None,
 ) -> State:
     """Substep k of the pair that begins at a time; the address is the seed and the number of the replicate."""
     root = fold(make_stream(*address), state.pair)
     start = time_s + 2.0 * parts.dt_s * jnp.asarray(k, parts.dt_s.dtype)
-    return _advance_once(problem, inputs, state, (root, k, parts.halvings), start, parts.dt_s)
+    return _advance_once(problem, inputs, state, (root, k, parts.halvings), start, parts.dt_s, tables)
 
 
 def _is_out_of_range(problem: Problem, counts: Array, pools: Array | None) -> Array:
     """Whether a count cannot be held: below 0 where an integer overflowed, or where a real is no whole number."""
     if jnp.issubdtype(counts.dtype, jnp.integer):
-        return (jnp.min(counts, initial=0) < 0) | jnp.any(is_beyond(problem, pools))
+        return (smallest(counts) < 0) | jnp.any(is_beyond(problem, pools))
     whole_to = 2.0 ** (jnp.finfo(counts.dtype).nmant + 1)
     found = jnp.max(counts, initial=0.0) > min(whole_to, 2.0**31)
     return found if pools is None else found | (jnp.max(jnp.abs(pools[:, 0]), initial=0.0) > min(whole_to, 2.0**63))
@@ -221,6 +243,7 @@ def _advance_once(
     address: tuple[Stream, Array | int, Array | int],
     time_s: Real,
     dt_s: Real,
+    tables: HopTables | None,
 ) -> State:
     """A pair of steps without looking at their length, and the interventions that it triggers.
 
@@ -229,7 +252,8 @@ def _advance_once(
     root, substep, halvings = address
     amounts = Amounts(state.counts, state.events, state.concentrations, state.pools, log_p=state.log_p)
     current = current_inputs(problem, inputs, state)
-    amounts = step_pair(problem, current, fold(root, substep, halvings), amounts, time_s, dt_s)
+    own = tables_of_substep(tables, problem, current, state.counts, dt_s, halvings)
+    amounts = step_pair(problem, current, fold(root, substep, halvings), amounts, time_s, dt_s, own)
     kept = {name: part for name, part in amounts._asdict().items() if name != "is_solved"}
     state = replace(state, **kept)
     if amounts.is_solved is not None:

@@ -19,6 +19,7 @@ from exodiff.growth import growth_rate
 from exodiff.kernels.crossings import arrival_rates, exits_by_crossing
 from exodiff.kernels.diffusion import AUTO_HOPS_PER_STEP, MAX_HOPS_PER_STEP, largest_hops
 from exodiff.kernels.faces import fluid_velocity
+from exodiff.kernels.lanes import smallest
 from exodiff.kernels.pools import exits_of_pools, pool_rate
 from exodiff.kernels.rates import Voxels, event_factor, exit_rate, propensity, rate_factor
 from exodiff.model.network import Channel, DrawKind, NewCell
@@ -27,6 +28,7 @@ from exodiff.programs import ONCE
 
 MAX_EXIT_PROBABILITY = 0.5
 MAX_PAIRS = 2**31 - 1
+MAX_HOP_PARTS = 8  # into which the hops of a step may be cut
 SAME_TIME = 1e-9  # share of the last time by which two times differ at most that are taken as one
 
 
@@ -142,7 +144,8 @@ def exit_and_hop_rates(problem: Problem, inputs: Inputs, counts: Array, time_s: 
     exits += [jnp.max(rate) for rate in drawn_losses(voxels).values()]
     exits += pool_exits(voxels).values()
     spread = diffusivities(problem, inputs, voxels).values()
-    hops = [rate / problem.hop_limit for rate in hops_by_species(problem, inputs, voxels).values()]
+    hop_rates = hops_by_species(problem, inputs, voxels)
+    hops = [rate / (problem.hop_limit * problem.parts_of(s)) for s, rate in hop_rates.items()]
     zero = jnp.zeros((), problem.precision)
     exit_per_s = jnp.max(jnp.stack([zero, growth_rate(voxels), *exits]))
     rates = [*(rate_factor(voxels, c) for c in problem.network.channels), *spread]
@@ -151,7 +154,7 @@ def exit_and_hop_rates(problem: Problem, inputs: Inputs, counts: Array, time_s: 
     rates += [arrival_rates(voxels, crossing) for crossing in problem.pools.crossings]
     lowest = jnp.min(jnp.stack([zero, *map(jnp.min, rates)]))
     health = jnp.where(lowest < 0, Health.NEGATIVE_RATE, Health.GOOD)
-    health = jnp.where(jnp.min(counts, initial=0) < 0, Health.OVERFLOW, health)
+    health = jnp.where(smallest(counts) < 0, Health.OVERFLOW, health)
     sources = [jnp.max(propensity(voxels, c)) for c in problem.network.channels if c.kind is DrawKind.POISSON]
     found = exit_per_s, jnp.max(jnp.stack([zero, *hops])), jnp.max(jnp.stack([zero, *sources]))
     is_finite = jnp.all(jnp.isfinite(jnp.stack([*found, lowest])))
@@ -254,16 +257,27 @@ def with_step(problem: Problem, moments: Moments, time_step_s: float | None, tol
         step = bounds[0].step_s if bounds else float("inf")
         exit_limit, hop_limit = -float(np.log1p(-tolerance)), AUTO_HOPS_PER_STEP
     else:
-        bounds = step_bounds(problem, moments, MAX_EXIT_PROBABILITY, MAX_HOPS_PER_STEP)
+        bounds = step_bounds(problem, moments, MAX_EXIT_PROBABILITY, MAX_HOP_PARTS * MAX_HOPS_PER_STEP)
         if bounds and time_step_s > bounds[0].step_s * (1.0 + 1e-6):
             limit, cause = bounds[0]
+            for_hops = "; a larger lattice.spacing allows longer steps for hops" if "hop limit" in cause else ""
             raise ConfigError(
                 "run.time_step",
-                f'{time_step_s:g} s exceeds {limit:.3g} s, {cause} (lower it, or write "auto"; '
-                "a larger lattice.spacing allows longer steps for hops)",
+                f'{time_step_s:g} s exceeds {limit:.3g} s, {cause} (lower it, or write "auto"{for_hops})',
             )
         step, exit_limit, hop_limit = time_step_s, -float(np.log1p(-MAX_EXIT_PROBABILITY)), MAX_HOPS_PER_STEP
-    return replace(problem, step_bound_s=step, exit_limit=exit_limit, hop_limit=hop_limit)
+    parts = hop_parts(problem, moments, step, hop_limit)
+    return replace(problem, step_bound_s=step, exit_limit=exit_limit, hop_limit=hop_limit, hop_parts=parts)
+
+
+def hop_parts(problem: Problem, moments: Moments, step_s: float, limit: float) -> tuple[int, ...]:
+    """Into how many parts the hops of each species are cut for a step; empty if none are."""
+    found = [1] * len(problem.network.species)
+    for inputs, counts in moments:
+        for species, rate in _growth_and_hops(problem, inputs, counts)[1].items():
+            wanted = int(np.ceil(float(rate) * step_s / limit * (1.0 - 1e-6))) if np.isfinite(step_s) else 1
+            found[species] = min(max(found[species], wanted), MAX_HOP_PARTS)
+    return tuple(found) if max(found, default=1) > 1 else ()
 
 
 class Interval(NamedTuple):

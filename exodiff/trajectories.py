@@ -12,6 +12,7 @@ from jax.sharding import Mesh, PartitionSpec
 from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, Bits
 from exodiff.exact import engine as exact
 from exodiff.exact.clock import UNLIMITED, Time, split_time
+from exodiff.hop_tables import HopTables, no_tables
 from exodiff.kernels.random import Stream, make_stream
 from exodiff.observe import measure, scalars
 from exodiff.problem import Inputs, Problem
@@ -187,11 +188,12 @@ def advance(
     """Advance a discrete state by some pairs of an interval; their number may be known only when it runs."""
     start_s, dt_s = interval
 
-    def body(i: Array, state: State) -> State:
+    def body(i: Array, carry: tuple[State, HopTables | None]) -> tuple[State, HopTables | None]:
+        state, tables = carry
         time_s = start_s + 2.0 * dt_s * (first_pair + i).astype(dt_s.dtype)
-        return advance_pair(problem, inputs, seed, replicate, state, time_s, dt_s)
+        return advance_pair(problem, inputs, seed, replicate, state, time_s, dt_s, tables)
 
-    return lax.fori_loop(0, num_pairs, body, state)
+    return lax.fori_loop(0, num_pairs, body, (state, no_tables(problem)))[0]
 
 
 def _advance_reversibly(
@@ -217,7 +219,7 @@ def _advance_reversibly(
     @partial(jax.checkpoint, prevent_cse=False)
     def mean_pair(state: State, i: Array) -> tuple[State, None]:
         def go(state: State) -> State:
-            return advance_pair(problem, inputs, *address, state, time_of(i), dt_s)
+            return advance_pair(problem, inputs, *address, state, time_of(i), dt_s, None)[0]
 
         return lax.cond(i < num_pairs, go, lambda s: s, state), None
 

@@ -18,10 +18,9 @@ def stop_at_once() -> None:
     os._exit(INTERRUPTED)
 
 
-def _stop_before_it_computes(number: int) -> None:
+def _stop_at_first(number: int, told: str) -> None:
     STDERR.show_cursor()
-    told = f"stopped by {signal.Signals(number).name} before anything was computed"
-    STDERR.print(f"{told}; nothing is lost: give the same command again (exodiff run with --resume auto)")
+    STDERR.print(f"stopped by {signal.Signals(number).name} {told}")
     os._exit(STOPPED)
 
 
@@ -33,7 +32,8 @@ class Watch:
         then: what happens now, for the line that tells of the first one.
         at_second: called on the second SIGINT, in a thread.
         quiet: tell nothing.
-        computes: whether there is something that a checkpoint would save; if not, the first signal ends the process.
+        computes: whether there is something that is yet to be saved; if not, the first signal ends the process.
+        otherwise: for the line that tells of that.
 
     """
 
@@ -41,6 +41,9 @@ class Watch:
     at_second: Callable[[], None] = stop_at_once
     quiet: bool = False
     computes: bool = True
+    otherwise: str = (
+        "before anything was computed; nothing is lost: give the same command again (exodiff run with --resume auto)"
+    )
 
 
 @contextmanager
@@ -59,7 +62,7 @@ def watching(watch: Watch) -> Iterator[None]:
             if number not in STOPPING or signal.getsignal(number) is signal.default_int_handler:
                 continue
             if not watch.computes:
-                _stop_before_it_computes(number)
+                _stop_at_first(number, watch.otherwise)
             if number == signal.SIGINT and number in told:
                 watch.at_second()
             elif not told and not watch.quiet:

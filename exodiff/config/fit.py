@@ -159,7 +159,7 @@ class Fit(Table):
     """What is fitted, and how its uncertainty is found."""
 
     parameters: Annotated[tuple[Text, ...], Field(min_length=1)]
-    method: Annotated[str, choice("closure", "synthetic", later=("leap_st", "score", "nuts"))] = "closure"
+    method: Annotated[str, choice("closure", "synthetic")] = "closure"
     uncertainty: Annotated[str, choice("sandwich", "fisher", "profile", "nuts")] = "sandwich"
     calibrate: Annotated[Whole, Field(ge=0, le=1_000_000)] | None = None
     level: Annotated[float, Field(gt=0, lt=1, strict=True)] = 0.9

@@ -1,16 +1,17 @@
 """The direct method for a few voxels: many trajectories in lock step, all rates computed anew for each event.
 
 Each lane is a trajectory with its own clock; every iteration makes one event in each lane (D. T. Gillespie, J. Phys.
-Chem. 81, 2340, 1977). A lane that comes to a record waits until the lanes together have lost one iteration by waiting;
-then all that wait write theirs and go on.
+Chem. 81, 2340, 1977). A lane that comes to a record keeps its counts and goes on; at the next one it waits until the
+lanes together have lost some iterations by waiting; then all write what they keep.
 
-Which event it is, one random word decides by bisection: the word is a position in an integer range, which is divided in
-proportion to the rates of the two halves, and so on. The smaller part comes first and is rounded at random to a whole
-number, so a channel keeps its probability however rare it is, although rates are float32.
+Which event it is, one random word decides: its first 23 bits are a position, and each event has a number of positions
+in proportion to its rate, rounded at random to a whole one: so it keeps its probability however rare it is, although
+rates are float32. A few positions are left over, since rounding may need them; there nothing happens, and the wait is
+as much shorter (thinning; P. A. W. Lewis, G. S. Shedler, Naval Res. Logist. Quart. 26, 403, 1979).
 """
 
 from dataclasses import replace
-from functools import partial
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -23,6 +24,7 @@ from exodiff.core.health import Health
 from exodiff.exact.clock import Time, event_stream, is_after, later, next_number, spend, standard_wait
 from exodiff.exact.events import changes_here, changes_next_door, constant_rates, event_rates, events_of, is_plain
 from exodiff.kernels import totals
+from exodiff.kernels.lanes import in_one_loop, written_down
 from exodiff.kernels.random import Stream, to_unit_interval, word_pair
 from exodiff.kernels.rates import Voxels
 from exodiff.lattice.grid import Grid
@@ -30,9 +32,10 @@ from exodiff.problem import Inputs, Problem
 from exodiff.state import Clock, State
 
 MAX_RATES = 64  # rates of all voxels of a lattice that is done this way
-_BLOCK = 8192  # lanes at a time: the arrays of a block stay in the cache
+_BLOCK = 3392  # lanes at a time: the arrays of a block stay in the cache
 _LANES = 64  # blocks are a multiple of it
 _EVENTS_PER_CHECK = 4
+_POSITIONS = 2**23  # whole numbers up to it are exact in float32
 
 
 def is_direct(problem: Problem) -> bool:
@@ -43,59 +46,56 @@ def is_direct(problem: Problem) -> bool:
     return few and share_inputs and all(is_plain(e, problem) for e in events)
 
 
-class _Lanes(NamedTuple):
-    """Trajectories side by side; the last axis of every array is that of the lanes."""
+class _Lane(NamedTuple):
+    """What an event changes or looks at; an array over the lanes each, or a scalar for one of them."""
 
-    counts: Count  # (species, voxels, lanes)
-    events: Bits  # (counters, 2, lanes)
+    counts: tuple[Count, ...]  # of each species in each voxel, voxels fastest
+    held: tuple[Count, ...]  # as they were when it came to its record
     health: Count
     time: Time
     number: tuple[Bits, Bits]
-    words: Array  # the two random words of that number, see :func:`_draw`
-    chosen: Count  # place among the rates of an event that is still to be applied, or -1
-    record: Count  # the next record that it comes to
-    target: Time  # its time; minus infinity after the last
-    waits: Mask  # whether it has come to it
+    target: Time  # of its record; minus infinity after the last
+    limit: Time  # of the record after that, or of the last: there it waits
+    holds: Mask  # whether it has come to its record
+    waits: Mask  # whether it has come to its limit
+    chosen: Count  # place of its last event among the rates, or -1
+    stream: Stream
+    rates: tuple[Real, ...]  # of its last event
 
 
-def choose(rates: list[Real], word: Bits, fine: Real) -> Count:
-    """Which of some outcomes a random word means, with probabilities in proportion to the rates.
+class _Lanes(NamedTuple):
+    """Trajectories side by side; the last axis of every array is that of the lanes."""
+
+    lane: _Lane
+    record: Count  # the next record that each comes to
+    events: tuple[Bits, ...]  # counters, one or none: (counters, 2, lanes)
+    held_events: tuple[Bits, ...]  # as they were when it came to its record
+
+
+def spread(num_rates: int) -> float:
+    """The part of all positions that the rates share."""
+    return 1.0 - 2.0 * num_rates / _POSITIONS
+
+
+def choose(rates: list[Real], total: Real, word: Bits, fine: Real) -> Count:
+    """Which of some outcomes a random word means, with probabilities in proportion to the rates; else their number.
 
     Args:
         rates: of the outcomes, none negative, not all zero.
+        total: their sum, over :func:`spread`.
         word: the random word.
-        fine: a uniform in (0, 1), for the rounding; it need not be independent of the waiting time.
+        fine: a uniform in (0, 1], for the rounding; independent of the first 23 bits of the word.
 
     """
-    depth = (len(rates) - 1).bit_length()
-    sums = [rates + [jnp.zeros_like(rates[0])] * ((1 << depth) - len(rates))]
-    while len(sums[-1]) > 2:
-        sums.append([a + b for a, b in zip(sums[-1][::2], sums[-1][1::2], strict=True)])
-    position, width = word, jnp.full_like(word, 0xFFFF_FFFF)
-    chosen = jnp.zeros(word.shape, COUNT_DTYPE)
-    for _ in range(depth):
-        left, right = sums.pop()
-        total = left + right
-        share = jnp.minimum(left, right) / jnp.where(total > 0, total, 1.0)
-        # the maximum keeps the product from being fused, and rounded otherwise, into the difference below
-        part = jnp.maximum(width.astype(jnp.float32) * share, 0.0)
-        whole = jnp.floor(part)
-        rest = part - whole
-        is_up = fine < rest
-        fine = jnp.where(is_up, fine / jnp.where(is_up, rest, 1.0), (fine - rest) / (1.0 - rest))
-        small = whole.astype(BITS_DTYPE) + is_up.astype(BITS_DTYPE)
-        in_small = position < small
-        is_right = in_small != (left <= right)
-        position, width = jnp.where(in_small, position, position - small), jnp.where(in_small, small, width - small)
-        chosen = 2 * chosen + is_right.astype(COUNT_DTYPE)
-        sums = [_below(level, is_right) for level in sums]
+    position = (word >> 9).astype(COUNT_DTYPE).astype(total.dtype)
+    scale = jnp.asarray(_POSITIONS, total.dtype) / total
+    fine = jnp.minimum(fine, 1.0 - 2.0**-24)  # or an outcome of rate zero would have a position less than none
+    chosen, end = jnp.zeros(word.shape, COUNT_DTYPE), jnp.zeros_like(total)
+    for rate in rates:
+        # the absolute value keeps the product from being fused, and rounded otherwise, into the difference
+        end = end + jnp.ceil(jnp.abs(rate * scale) - fine)
+        chosen = chosen + (position >= end).astype(COUNT_DTYPE)
     return chosen
-
-
-def _below(level: list[Real], is_right: Mask) -> list[Real]:
-    """The nodes of a level that are below the side that was chosen."""
-    half = len(level) // 2
-    return [jnp.where(is_right, right, left) for left, right in zip(level[:half], level[half:], strict=True)]
 
 
 class _Block(NamedTuple):
@@ -104,10 +104,9 @@ class _Block(NamedTuple):
     problem: Problem
     inputs: Inputs
     constant: Array
-    stream: Stream
     times: Time  # of the records
 
-    def rates(self, counts: Count) -> list[Real]:
+    def rates(self, counts: tuple[Count, ...]) -> tuple[Real, ...]:
         """Rates of each event in each voxel, each (lanes,), voxels fastest."""
         problem, shape = self.problem, self.problem.grid.shape
         now, exists = jnp.zeros((), problem.precision), jnp.ones(shape, problem.precision)
@@ -116,22 +115,24 @@ class _Block(NamedTuple):
             voxels = Voxels(problem, self.inputs, counts.reshape(-1, *shape), now)
             return event_rates(events_of(problem), voxels, self.constant, exists)
 
-        found = jax.vmap(one, in_axes=-1, out_axes=-1)(counts)
-        return [row for rate in found for row in rate.reshape(problem.grid.num_voxels, -1)]
+        found = jax.vmap(one, in_axes=-1, out_axes=-1)(jnp.stack(counts))
+        return tuple(row for rate in found for row in rate.reshape(problem.grid.num_voxels, -1))
 
 
-def _changes(problem: Problem) -> list[tuple[int, int, int, int]]:
-    """(species, voxel, place among the rates, change) of all that events change."""
+def _changes(problem: Problem) -> list[tuple[int, int, int]]:
+    """(place among the counts, place among the rates, change) of all that events change."""
     grid, found = problem.grid, []
     here, there = changes_here(problem), changes_next_door(problem)
     place_of = np.arange(grid.num_voxels).reshape(grid.shape)
     for e, event in enumerate(events_of(problem)):
         for voxel in range(grid.num_voxels):
             place = e * grid.num_voxels + voxel
-            found += [(int(s), voxel, place, int(here[e, s])) for s in np.flatnonzero(here[e])]
+            found += [(s * grid.num_voxels + voxel, place, int(here[e, s])) for s in np.flatnonzero(here[e]).tolist()]
             target = None if event.face is None else next_door(place_of, voxel, event.face, grid)
             if target is not None:
-                found += [(int(s), target, place, int(there[e, s])) for s in np.flatnonzero(there[e])]
+                found += [
+                    (s * grid.num_voxels + target, place, int(there[e, s])) for s in np.flatnonzero(there[e]).tolist()
+                ]
     return found
 
 
@@ -148,64 +149,52 @@ def next_door(place_of: np.ndarray, voxel: int, face: tuple[int, int], grid: Gri
     return int(place_of[tuple(at)])
 
 
-def _apply(block: _Block, lanes: _Lanes) -> _Lanes:
-    """Let the chosen events happen."""
-    counts = list(lanes.counts.reshape(-1, lanes.counts.shape[-1]))
-    for species, voxel, place, change in _changes(block.problem):
-        row = species * block.problem.grid.num_voxels + voxel
-        counts[row] = counts[row] + jnp.where(lanes.chosen == place, change, 0)
-    return lanes._replace(
-        counts=jnp.stack(counts).reshape(lanes.counts.shape),
-        events=_count(block, lanes.events, lanes.chosen),
-        chosen=jnp.full_like(lanes.chosen, -1),
-    )
-
-
 def _event(block: _Block, lanes: _Lanes) -> _Lanes:
-    """Apply the event of each lane and choose its next one.
+    """Let an event happen in each lane that does not wait."""
+    held = tuple(
+        jnp.where(lanes.lane.holds, old, new) for old, new in zip(lanes.held_events, lanes.events, strict=True)
+    )
+    happen = partial(_happen, _changes(block.problem))
+    lane = in_one_loop(happen, lanes.lane._replace(rates=block.rates(lanes.lane.counts)))
+    return _Lanes(lane, lanes.record, _count(block, lanes.events, lane.chosen), held)
 
-    In this order the choice is the end of an iteration, where XLA has to write it down. Chosen and applied in one go it
-    is computed anew for each count that it changes, which is slow, and wrong: with other roundings, hence now and then
-    with another outcome for one count than for the next.
-    """
-    lanes = _apply(block, lanes)
-    raw = block.rates(lanes.counts)
+
+def _happen(changes: list[tuple[int, int, int]], lane: _Lane) -> _Lane:
+    """:func:`_event` in one lane, after its rates: all are scalars."""
     # besides dropping the sign of errors, a maximum keeps products from being fused, and rounded otherwise, into sums
-    rates = [jnp.maximum(rate, 0.0) for rate in raw]
-    words = [lax.bitcast_convert_type(part, BITS_DTYPE) for part in (jnp.real(lanes.words), jnp.imag(lanes.words))]
-    total, lowest = rates[0], raw[0]
-    for rate, signed in zip(rates[1:], raw[1:], strict=True):
-        total, lowest = total + rate, jnp.minimum(lowest, signed)
-    health = jnp.where(lowest < 0, Health.NEGATIVE_RATE, Health.GOOD)
+    rates = [jnp.maximum(rate, 0.0) for rate in lane.rates]
+    health = jnp.where(reduce(jnp.minimum, lane.rates) < 0, Health.NEGATIVE_RATE, Health.GOOD)
+    total = reduce(jnp.add, rates)
     health = jnp.where(total < jnp.inf, health, Health.NOT_A_NUMBER)
-    health = jnp.where(jnp.min(lanes.counts, (0, 1)) < 0, Health.OVERFLOW, health)
-    health = jnp.where(lanes.health == Health.GOOD, health, lanes.health).astype(COUNT_DTYPE)
-    time = later(lanes.time, standard_wait(words[0]).astype(total.dtype) / total)
-    waits = is_after(time, lanes.target) | (health != Health.GOOD)
-    turned = (words[0] << 16) | (words[0] >> 16)
-    number = next_number(lanes.number, (~waits).astype(BITS_DTYPE))
-    return lanes._replace(
+    health = jnp.where(reduce(jnp.minimum, lane.counts) < 0, Health.OVERFLOW, health)
+    health = jnp.where(lane.health == Health.GOOD, health, lane.health).astype(COUNT_DTYPE)
+    words = word_pair(lane.stream, *lane.number)
+    total = total / spread(len(rates))
+    time = later(lane.time, standard_wait(words[0]).astype(total.dtype) / total)
+    waits = is_after(time, lane.limit) | (health != Health.GOOD)
+    # its first 9 bits are those that choose does not look at, then come the last of the other word
+    fine = to_unit_interval((words[1] << 23) | (((words[0] << 16) | (words[0] >> 16)) >> 9)).astype(total.dtype)
+    chosen, time, waits = written_down((jnp.where(waits, -1, choose(rates, total, words[1], fine)), time, waits))
+    counts = list(lane.counts)
+    for row, place, change in changes:
+        counts[row] = counts[row] + jnp.where(chosen == place, change, 0)
+    return lane._replace(
+        counts=tuple(counts),
+        held=tuple(jnp.where(lane.holds, old, now) for old, now in zip(lane.held, lane.counts, strict=True)),
         health=health,
-        time=Time(*(jnp.where(waits, old, new) for old, new in zip(lanes.time, time, strict=True))),
-        number=number,
-        words=_draw(block.stream, number),
-        chosen=jnp.where(waits, -1, choose(rates, words[1], to_unit_interval(turned))),
+        time=Time(*(jnp.where(waits, old, new) for old, new in zip(lane.time, time, strict=True))),
+        number=next_number(lane.number, (~waits).astype(BITS_DTYPE)),
+        holds=lane.holds | is_after(time, lane.target) | waits,
         waits=waits,
+        chosen=chosen,
     )
 
 
-def _draw(stream: Stream, number: tuple[Bits, Bits]) -> Array:
-    """The two random words of an event in one complex number.
-
-    XLA on CPU makes one array at a time, so two words in two arrays cost two runs of the generator.
-    """
-    return lax.complex(*(lax.bitcast_convert_type(word, jnp.float32) for word in word_pair(stream, *number)))
-
-
-def _count(block: _Block, counters: Bits, chosen: Count) -> Bits:
+def _count(block: _Block, counters: tuple[Bits, ...], chosen: Count) -> tuple[Bits, ...]:
     """Add one to the counters that follow the event of each lane."""
     problem, num_voxels = block.problem, block.problem.grid.num_voxels
     channels = [None if event.channel is None else event.channel.name for event in events_of(problem)]
+    found = list(counters)
     for c, (reaction, region) in enumerate(problem.event_counters):
         if reaction not in channels:
             continue
@@ -214,49 +203,61 @@ def _count(block: _Block, counters: Bits, chosen: Count) -> Bits:
         hit = sum(
             (chosen == first + voxel).astype(BITS_DTYPE) * mask[voxel].astype(BITS_DTYPE) for voxel in range(num_voxels)
         )
-        increment = jnp.stack((jnp.zeros_like(hit), hit), -1)
-        counters = counters.at[c].set(totals.add(counters[c].T, increment).T)
-    return counters
+        found[c] = totals.add(counters[c].T, jnp.stack((jnp.zeros_like(hit), hit), -1)).T
+    return tuple(found)
 
 
 def _flush(block: _Block, lanes: _Lanes, out: Any) -> tuple[_Lanes, Any]:
-    """Write the records that lanes have come to, and send them on to their next."""
-    num_records = block.times.high.shape[0]
-    first = jnp.min(jnp.where(lanes.waits, lanes.record, num_records))
-    last = jnp.minimum(jnp.max(jnp.where(lanes.waits, lanes.record, -1)), num_records - 1)
+    """Write the records that lanes have come to, and send them on to their next.
 
-    def write(row: Array, carry: tuple[Time, Any]) -> tuple[Time, Any]:
-        target, out = carry
-        here = lanes.waits & (lanes.record == row)
-        following = _target(block.times, row + 1)
-        target = Time(*(jnp.where(here, new, old) for new, old in zip(following, target, strict=True)))
-        return target, jax.tree.map(
-            lambda kept, new: kept.at[row].set(jnp.where(here, new, kept[row])), out, (lanes.counts, lanes.events)
+    A lane that waits has come to two, unless it is at the last: to that of what it holds, and to the next as it is.
+    """
+    lane, num_records = lanes.lane, block.times.high.shape[0]
+    is_first = lane.holds & (lanes.record < num_records)
+    is_second = lane.waits & (lanes.record + 1 < num_records)
+    first = jnp.min(jnp.where(is_first, lanes.record, num_records))
+    after = lanes.record + is_second.astype(lanes.record.dtype)
+    last = jnp.max(jnp.where(is_first, after, -1))
+
+    def write(row: Array, out: Any) -> Any:
+        here, there = is_first & (lanes.record == row), is_second & (lanes.record + 1 == row)
+        return jax.tree.map(
+            lambda kept, held, now: kept.at[row].set(jnp.where(here, held, jnp.where(there, now, kept[row]))),
+            out,
+            (lane.held, lanes.held_events),
+            (lane.counts, lanes.events),
         )
 
-    target, out = lax.fori_loop(first, last + 1, write, (lanes.target, out))
-    record = jnp.minimum(lanes.record + lanes.waits.astype(COUNT_DTYPE), num_records)
-    return lanes._replace(record=record, target=target), out
+    out = lax.fori_loop(first, last + 1, write, out)
+    record = after + is_first.astype(lanes.record.dtype)
+    return lanes._replace(lane=_aim(lane, block.times, record), record=record), out
 
 
-def _target(times: Time, record: Count) -> Time:
-    """Time of each lane's next record; minus infinity after the last."""
-    place = jnp.minimum(record, times.high.shape[0] - 1)
-    is_over = record >= times.high.shape[0]
-    return Time(jnp.where(is_over, -jnp.inf, times.high[place]), jnp.where(is_over, 0.0, times.low[place]))
+def _aim(lane: _Lane, times: Time, record: Count) -> _Lane:
+    """Give lanes the time of their next record, and that of the one after it."""
+    last = times.high.shape[0] - 1
+
+    def of(record: Count) -> Time:
+        at = [part.at[jnp.minimum(record, last)].get(mode="promise_in_bounds") for part in times]
+        return Time(jnp.where(record > last, -jnp.inf, at[0]), at[1])
+
+    none = jnp.zeros_like(lane.holds)
+    limit = of(jnp.where(record < last, record + 1, record))
+    return lane._replace(target=of(record), limit=limit, holds=none, waits=none)
 
 
-def _run_block(problem: Problem, inputs: Inputs, stream: Stream, lanes: _Lanes, times: Time, budget: Array) -> Any:
+def _run_block(problem: Problem, inputs: Inputs, lanes: _Lanes, times: Time, budget: Array) -> Any:
     """Advance lanes to the last record, or by as many events as the budget allows: lanes, and what was recorded."""
-    block = _Block(problem, inputs, constant_rates(problem, inputs), stream, times)
+    block = _Block(problem, inputs, constant_rates(problem, inputs), times)
     num_records = times.high.shape[0]
-    lanes = lanes._replace(target=_target(times, lanes.record), words=_draw(stream, lanes.number))
-    out = jax.tree.map(lambda a: jnp.zeros((num_records, *a.shape), a.dtype), (lanes.counts, lanes.events))
+    lanes = lanes._replace(lane=_aim(lanes.lane, times, lanes.record))
+    out = jax.tree.map(lambda a: jnp.zeros((num_records, *a.shape), a.dtype), (lanes.lane.counts, lanes.events))
 
     def advance(carry: tuple[_Lanes, Count, Array]) -> tuple[_Lanes, Count, Array]:
         lanes, idle, left = carry
-        lanes = lax.fori_loop(0, _EVENTS_PER_CHECK, lambda _, lanes: _event(block, lanes), lanes)
-        waiting = jnp.sum(lanes.waits & (lanes.record < num_records), dtype=COUNT_DTYPE)
+        for _ in range(_EVENTS_PER_CHECK):
+            lanes = _event(block, lanes)
+        waiting = jnp.sum(lanes.lane.waits & (lanes.record < num_records), dtype=COUNT_DTYPE)
         return lanes, idle + _EVENTS_PER_CHECK * waiting, spend(left, 1)
 
     def stretch(carry: tuple[_Lanes, Any, Array]) -> tuple[_Lanes, Any, Array]:
@@ -266,8 +267,7 @@ def _run_block(problem: Problem, inputs: Inputs, stream: Stream, lanes: _Lanes, 
         lanes, _, left = lax.while_loop(
             lambda c: (c[1] < most) & (c[2] > 0), advance, (lanes, jnp.zeros_like(most), left)
         )
-        lanes, out = _flush(block, _apply(block, lanes), out)
-        return lanes._replace(waits=jnp.zeros_like(lanes.waits)), out, left
+        return *_flush(block, lanes, out), left
 
     def goes_on(carry: tuple[_Lanes, Any, Array]) -> Array:
         return jnp.any(carry[0].record < num_records) & (carry[2] > 0)
@@ -310,32 +310,38 @@ def run(
 
     clock = states.clock
     assert clock is not None
-    nothing = jnp.zeros((num,), COUNT_DTYPE)
-    lanes = _Lanes(
-        counts=states.counts.reshape(num, -1, num_voxels),
-        events=states.events,
+    nothing, rows = jnp.zeros((num,), COUNT_DTYPE), tuple(states.counts.reshape(num, -1).T)
+    events = tuple(jnp.moveaxis(states.events, 1, 0))
+    no_time = Time(*(jnp.zeros((num,), problem.precision),) * 2)
+    lane = _Lane(
+        counts=rows,
+        held=rows,
         health=states.health,
         time=Time(clock.time_s[:, 0], clock.time_s[:, 1]),
         number=(clock.number[:, 0], clock.number[:, 1]),
-        words=jnp.zeros((num,), jnp.complex64),
-        chosen=nothing - 1,
-        record=nothing,
-        target=Time(*(jnp.zeros((num,), problem.precision),) * 2),
+        target=no_time,
+        limit=no_time,
+        holds=nothing > 0,
         waits=nothing > 0,
+        chosen=nothing,
+        # a generator that is fused with the padding compiles for minutes
+        stream=lax.optimization_barrier(jax.vmap(partial(event_stream, seed))(replicates)),
+        rates=(no_time.high,) * (len(events_of(problem)) * num_voxels),
     )
-    # a generator that is fused with the padding compiles for minutes
-    streams = lax.optimization_barrier(jax.vmap(partial(event_stream, seed))(replicates))
+    lanes = _Lanes(lane, nothing, events, events)
 
     @jax.custom_batching.sequential_vmap
-    def one_block(inputs: Inputs, stream: Stream, lanes: _Lanes, times: Time, budget: Array) -> Any:
-        return _run_block(problem, inputs, stream, lanes, times, budget)
+    def one_block(inputs: Inputs, lanes: _Lanes, times: Time, budget: Array) -> Any:
+        return _run_block(problem, inputs, lanes, times, budget)
 
-    per_block = jax.tree.map(to_blocks, (streams, lanes))
-    lanes, out = lax.map(lambda block: one_block(inputs, *block, times, budget), per_block)
+    lanes, out = lax.map(lambda block: one_block(inputs, block, times, budget), jax.tree.map(to_blocks, lanes))
     lanes, out = jax.tree.map(from_blocks, (lanes, out))
-    shape = (len(problem.network.species), *problem.grid.shape)
-    clock = Clock(jnp.stack(lanes.time, -1), jnp.stack(lanes.number, -1), clock.rates)
-    counts = lanes.counts.reshape(num, *shape)
-    state = replace(states, counts=counts, events=lanes.events, health=lanes.health, clock=clock)
-    counts, events = out
-    return state, (counts.reshape(num, -1, *shape), events), lanes.record >= times.high.shape[0]
+    lane = lanes.lane
+    clock = Clock(jnp.stack(lane.time, -1), jnp.stack(lane.number, -1), clock.rates)
+    counts = jnp.stack(lane.counts, -1).reshape(states.counts.shape)
+    events = jnp.stack(lanes.events, 1) if events else states.events
+    state = replace(states, counts=counts, events=events, health=lane.health, clock=clock)
+    shape = (num, times.high.shape[0])
+    counts = jnp.stack(out[0], -1).reshape(*shape, *states.counts.shape[1:])
+    events = jnp.stack(out[1], 2) if events.shape[1] else jnp.zeros((*shape, *states.events.shape[1:]), BITS_DTYPE)
+    return state, (counts, events), lanes.record >= times.high.shape[0]

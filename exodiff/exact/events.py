@@ -15,10 +15,9 @@ from jax import Array
 
 from exodiff.core.arrays import COUNT_DTYPE, Real
 from exodiff.core.expressions import Call, Expression, names, walk
-from exodiff.kernels.cells import faces_of
 from exodiff.kernels.diffusion import HopRates, entry_rate, hop_rates
 from exodiff.kernels.faces import at_wall, fluid_velocity
-from exodiff.kernels.neighbours import seen_from
+from exodiff.kernels.neighbours import faces_of, seen_from
 from exodiff.kernels.rates import Voxels, propensity
 from exodiff.model.network import Channel, NewCell
 from exodiff.problem import FixedWall, Inputs, Problem

@@ -26,12 +26,13 @@ def fit_model(model: ConfiguredModel, out: Path, report: Report) -> tuple[Fit, l
     """
     fitter = _fitter(model)
     _make(out)
-    fitter.unfinished = Unfinished(out, model, fitter.data)
+    fitter.unfinished = Unfinished(out, "fit", model, fitter.data)
     try:
         found = fitter.fit(report=report)
     except ExodiffError:
         fitter.unfinished.remove()
         raise
+    report("writing", str(out))
     found.save(out / "fit.h5")
     write_json(out / "fit.json", found.as_dict())
     fitter.unfinished.remove()
@@ -39,9 +40,11 @@ def fit_model(model: ConfiguredModel, out: Path, report: Report) -> tuple[Fit, l
 
 
 def calibrate_model(
-    model: ConfiguredModel, n: int, out: Path, report: Callable[[int], None]
+    model: ConfiguredModel, n: int, out: Path, report: Callable[[int, int], None]
 ) -> tuple[Calibration, list[Path]]:
     """Fit simulated data of the design that a model's file measures, and write ``sbc.json`` and a figure.
+
+    A call that was stopped is taken up again after its last whole fit.
 
     Raises:
         ConfigError: when the file has no [fit], or its data are wrong.
@@ -49,10 +52,17 @@ def calibrate_model(
 
     """
     fitter = _fitter(model)
-    found = calibration_of(fitter, n, fitter.settings.seed, report)
     _make(out)
+    unfinished = Unfinished(out, f"sbc of {n}", model, fitter.data)
+    try:
+        found = calibration_of(fitter, n, fitter.settings.seed, report, unfinished)
+    except ExodiffError:
+        unfinished.remove()
+        raise
+    figures = make_rank_figure(out, found.parameters, found.ranks)
     write_json(out / "sbc.json", found.as_dict())
-    return found, [out / "sbc.json", *make_rank_figure(out, found.parameters, found.ranks)]
+    unfinished.remove()
+    return found, [out / "sbc.json", *figures]
 
 
 def _fitter(model: ConfiguredModel) -> Fitter:

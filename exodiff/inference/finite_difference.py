@@ -15,7 +15,7 @@ RELATIVE_STEP = 0.05  # in the logarithm of a parameter
 def finite_difference(question: Question, parameters: Parameters, names: tuple[str, ...]) -> Samples:
     """Differences between runs with a parameter 5 % up and down, which use the same random bits at the same addresses.
 
-    Draws are inversions, monotone in their mean, so the two runs stay close. For any function of the trajectory,
+    Most draws are inversions, monotone in their mean, so the two runs stay close. For any function of the trajectory,
     thresholds included; the error is of second order in the 5 %. All runs are done at once.
     """
     if not names:

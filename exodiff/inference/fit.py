@@ -123,8 +123,7 @@ class Fitter:
         """What would be measured if the parameters had some values: other results of the same design."""
         labels = sorted({label for one in self.data for label in one.replicates.tolist()})
         simulated = self.predictor.simulate(values, len(labels), seed)
-        prediction = self.predictor.predict(values)
-        scales = np.full(len(self.data), np.nan) if prediction is None else prediction.scales
+        scales = self.predictor.scales(values)
         generator = np.random.default_rng([seed, 5])
         found = []
         for one, own in zip(self.data, scales, strict=True):
@@ -142,7 +141,7 @@ class Fitter:
         report: Report = lambda phase, told: None,
         seed: int | None = None,
     ) -> Fit:
-        """Fit the data, or others of the same design.
+        """Fit the data, or others of the same design; what was fitted before changes nothing.
 
         Args:
             data: None for those that were given.
@@ -153,6 +152,7 @@ class Fitter:
             FitError: when the search does not converge.
 
         """
+        self.predictor.start_over()
         objective = Objective(self.predictor, self.priors, self.data if data is None else data)
         report("compiling", "the closure and its derivatives")
         optimum = self._search(objective, report)

@@ -76,6 +76,10 @@ class Predictor:
         now = self.model.problem.step_bound_s if self.time_step_s is None else self.time_step_s
         self.time_step_s, self.outgrew_step = now / FINER, False
 
+    def start_over(self) -> None:
+        """Take the step of the model again."""
+        self.time_step_s, self.outgrew_step = None, False
+
     def closure(self, fitted: Array, time_step_s: float | None) -> tuple[Array, Array, Array]:
         """Means (times, columns), scales (data,) and health of the closure, for JAX to compile and differentiate."""
         values = self._values(fitted)
@@ -126,6 +130,12 @@ class Predictor:
             return None
         return found
 
+    def scales(self, fitted: np.ndarray) -> np.ndarray:
+        """Of each data set's noise, (data,); NaN where it has none of its own."""
+        with precision_context(self.model.problem.precision):
+            given = jnp.asarray(fitted, self.model.problem.precision)
+            return np.asarray(self._evaluate_scales(self._values(given), given.dtype), np.float64)
+
     def simulate(self, fitted: np.ndarray, number: int, seed: int, unfinished: Unfinished | None = None) -> np.ndarray:
         """Independent realisations of the stochastic model, (number, times, columns).
 
@@ -150,7 +160,8 @@ class Predictor:
                 )
                 if np.any(health != Health.GOOD):
                     code = Health(int(health[health != Health.GOOD][0]))
-                    raise SimulationError("fit.calibrate", f"a simulation at the estimate stopped; {ADVICE[code]}")
+                    at = ", ".join(f"{name} {value:.3g}" for name, value in zip(self.parameters, fitted, strict=True))
+                    raise SimulationError("fit", f"a simulation at {at} stopped; {ADVICE[code]}")
                 return columns.astype(np.float64)
 
             where = hashlib.blake2b(fitted.tobytes() + seeds.tobytes(), digest_size=8).hexdigest()

@@ -15,6 +15,7 @@ from exodiff.build import ConfiguredModel
 from exodiff.core.errors import ConfigError, FitError
 from exodiff.inference.data import Data
 from exodiff.inference.fit import Fitter, make_settings
+from exodiff.inference.unfinished import Unfinished
 
 NUM_BINS = 20
 MOST_FAILURES = 0.05
@@ -111,27 +112,59 @@ def sbc(
     return calibration_of(fitter, n, seed)
 
 
-def calibration_of(fitter: Fitter, n: int, seed: int, report: Callable[[int], None] | None = None) -> Calibration:
-    """As :func:`sbc`, for a fitter; tells the number of fits that are done after each."""
+def calibration_of(
+    fitter: Fitter,
+    n: int,
+    seed: int,
+    report: Callable[[int, int], None] = lambda done, earlier: None,
+    unfinished: Unfinished | None = None,
+) -> Calibration:
+    """As :func:`sbc`, for a fitter.
+
+    Args:
+        fitter: of the design.
+        n: number of fits.
+        seed: of truths, data and calibrations.
+        report: is told after each fit how many are done, and how many of them a stopped call had done.
+        unfinished: where each fit is kept, and what a stopped call did is looked for; None for nowhere.
+
+    """
     if fitter.settings.uncertainty not in {"sandwich", "fisher"}:
         raise ConfigError(
             "fit.uncertainty", f"{fitter.settings.uncertainty} is not what sbc calibrates; choose sandwich or fisher"
         )
     generator = np.random.default_rng([seed, 4])
     drawn = np.stack([prior.draw(generator, n) for prior in fitter.priors], axis=1)
-    rows, failures = [], 0
-    for number, values in enumerate(drawn):
-        if report is not None and number:
-            report(number)
-        data = fitter.simulate_data(values, seed=int(generator.integers(2**32)))
+    seeds = generator.integers(2**32, size=n)
+    found = np.zeros((0, 3, len(fitter.parameters)))  # truth, estimate, error of each fit; NaN where there is none
+    if unfinished is not None:
+        found = unfinished.found("fits", found)
+    earlier = len(found)
+    if earlier:
+        report(earlier, earlier)
+    for number in range(earlier, n):
         try:
-            fit = fitter.fit(data, seed=number)
+            one = _fit_simulated(fitter, drawn[number], int(seeds[number]), number)
         except FitError as error:
-            failures += 1
+            failures = 1 + _count_failures(found)
             if failures > MOST_FAILURES * n:
                 raise FitError("sbc", f"{failures} of {number + 1} fits failed, the last with: {error}") from None
-            continue
-        truth = [prior.to_coordinate(float(one)) for prior, one in zip(fitter.priors, values, strict=True)]
-        rows.append((truth, fit.u, np.sqrt(np.diag(fit.covariance))))
-    truths, estimates, errors = (np.array(column) for column in zip(*rows, strict=True))
+            one = np.full(found.shape[1:], np.nan)
+        found = np.concatenate((found, one[None]))
+        if unfinished is not None:
+            unfinished.keep("fits", found)
+        report(number + 1, earlier)
+    failures = _count_failures(found)
+    truths, estimates, errors = found[np.isfinite(found).all(axis=(1, 2))].transpose(1, 0, 2)
     return Calibration(fitter.parameters, truths, estimates, errors, failures)
+
+
+def _fit_simulated(fitter: Fitter, values: np.ndarray, data_seed: int, seed: int) -> np.ndarray:
+    """Coordinates of the truth and of the estimate, and its standard errors, (3, parameters)."""
+    fit = fitter.fit(fitter.simulate_data(values, data_seed), seed=seed)
+    truth = [prior.to_coordinate(float(one)) for prior, one in zip(fitter.priors, values, strict=True)]
+    return np.stack((truth, fit.u, np.sqrt(np.diag(fit.covariance))))
+
+
+def _count_failures(found: np.ndarray) -> int:
+    return int(np.isnan(found).any(axis=(1, 2)).sum())

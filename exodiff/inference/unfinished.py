@@ -1,4 +1,4 @@
-"""What a fit that was stopped has found: where its search was, and simulations. The next call goes on from there."""
+"""What a command that was stopped has found: a search, simulations, fits. The next call goes on from there."""
 
 import hashlib
 import shutil
@@ -17,10 +17,10 @@ FOLDER = "unfinished"
 
 
 class Unfinished:
-    """Arrays in a folder ``unfinished``, by the model, the settings and the data that they belong to."""
+    """Arrays in a folder ``unfinished``, by what is done and the model, settings and data that they belong to."""
 
-    def __init__(self, out: Path, model: ConfiguredModel, data: Sequence[Measured]) -> None:
-        about = hashlib.blake2b(dump(model.config).encode(), digest_size=8)
+    def __init__(self, out: Path, what: str, model: ConfiguredModel, data: Sequence[Measured]) -> None:
+        about = hashlib.blake2b(f"{what}\n{dump(model.config)}".encode(), digest_size=8)
         for one in data:
             for array in (one.times_s, one.values, one.sd, one.replicates):
                 about.update(b"" if array is None else array.tobytes())
@@ -45,7 +45,7 @@ class Unfinished:
         return np.load(path) if path.exists() else otherwise
 
     def remove(self) -> None:
-        """Forget everything, once the fit is done or has failed; then nothing is left of it."""
+        """Forget everything, once all is done or has failed; then nothing is left of it."""
         shutil.rmtree(self.folder.parent, ignore_errors=True)
-        with suppress(OSError):  # it holds a fit
+        with suppress(OSError):  # it holds results
             self.out.rmdir()

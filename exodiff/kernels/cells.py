@@ -6,28 +6,19 @@ and the result does not depend on any order.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 from jax import lax
 
 from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, Bits, Count, Number, Real
-from exodiff.kernels.neighbours import FACES, seen_from, shift
+from exodiff.kernels.decomposition import is_split
+from exodiff.kernels.neighbours import faces_of, seen_from_faces, shift
 from exodiff.kernels.policies import Policy, is_discrete
 from exodiff.kernels.random import Stream, to_unit_interval, words
 from exodiff.lattice.grid import Grid
 
 _CHOICE, _PRIORITY = 8, 10  # draw numbers
-
-
-def faces_of(grid: Grid) -> tuple[tuple[int, int], ...]:
-    """The (axis, direction) pairs along which the lattice has neighbours."""
-    return tuple((axis, step) for axis, step in FACES if grid.shape[axis] > 1)
-
-
-def empty_neighbours(empty: Number, grid: Grid) -> list[Number]:
-    """For each face direction, how empty the neighbour is; 0 beyond a wall."""
-    return [seen_from(empty, grid, axis, step) for axis, step in faces_of(grid)]
 
 
 def to_neighbours(
@@ -64,10 +55,12 @@ def to_neighbours(
     # a branch is computed once, where the compiler would compute it anew for each neighbour
     is_tried, nothing = jnp.any(attempts > 0), jnp.zeros(index.shape, COUNT_DTYPE)
     choice, priority = lax.cond(is_tried, claimed, lambda: (nothing, nothing.astype(BITS_DTYPE)))
-    faces = list(enumerate(faces_of(grid), 1))
-    claims = [shift(jnp.where(choice == k, priority, 0), grid, axis, step) for k, (axis, step) in faces]
+    choices, priorities = seen_from_faces(choice, grid), seen_from_faces(priority, grid)
+    # who goes in direction k comes from the opposite face: they follow one another in pairs, from 1
+    came_from = [(k, (k - 1 ^ 1)) for k in range(1, len(weights) + 1)]
+    claims = [jnp.where(choices[face] == k, priorities[face], 0) for k, face in came_from]
     winner = lax.cond(is_tried, _first_of_highest, lambda *_: nothing, *claims)
-    return [shift((winner == k).astype(COUNT_DTYPE), grid, axis, -step) for k, (axis, step) in faces]
+    return [(won == k).astype(COUNT_DTYPE) for k, won in enumerate(seen_from_faces(winner, grid), 1)]
 
 
 def _first_of_highest(*claims: Bits) -> Count:
@@ -90,19 +83,36 @@ def arrivals(flows: Sequence[Number], grid: Grid) -> Number:
     return sum(moved, start=jnp.zeros_like(flows[0]))
 
 
-def carried(policy: Policy, content: Number, flows: Sequence[Number], of: Number, grid: Grid) -> tuple[Number, Number]:
-    """Molecules that (leave, enter) each voxel inside cells.
+def carrier(
+    policy: Policy, flows: Sequence[Number], of: Number, grid: Grid
+) -> Callable[[Number], tuple[Number, Number]]:
+    """From the molecules in each voxel that cells take along, to those that (leave, enter) each voxel.
 
     Args:
         policy: discrete or mean.
-        content: molecules in each voxel that the cells which go take along.
         flows: cells that leave in each direction.
-        of: cells that ``content`` is spread over.
+        of: cells that the molecules are spread over.
         grid: the lattice.
 
     """
-    loads = [policy.share(content, flow, of) for flow in flows]
-    return departures(loads), arrivals(loads, grid)
+    if not is_discrete(policy) or is_split():
+
+        def by_neighbours(content: Number) -> tuple[Number, Number]:
+            loads = [policy.share(content, flow, of) for flow in flows]
+            return departures(loads), arrivals(loads, grid)
+
+        return by_neighbours
+
+    # a voxel takes in one cell, so one look where that comes from is enough
+    leave, enter = departures(flows), arrivals(flows, grid)
+    here = jnp.arange(grid.num_voxels, dtype=COUNT_DTYPE).reshape(grid.shape)
+    origin = arrivals([flow.astype(COUNT_DTYPE) * here for flow in flows], grid)
+
+    def by_origin(content: Number) -> tuple[Number, Number]:
+        taken = content.reshape(-1).at[origin].get(mode="promise_in_bounds")
+        return policy.share(content, leave, of), policy.share(taken, enter, of)
+
+    return by_origin
 
 
 def chance_of_room(empties: Sequence[Number]) -> Real:

@@ -6,7 +6,7 @@ from jax import Array
 from exodiff.core.arrays import COUNT_DTYPE, Bits, Number, Real
 from exodiff.kernels import totals, words
 from exodiff.kernels.cell_events import divide, empty, fill
-from exodiff.kernels.cells import empty_neighbours
+from exodiff.kernels.neighbours import seen_from_faces
 from exodiff.kernels.policies import Policy, is_discrete
 from exodiff.kernels.pools import Request
 from exodiff.kernels.random import Stream, fold
@@ -31,7 +31,7 @@ def arrival_rates(voxels: Voxels, crossing: Crossing) -> Real:
     if channel.new_cell is NewCell.HERE:
         return rate * jnp.maximum(room, 0.0)
     assert channel.parent is not None
-    beside = empty_neighbours(room, problem.grid)
+    beside = seen_from_faces(room, problem.grid)
     if problem.engine != "mean_field":
         has_room = sum(beside, start=jnp.zeros_like(room)) > 0
         rate = jnp.where(has_room, rate, 0.0)

@@ -40,7 +40,7 @@ from exodiff.kernels.hopping import (
     unpacked,
 )
 from exodiff.kernels.neighbours import seen_from, shift
-from exodiff.kernels.policies import Discrete, Policy, StraightThrough
+from exodiff.kernels.policies import Discrete, Policy, Score, StraightThrough
 from exodiff.kernels.random import Stream
 from exodiff.lattice.grid import Grid
 
@@ -155,19 +155,16 @@ def hop_flows(policy: Policy, stream: Stream, index: Bits, n: Number, law: Trans
 
 
 def even_hop_gain(
-    policy: Policy, stream: Stream, index: Bits, n: Number, hops_per_step: Real, place: Place, collect: Collect
+    policy: Policy, stream: Stream, index: Bits, n: Number, law: EvenHop, place: Place, collect: Collect
 ) -> Number:
     """Net gain of each voxel by hops with one diffusivity and no open wall: one law everywhere, both ways alike.
 
     The law is that of the infinite lattice; :func:`net_gain`, which ``collect`` does for the axis at the place, folds
     what crosses a reflecting wall back by mirror images, which is exact.
     """
-    two = rounded(0.5 * hops_per_step**2)
-    one = hops_per_step - 4.0 * two
-    law = EvenHop(jnp.clip(2.0 * (one + two), 0.0, 1.0), _share(two, one + two))
     if isinstance(policy, Discrete):
         return drawn_gain(stream, index, n, law, jnp.asarray(place), collect)
-    flows = policy.even_hops if isinstance(policy, StraightThrough) else partial(even_hop_flows, policy)
+    flows = policy.even_hops if isinstance(policy, StraightThrough | Score) else partial(even_hop_flows, policy)
     return collect.of_flows(flows(stream, index, n, law), place)
 
 

@@ -24,7 +24,7 @@ from exodiff.kernels.random import Stream, retry_number, retry_words, to_unit_in
 from exodiff.kernels.rejection import draw_by_rejection
 
 _MEAN_PARTS = 24.0  # largest mean drawn as a sum of inversions; above it transformed rejection
-_CROWDED_SHARE = 1.0 / 8192  # of lanes beyond the short inversion, above which all lanes do the longer one too
+CROWDED_SHARE = 1.0 / 8192  # of lanes beyond the short inversion, above which all lanes do the longer one too
 
 
 def binomial(stream: Stream, index: Bits, number: Bits | Count | int, n: Count, p: Real) -> Count:
@@ -94,7 +94,7 @@ def _common_case(stream: Stream, index: Bits, number: Bits, law: Law) -> Count:
 
 def is_crowded(law: Law) -> Mask:
     """Whether so many lanes are beyond the short inversion that all had better do the longer one too."""
-    return jnp.mean(~is_short(law), dtype=jnp.float32) > _CROWDED_SHARE
+    return jnp.mean(~is_short(law), dtype=jnp.float32) > CROWDED_SHARE
 
 
 def inverted_short(stream: Stream, index: Bits, number: Bits | int, law: Law) -> Count:
@@ -128,12 +128,12 @@ def _finish_poisson(
 def draw(active: Mask, stream: Stream, index: Bits, number: Bits, law: Law) -> Count:
     """Counts of the active lanes, of any mean."""
     few = law.mean() <= _MEAN_PARTS
-    by_parts = _draw_by_parts(active & few, stream, index, number, law)
+    by_parts = draw_by_parts(active & few, stream, index, number, law)
     by_rejection = draw_by_rejection(active & ~few, stream, index, number, law)
     return jnp.where(few, by_parts, by_rejection)
 
 
-def _draw_by_parts(active: Mask, stream: Stream, index: Bits, number: Bits, law: Law) -> Count:
+def draw_by_parts(active: Mask, stream: Stream, index: Bits, number: Bits, law: Law) -> Count:
     """One inversion, or above mean 8 the sum of several of at most that mean each.
 
     A count beyond the terms climbs in the next rounds from the first one there, the limit: up by one with the ratio

@@ -11,6 +11,7 @@ from jax import lax
 from exodiff.core.arrays import COUNT_DTYPE, Count, Mask
 from exodiff.kernels.decomposition import by_pieces
 
+Tree = TypeVar("Tree")
 Values = TypeVar("Values", jax.Array, tuple[jax.Array, ...])
 
 _BLOCK = 1024
@@ -43,6 +44,35 @@ def batched(function: Callable[..., Values]) -> Callable[..., Values]:
     return wrapped
 
 
+def in_one_loop(function: Callable[[Tree], Tree], arrays: Tree) -> Tree:
+    """Apply an elementwise function to a tree of arrays of one shape, for arrays of the same shape and types.
+
+    XLA on CPU makes a loop for each array and computes in each anew what they share. A reduction of many arrays at once
+    it compiles to one loop, vectorised over the lanes: here over two copies of each lane, in order, and of the first
+    nothing is left.
+
+    Args:
+        function: from a tree to a like one; it cannot refer to traced values.
+        arrays: the tree.
+
+    """
+    if jax.default_backend() != "cpu":
+        return function(arrays)
+    copies = jax.tree.map(lambda a: jnp.broadcast_to(a, (2, *a.shape)), arrays)
+    first = jax.tree.map(lambda a: jnp.zeros((), a.dtype), arrays)
+    found = lax.reduce(copies, first, lambda _, lane: function(lane), (0,))
+    # for a result that is not used, a pass before XLA (StableHLO's) would visit every path through the function
+    return lax.optimization_barrier(found)
+
+
+def written_down(values: Tree) -> Tree:
+    """Values in the function of :func:`in_one_loop` that no result may see otherwise rounded than another.
+
+    Where it is compiled to one loop they are the same in any case.
+    """
+    return values if jax.default_backend() == "cpu" else lax.optimization_barrier(values)
+
+
 def first_true(mask: Mask) -> tuple[Mask, Count]:
     """Whether any is true, and the first that is: one reduction of a pair, which XLA on CPU compiles to one loop."""
 
@@ -56,12 +86,14 @@ def first_true(mask: Mask) -> tuple[Mask, Count]:
 
 
 def smallest(values: jax.Array) -> jax.Array:
-    """The least of all values, first over the first axis: in whole rows, where XLA on CPU would go by small boxes."""
-    return jnp.min(lax.optimization_barrier(jnp.min(values, 0)))
+    """The least value, 0 if none is below: first over the first axis, in rows, where XLA on CPU would go by boxes."""
+    return jnp.min(lax.optimization_barrier(jnp.min(values, 0, initial=0)))
 
 
-def finish_blocks(values: Values, unfinished: Mask, finish: Callable[..., Values], arguments: tuple) -> Values:
-    """Replace the values of the unfinished lanes, visiting only the blocks of 1024 lanes that have one.
+def finish_blocks(
+    values: Values, unfinished: Mask, finish: Callable[..., Values], arguments: tuple, most: int = _BLOCK
+) -> Values:
+    """Replace the values of the unfinished lanes, visiting only the blocks of lanes that have one.
 
     All at once on a GPU. The last block overlaps the one before it; as draws are addressed, doing a lane twice changes
     nothing.
@@ -71,12 +103,13 @@ def finish_blocks(values: Values, unfinished: Mask, finish: Callable[..., Values
         unfinished: of that shape.
         finish: from lanes to finish, values and arguments to new values; shapes are those of a block.
         arguments: arrays that broadcast with the values.
+        most: lanes of a block.
 
     """
     shape, size = unfinished.shape, unfinished.size
     if size == 0:
         return values
-    block = min(_BLOCK, size) if jax.default_backend() == "cpu" else size
+    block = min(most, size) if jax.default_backend() == "cpu" else size
     num_blocks = -(-size // block)
     mask = unfinished.reshape(-1)
     padded = mask if size == num_blocks * block else jnp.pad(mask, (0, -size % block))

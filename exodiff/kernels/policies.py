@@ -135,7 +135,8 @@ class StraightThrough:
 
     def even_hops(self, stream: Stream, index: Bits, n: Real, law: hopping.EvenHop) -> hopping.Flows:
         """Numbers that move by -2, -1, +1, +2 voxels: in one loop, and reverse mode keeps one word a voxel."""
-        given = (stream, index, _whole(n), hopping.EvenHop(*map(lax.stop_gradient, law)))
+        fixed = law._replace(moves=lax.stop_gradient(law.moves), far=lax.stop_gradient(law.far))
+        given = (stream, index, _whole(n), fixed)
         word = checkpoint_name(hopping.drawn_word(*given), DRAWN)
         far_down, down, up, far_up = (flow.astype(n.dtype) for flow in hopping.flows_of(word, *given))
         movers = follows(_binomial_moments, far_down + down + up + far_up, n, law.moves)
@@ -242,6 +243,16 @@ class Score:
         middle = propensity(0.5 * jnp.maximum(drawn.astype(first.dtype) - 1.0, 0.0))
         self.noted.append(jnp.sum(likelihood.chain(drawn, middle, first, _slope(propensity, index.shape, capacity))))
         return drawn
+
+    def even_hops(self, stream: Stream, index: Bits, n: Count, law: hopping.EvenHop) -> hopping.Flows:
+        """Numbers that move by -2, -1, +1, +2 voxels, as drawn by ``Discrete``."""
+        given = (stream, index, n, law._replace(moves=lax.stop_gradient(law.moves), far=lax.stop_gradient(law.far)))
+        far_down, down, up, far_up = flows = hopping.flows_of(hopping.drawn_word(*given), *given)
+        far = far_down + far_up
+        movers = far + down + up
+        self.noted.append(jnp.sum(likelihood.binomial(movers, n, law.moves)))
+        self.noted.append(jnp.sum(likelihood.binomial(far, movers, law.far)))
+        return flows
 
     def waiting_time(self, stream: Stream, index: Bits, events: Count) -> Real:
         """As drawn by ``Discrete``; no parameter changes its law."""

@@ -1,6 +1,7 @@
 """Rates of channels in every voxel, from the state and the parameters."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ class Voxels(NamedTuple):
     """What the expressions of a rate can see: the counts of all species, the inputs, and the time.
 
     In ``mean_field`` a voxel is a mixture of one with a cell and one without; ``empty`` asks for values in the latter.
+    ``instead`` has other numbers of some species, without an array of all.
     """
 
     problem: Problem
@@ -27,16 +29,18 @@ class Voxels(NamedTuple):
     counts: Counts
     time_s: Real
     empty: bool = False
+    instead: Mapping[int, Array] = MappingProxyType({})
 
     def real(self, species: int) -> Real:
         """Count of a species as a real, of the problem's precision."""
-        return self.counts[species].astype(self.problem.precision)
+        number = self.instead[species] if species in self.instead else self.counts[species]
+        return number.astype(self.problem.precision)
 
     def occupancy(self) -> Real:
         """Cells in each voxel: 0 or 1, or anything between in ``mean_field``."""
-        network = self.problem.network
-        types = self.counts[network.first_type : len(network.species)]
-        return jnp.sum(types.astype(self.problem.precision), axis=0)
+        network, nothing = self.problem.network, jnp.zeros(self.problem.grid.shape, self.problem.precision)
+        # not a sum along an axis, which XLA hands to a library for CPUs that takes ten times as long
+        return sum((self.real(species) for species in range(network.first_type, len(network.species))), nothing)
 
     def value(self, name: str) -> Real:
         """Value of a name in every voxel: a species, a cell type, a parameter, or the time."""
@@ -182,16 +186,16 @@ def propensity_after(voxels: Voxels, channel: Channel) -> Callable[[Number], Rea
     grid = voxels.problem.grid
 
     def after(events: Number) -> Real:
-        counts = voxels.counts.astype(voxels.problem.precision)
-        for species, change in channel.changes:
-            counts = counts.at[species].add((change * events).astype(counts.dtype))
+        precision = voxels.problem.precision
+        numbers = {s: voxels.real(s) + (change * events).astype(precision) for s, change in channel.changes}
         fields = dict(voxels.inputs.fields)
         for field, change in channel.deposits:
-            added = change / grid.fluid_volume_um3 * events.astype(counts.dtype)
+            added = change / grid.fluid_volume_um3 * events.astype(precision)
             name = voxels.problem.network.continuous[field]
             fields[name] = fields[name] + added
         inputs = voxels.inputs._replace(fields=fields)
-        return jnp.broadcast_to(propensity(voxels._replace(counts=counts, inputs=inputs), channel), grid.shape)
+        seen = voxels._replace(inputs=inputs, instead=numbers)
+        return jnp.broadcast_to(propensity(seen, channel), grid.shape)
 
     return after
 

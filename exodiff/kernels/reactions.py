@@ -1,18 +1,22 @@
 """Events of reaction channels in one step, and what they change."""
 
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
 
-from exodiff.core.arrays import Bits, Number, Real
+from exodiff.core.arrays import Bits, Count, Mask, Number, Real
 from exodiff.kernels import clocks
 from exodiff.kernels.decomposition import rounded
-from exodiff.kernels.policies import Policy
+from exodiff.kernels.lanes import elementwise, finish_blocks
+from exodiff.kernels.policies import Discrete, Policy
 from exodiff.kernels.random import Stream, fold
 from exodiff.kernels.rates import Voxels, mass_action, propensity, propensity_after, rate_factor
 from exodiff.model.network import Channel, DrawKind
 
+_BLOCK = 8192  # voxels; of smaller blocks the operations cost more to begin than to do
 BURST, SPLIT = 1, 2  # second address of what a channel draws besides its events
 
 
@@ -34,7 +38,7 @@ def draw_inputs(voxels: Voxels, channel: Channel, dt_s: Real) -> DrawInputs:
     """Inputs of a channel's draw for one step."""
     problem = voxels.problem
     shape = problem.grid.shape
-    changing = changing_reactants(channel)
+    changing = channel.changing_reactants
     nothing = jnp.zeros(shape, voxels.counts.dtype)
     if channel.kind is DrawKind.MODULATED:
         return DrawInputs(nothing, nothing, jnp.zeros(shape, problem.precision))
@@ -49,16 +53,10 @@ def draw_inputs(voxels: Voxels, channel: Channel, dt_s: Real) -> DrawInputs:
     return DrawInputs(first, second, factor)
 
 
-def changing_reactants(channel: Channel) -> list[int]:
-    """Reactants whose number an event changes."""
-    change_of = channel.change_of
-    return [species for species, _ in channel.reactants if species in change_of]
-
-
 def mass_action_table(channel: Channel) -> tuple[int, int, int, int]:
     """(order of first, order of second, change of first, change of second) of the changing reactants."""
     order_of, change_of = dict(channel.reactants), channel.change_of
-    changing = changing_reactants(channel)
+    changing = channel.changing_reactants
     if channel.kind is not DrawKind.CHAIN:
         return 0, 0, 0, 0
     second = changing[1] if len(changing) > 1 else None
@@ -115,13 +113,35 @@ def burst_size(
     """
     product = channel.bursts[place]
     arguments = [voxels.evaluate(argument) for argument in product.burst.arguments]
-    own = fold(stream, place, BURST)
+    own, kind = fold(stream, place, BURST), product.burst.kind
+    if isinstance(policy, Discrete):
+        return _bursts_where_events_are(kind)(own.key0, own.key1, index, events, *arguments)
+    return _bursts(policy, kind, own, index, events, arguments)
+
+
+def _bursts(
+    policy: Policy, kind: str, stream: Stream, index: Bits, events: Number, arguments: Sequence[Real]
+) -> Number:
     bursts: Number | Real = events
-    if product.burst.kind == "loaded":
-        bursts = policy.binomial(own, index, 2, events, jnp.broadcast_to(arguments[0], events.shape))
-    elif product.burst.kind == "geometric":
-        bursts = policy.waiting_time(own, index, events)
-    return policy.poisson(own, index, 4, bursts.astype(arguments[-1].dtype) * arguments[-1])
+    if kind == "loaded":
+        bursts = policy.binomial(stream, index, 2, events, jnp.broadcast_to(arguments[0], events.shape))
+    elif kind == "geometric":
+        bursts = policy.waiting_time(stream, index, events)
+    return policy.poisson(stream, index, 4, bursts.astype(arguments[-1].dtype) * arguments[-1])
+
+
+@lru_cache
+def _bursts_where_events_are(kind: str) -> Callable[..., Count]:
+    """As :func:`_bursts`, only in blocks of voxels with an event."""
+
+    def some(has_events: Mask, _: Count, key0: Bits, key1: Bits, index: Bits, events: Count, *arguments: Real) -> Count:
+        del has_events
+        return _bursts(Discrete(), kind, Stream(key0, key1), index, events, arguments)
+
+    def found(key0: Bits, key1: Bits, index: Bits, events: Count, *arguments: Real) -> Count:
+        return finish_blocks(jnp.zeros_like(events), events > 0, some, (key0, key1, index, events, *arguments), _BLOCK)
+
+    return elementwise(found)
 
 
 def wipe_cells(

@@ -16,7 +16,7 @@ from jax import Array, lax
 from exodiff.core.arrays import Mask, Real
 from exodiff.kernels.decomposition import rounded
 from exodiff.kernels.faces import at_wall, face_diffusivity
-from exodiff.kernels.modes import has_use, resembling, solve_box
+from exodiff.kernels.modes import has_use, mode_rates, resembling, solve_box, through_modes
 from exodiff.kernels.neighbours import seen_from, shift
 from exodiff.kernels.totals import ordered_sum
 from exodiff.lattice.grid import Grid
@@ -128,6 +128,22 @@ def solve_linear(spread: Spread, loss: Real, source: Real, guess: Real, grid: Gr
     free = lax.custom_linear_solve(left, right, solve, symmetric=True)
     free = jnp.where(is_free, free, 0.0)
     return Solution(free + spread.held, _is_small(left(free) - right, right, diagonal * free))
+
+
+def solve_even(exchange: tuple[Real, Real, Real], loss: Real, source: Real, grid: Grid) -> Solution:
+    """The concentration with one diffusivity and one loss coefficient, mode by mode.
+
+    Args:
+        exchange: D / h^2 along each axis, per second.
+        loss: per second.
+        source: with the inflow through fixed walls, concentration per second.
+        grid: the lattice.
+
+    """
+    rates = mode_rates(exchange, loss, grid)
+    is_lost = rates > 0
+    value = through_modes(source, jnp.where(is_lost, 1.0 / jnp.where(is_lost, rates, 1.0), 0.0), grid)
+    return Solution(value, jnp.all(is_lost) | jnp.all(source == 0))
 
 
 def solve_balance(spread: Spread, coefficients: Coefficients, guess: Real, grid: Grid) -> Solution:

@@ -81,6 +81,12 @@ class Channel:
     releases: tuple[tuple[int, int, int], ...] = ()
 
     @property
+    def changing_reactants(self) -> list[int]:
+        """Reactants whose number an event changes."""
+        change_of = self.change_of
+        return [species for species, _ in self.reactants if species in change_of]
+
+    @property
     def change_of(self) -> dict[int, int]:
         """Change of each species in one event."""
         return dict(self.changes)

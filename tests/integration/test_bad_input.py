@@ -59,7 +59,10 @@ BAD = {
     "huge power": (reaction(equation="EV ->", rate="9**9**9"), r"reactions.odd.rate"),
     "deep nesting": (reaction(equation="EV ->", rate="(" * 500 + "1" + ")" * 500), r"reactions.odd.rate"),
     "shape of zero": (changed(lattice={"shape": [8, 0, 4]}), r"lattice.shape"),
-    "fixed step above the limit": (changed(run={"time_step": "500 s"}), r"run.time_step: 500 s exceeds .*species.EV"),
+    "fixed step above the limit": (
+        changed(run={"time_step": "500 s"}),
+        r"run.time_step: 500 s exceeds .*rate of tumour",
+    ),
     "two cell types react": (reaction(equation="tumour + fibroblast -> tumour", rate="1 /s"), r"near\("),
     "intervention on nothing": (
         changed(interventions=[{"at": ["1 min"]}]),

@@ -301,7 +301,7 @@ def test_refusals_quoted_in_the_reference_are_those_of_the_program():
     wrong = [
         {"species": {"EV": {"difusion": "10 um^2/s"}}},
         {"species": {"EV": {"diffusion": "1 um^2/sek"}}},
-        {"species": {"EV": {"diffusion": "10 um^2/s"}}, "run": {"time_step": "60 s"}},
+        {"species": {"EV": {"diffusion": "10 um^2/s"}}, "run": {"time_step": "180 s"}},
         {"cells": {"tumour": {"represents": 10}}},
     ]
     for raw, line in zip(wrong, quoted.splitlines(), strict=True):

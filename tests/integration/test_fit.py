@@ -3,6 +3,9 @@
 import csv
 import json
 import re
+import signal
+import subprocess
+import sys
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -10,16 +13,19 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import tomli_w
 from typer.testing import CliRunner
 
 import exodiff as ex
 from exodiff import cli
 from exodiff.config.fit import Fit
 from exodiff.config.load import config_hash, dump, from_mapping
+from exodiff.inference import sbc
 from exodiff.inference.command import fit_model
 from exodiff.inference.fit import Fitter
 from exodiff.inference.prediction import Predictor
 from exodiff.inference.read import read_data
+from exodiff.inference.unfinished import Unfinished
 from exodiff.viz.fits import make_fit_figures
 
 BIRTH_DEATH = {
@@ -303,6 +309,11 @@ WRONG = {
     "no sd": ({}, {"noise": "gaussian"}, "needs either a column sd"),
     "one class": ({}, {"noise": "multinomial"}, "two or more observables"),
     "too few simulations": ({"calibrate": 5}, {}, "at least 12 simulations"),
+    "an estimator for a method": (
+        {"method": "leap_st"},
+        {},
+        "'leap_st' is not allowed; choose one of closure, synthetic",
+    ),
     "synthetic of classes": (
         {"method": "synthetic"},
         {"observable": ("n", "dose"), "values": [[3.0, 4.0]], "noise": "multinomial"},
@@ -482,6 +493,78 @@ def test_a_stopped_fit_goes_on_where_it_was(tmp_path, monkeypatch):
     assert {path.name for path in (tmp_path / "stopped").iterdir()} == {"fit.h5", "fit.json", "figures"}
 
 
+def test_a_stopped_calibration_goes_on_where_it_was(fitter, tmp_path, monkeypatch):
+    """Stopped in its fourth fit, it makes the first three not again; ranks are those of one that was not stopped."""
+    fitter.settings, told = Fit(parameters=("k", "g"), uncertainty="fisher"), []
+    unfinished = Unfinished(tmp_path, "sbc", fitter.model, fitter.data)
+
+    def calibrate(fit):
+        monkeypatch.setattr(sbc, "_fit_simulated", fit)
+        told.clear()
+        return sbc.calibration_of(fitter, 20, 1, lambda done, earlier: told.append((done, earlier)), unfinished)
+
+    def second_fails(*given):
+        if given[-1] == 1:
+            raise ex.FitError("fit", "no convergence")
+        return right(*given)
+
+    def second_fails_and_fourth_stops(*given):
+        if given[-1] == 3:
+            raise KeyboardInterrupt
+        return second_fails(*given)
+
+    right = sbc._fit_simulated
+    whole = calibrate(second_fails)
+    assert told == [(done, 0) for done in range(1, 21)]
+    assert (whole.failures, len(whole.truths)) == (1, 19)
+    unfinished.remove()
+    with pytest.raises(KeyboardInterrupt):
+        calibrate(second_fails_and_fourth_stops)
+    found = calibrate(right)
+    assert told == [(done, 3) for done in range(3, 21)]
+    assert found.failures == 1
+    assert np.array_equal(found.ranks, whole.ranks)
+
+
+@pytest.mark.slow
+def test_a_calibration_that_is_stopped_and_killed_is_that_of_one_that_was_not(tmp_path):
+    prior = {"lognormal": {"median": "5 /s", "sigma": 0.5}}
+    (tmp_path / "counts.csv").write_text("time_s,n\n10,1\n20,1\n")
+    data = [{"file": "counts.csv", "observable": "n", "noise": "poisson"}]
+    tables = {
+        **BIRTH_DEATH,
+        "run": {"duration": "20 s"},
+        "parameters": {"k": {"value": "5 /s", "prior": prior}, "g": "0.1 /s"},
+        "fit": {"parameters": ["k"], "calibrate": 20, "data": data},
+    }
+    config = tmp_path / "model.toml"
+    config.write_text(tomli_w.dumps(tables))
+
+    def command(out, *stopped_at):
+        start = ["tests.integration.stopped_at", *stopped_at] if stopped_at else ["exodiff.cli"]
+        return [sys.executable, "-m", *start, "sbc", str(config), "--fits", "20", "--out", str(tmp_path / out)]
+
+    subprocess.run(command("whole"), check=True)
+    at_fit = ("exodiff.inference.sbc", "_fit_simulated")
+    with subprocess.Popen(command("cut", "wait", *at_fit, "7"), stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while "a call waits" not in process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGTERM)
+        told = process.stderr.read()
+        process.wait(timeout=20)
+    assert process.returncode == 75
+    assert "stopped by SIGTERM with all that is done kept; give the same command again" in told
+    killed = subprocess.run(command("cut", "kill", *at_fit, "5"), capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert "7 of 20 fits are done already" in killed.stderr
+    done = subprocess.run(command("cut"), capture_output=True, text=True, check=True)
+    assert "12 of 20 fits are done already" in done.stderr
+    assert "20 of 20 fits, 0 s left" in done.stderr
+    assert {path.name for path in (tmp_path / "cut").iterdir()} == {"sbc.json", "figures"}
+    assert (tmp_path / "cut" / "sbc.json").read_bytes() == (tmp_path / "whole" / "sbc.json").read_bytes()
+
+
 def test_a_failed_fit_leaves_nothing(tmp_path, monkeypatch):
     (tmp_path / "counts.csv").write_text("time_s,n\n2,20\n20,50\n")
     data = [{"file": str(tmp_path / "counts.csv"), "observable": "n", "noise": "poisson"}]
@@ -505,11 +588,37 @@ def test_an_interrupted_command_says_how_to_go_on(command, told, monkeypatch, ca
     assert told in capsys.readouterr().err
 
 
+def test_a_fit_does_not_depend_on_those_before_it(fitter):
+    """Of which one may have needed a finer step of the closure."""
+    first = fitted_with(fitter, None, uncertainty="fisher")
+    fitter.predictor.refine()
+    again = fitted_with(fitter, None, uncertainty="fisher")
+    assert np.array_equal(first.u, again.u)
+
+
+def test_a_simulation_that_stops_says_at_which_values(fitter):
+    """A truth that a calibration drew from a wide prior, for instance."""
+    with pytest.raises(ex.SimulationError, match=r"fit: a simulation at k 10, g 500 stopped; .*lower run.time_step"):
+        fitter.simulate_data(np.array([10.0, 500.0]), seed=0)
+
+
+def test_simulated_data_have_their_error_where_the_closure_has_no_result(model):
+    """At a truth whose rates outgrow the closure's step the error is still the one that is given, and not 1."""
+    noise = {"gaussian": {"sd": 20.0}}
+    fitter = Fitter(model, [ex.Data("n", np.full(100, 10.0), np.ones(100), noise)], Fit(parameters=("g",)))
+    truth = np.array([2.0])
+    assert fitter.predictor.predict(truth) is None
+    (data,) = fitter.simulate_data(truth, seed=0)
+    # counts have a mean of 2.5; the spread of 100 values has a standard error of 7 %
+    assert 14 < data.values.std() < 26
+
+
 def test_the_model_is_compiled_once_for_many_fits_and_simulations(fitter):
-    for more in (0.0, 1.0):
+    compiled = []
+    for more in (0.0, 1.0, 2.0):
         fitted_with(fitter, [one.with_values(one.values + more) for one in fitter.data], calibrate=400)
-    assert fitter.predictor._with_derivatives._cache_size() == 1
-    assert fitter.predictor._simulated._cache_size() <= 2  # for 400 and for 40 simulations
+        compiled.append((fitter.predictor._with_derivatives._cache_size(), fitter.predictor._simulated._cache_size()))
+    assert compiled[2] == compiled[1] == compiled[0]
 
 
 def test_the_bits_of_a_run_do_not_depend_on_the_fit_table():

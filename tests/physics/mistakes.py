@@ -66,10 +66,10 @@ def _readdress(patch, change: Callable[..., tuple]) -> None:
     """Let each pair draw at the (replicate, pair) that ``change`` gives."""
     right = trajectories.advance_pair
 
-    def wrong(problem, inputs, seed, replicate, state, time_s, dt_s):
+    def wrong(problem, inputs, seed, replicate, state, time_s, dt_s, tables):
         replicate, used = change(replicate, state.pair)
-        advanced = right(problem, inputs, seed, replicate, replace(state, pair=used), time_s, dt_s)
-        return replace(advanced, pair=state.pair + jnp.uint32(1))
+        advanced, tables = right(problem, inputs, seed, replicate, replace(state, pair=used), time_s, dt_s, tables)
+        return replace(advanced, pair=state.pair + jnp.uint32(1)), tables
 
     patch.setattr(trajectories, "advance_pair", wrong)
 
@@ -125,7 +125,8 @@ def rounded_halves(patch):
 def single_hops(patch):
     """Hops to the next voxel only."""
 
-    def gain(policy, stream, index, n, hops, place, collect):
+    def gain(policy, stream, index, n, law, place, collect):
+        hops = 0.5 * law.moves / (1.0 + 0.5 * law.far)
         movers = policy.binomial(stream, index, 0, n, jnp.broadcast_to(2.0 * hops, n.shape))
         up = policy.half(stream, index, 4, movers)
         return collect.of_flows((jnp.zeros_like(n), movers - up, up, jnp.zeros_like(n)), place)
@@ -194,13 +195,16 @@ def velocity_of_the_voxel(patch):
 
 def division_loses_a_molecule(patch):
     """A daughter arrives with one molecule less."""
-    right = cell_events.carried
+    right = cell_events.carrier
 
     def wrong(*arguments):
-        leaving, entering = right(*arguments)
-        return leaving, jnp.maximum(entering - 1, 0)
+        def take_along(content):
+            leaving, entering = right(*arguments)(content)
+            return leaving, jnp.maximum(entering - 1, 0)
 
-    patch.setattr(cell_events, "carried", wrong)
+        return take_along
+
+    patch.setattr(cell_events, "carrier", wrong)
 
 
 def hill_without_power(patch):

@@ -12,6 +12,7 @@ from exodiff.kernels.diffusion import MAX_HOPS_PER_STEP, HopRates, hop_flows, ne
 from exodiff.kernels.policies import Mean
 from exodiff.kernels.random import make_stream, voxel_index
 from exodiff.lattice.grid import Grid
+from exodiff.stepsize import MAX_HOP_PARTS
 from tests.physics.checks import flow
 from tests.physics.checks.leap_error import error_table, leap, orders
 from tests.physics.checks.leap_models import LeapModel
@@ -145,7 +146,7 @@ def test_the_automatic_step_and_the_limit_look_at_the_flow():
     assert bound(1e-6) == pytest.approx(0.25)
     assert bound(3.0) == pytest.approx(0.25 / (1.5 / np.tanh(1.5)), rel=1e-5)
     assert bound(-3.0) == pytest.approx(bound(3.0))
-    longest = 1.0 / 3.0 / (1.5 / np.tanh(1.5))
+    longest = MAX_HOP_PARTS / 3.0 / (1.5 / np.tanh(1.5))
     assert bound(3.0, time_step=0.99 * longest) == pytest.approx(0.99 * longest)
     with pytest.raises(ex.ConfigError, match=r"exceeds .* the hop limit of species\.W"):
         bound(3.0, time_step=1.01 * longest)

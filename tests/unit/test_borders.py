@@ -10,7 +10,7 @@ import pytest
 from exodiff.core.arrays import COUNT_DTYPE
 from exodiff.exact import direct, lattice
 from exodiff.kernels import cells, diffusion, faces, steady
-from exodiff.kernels.neighbours import FACES, sum_over_faces
+from exodiff.kernels.neighbours import FACES, seen_from_faces, sum_over_faces
 from exodiff.kernels.policies import Discrete, Mean
 from exodiff.kernels.random import make_stream, voxel_index
 from exodiff.lattice.grid import Grid, Part
@@ -66,7 +66,7 @@ def distance(grid, given):
 def moves(grid, given):
     """Where cells go of those that all want to leave at once, with room everywhere."""
     room = jnp.ones(grid.shape, jnp.float32)
-    weights = cells.empty_neighbours(room, grid)
+    weights = seen_from_faces(room, grid)
     going = jnp.asarray(given["is_cell"], COUNT_DTYPE)
     flows = cells.to_neighbours(Discrete(), STREAM, given["index"], going, weights, grid)
     return cells.arrivals(flows, grid) - cells.departures(flows)

@@ -1,4 +1,4 @@
-"""The tree of rates and the choice by bisection: probabilities, and what can never be chosen."""
+"""The tree of rates and the choice by positions: probabilities, and what can never be chosen."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from exodiff.exact import tree
-from exodiff.exact.direct import choose
+from exodiff.exact.direct import choose, spread
 from exodiff.kernels.random import Stream, to_unit_interval, word_pair
 
 ALPHA = 1e-6
@@ -58,7 +58,8 @@ def test_without_rates_no_event_ever_comes():
 
 def _chosen(rates, words, fine):
     given = [jnp.full(words.shape, rate, jnp.float32) for rate in rates]
-    return np.asarray(jax.jit(choose)(given, jnp.asarray(words), jnp.asarray(fine)))
+    total = sum(given, start=jnp.zeros(words.shape, jnp.float32)) / spread(len(rates))
+    return np.asarray(jax.jit(choose)(given, total, jnp.asarray(words), jnp.asarray(fine)))
 
 
 EDGES = np.asarray(
@@ -75,24 +76,37 @@ def test_a_rate_of_zero_is_never_chosen(count):
     for subset in range(1, 2**count):
         is_on = (subset >> np.arange(count)) & 1
         rates = np.where(is_on, np.exp(rng.uniform(-40.0, 40.0, count)), 0.0)
-        assert np.all(is_on[_chosen(rates, words, fine)]), rates
+        assert np.all(np.append(is_on, 1)[_chosen(rates, words, fine)]), rates
+
+
+def test_what_rounding_needs_is_left_over_and_the_largest_rates_never_reach_beyond_it():
+    # as many positions as the rates can take by rounding up are free, and no more than twice that
+    words = (np.arange(2**23 - 256, 2**23, dtype=np.uint32) << 9) + 5
+    for rates in ((1.0,), (1.0, 1e-9), (1.0,) * 64, (1e-30, *(1.0,) * 63), (3.0, *(1e-20,) * 40)):
+        nobody = _chosen(rates, words, np.full(words.shape, 1e-10, np.float32)) == len(rates)
+        assert 0 < nobody.sum() <= 2 * len(rates), rates
 
 
 @pytest.mark.parametrize(
     "rates", [(1.0, 1.0), (1.0, 3.0), (5.0, 2.0, 1.0), (1.0, 0.0, 2.0, 1.0), (1.0, 1e-3, 7.0, 2.0, 3.0)]
 )
 def test_choices_have_the_probabilities_of_the_rates(rates):
-    # every 65,536th word: a rule that divides the range in proportion gives each its share but for one word a division
+    # every 65,536th word: a rule that divides the range in proportion gives each its share but for one word a rate
     words = (np.arange(2**16, dtype=np.uint32) << 16) + 0x8000
-    share = np.bincount(_chosen(rates, words, np.full(words.shape, 0.5, np.float32)), minlength=len(rates)) / 2**16
+    found = _chosen(rates, words, np.full(words.shape, 0.5, np.float32))
+    share = np.bincount(found, minlength=len(rates))[: len(rates)] / 2**16
     truth = np.asarray(rates) / np.sum(rates)
     assert np.max(np.abs(share - truth)) < len(rates) * 2.0**-16
 
 
 def test_a_rare_choice_keeps_its_probability_by_random_rounding():
-    # 1e-10 of 2^32 words is 0.43 of a word: it is word 0 where the fine uniform is below 0.43, and never another
-    rates = (1.0, 1e-10)
+    # 5e-8 of 2^23 positions is 0.42 of one: it is position 0 where the fine uniform is below 0.42, and never another
+    rates = (5e-8, 1.0)
     fine = to_unit_interval(jnp.arange(0, 2**32, 2**20, dtype=jnp.uint32))
-    zero = _chosen(rates, np.zeros(fine.shape, np.uint32), fine)
-    assert np.mean(zero) == pytest.approx(1e-10 * 2**32, abs=1e-3)
-    assert not np.any(_chosen(rates, EDGES[1:], np.full(EDGES[1:].shape, 1e-9, np.float32)))
+    zero = _chosen(rates, np.zeros(fine.shape, np.uint32), fine) == 0
+    assert np.mean(zero) == pytest.approx(5e-8 * 2**23, abs=1e-3)
+    others = np.asarray([1 << 9, 2 << 9, *EDGES[4:]], np.uint32)
+    assert np.all(_chosen(rates, others, np.full(others.shape, 1e-9, np.float32)) != 0)
+    # and one of 1e-15 is there where the fine uniform is below 8.4e-9: it keeps its relative precision
+    rates, fine = (1e-15, 1.0), np.asarray([8.3e-9, 8.5e-9], np.float32)
+    assert _chosen(rates, np.zeros(2, np.uint32), fine).tolist() == [0, 1]

@@ -1,14 +1,16 @@
-"""Hops of one law everywhere: the fused draws are the draws one by one, in any company of lanes."""
+"""Hops of one law everywhere: what leaves a voxel is one multinomial number, in any company of lanes."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 from exodiff.core.arrays import COUNT_DTYPE
+from exodiff.kernels.alias_tables import REMAINDER, ROW, Tables
 from exodiff.kernels.diffusion import even_hop_flows, net_gain, net_gain_of_words
-from exodiff.kernels.hopping import Collect, EvenHop, drawn_gain, packed, unpacked
-from exodiff.kernels.policies import Discrete, StraightThrough
+from exodiff.kernels.hopping import Collect, drawn_gain, even_hop, hop_tables, packed, unpacked
+from exodiff.kernels.policies import Discrete, Score, StraightThrough
 from exodiff.kernels.random import Stream, fold, make_stream, voxel_index
 from exodiff.lattice.grid import Grid, Part
 
@@ -27,9 +29,13 @@ def all_words(words, place):
 COLLECT = Collect(all_flows, all_words)
 
 
+def flat(tables):
+    return jax.tree.map(lambda a: a.reshape(-1), tables)
+
+
 def law_of(hops):
-    one, two = hops - 2 * hops**2, 0.5 * hops**2
-    return EvenHop(jnp.asarray(2 * (one + two), jnp.float32), jnp.asarray(two / (one + two), jnp.float32))
+    hops = jnp.asarray(hops, jnp.float32)
+    return even_hop(hops)._replace(tables=flat(hop_tables(hops)))
 
 
 @jax.jit
@@ -50,30 +56,71 @@ def molecules(kind):
     return jnp.asarray(rng.poisson(kind, LANES), COUNT_DTYPE)
 
 
-@pytest.mark.parametrize("hops", [1e-6, 0.02, 1 / 6, 1 / 4, 1 / 3])
-@pytest.mark.parametrize("kind", [0.5, 10.0, 60.0, "mixed"])
-def test_fused_hops_are_the_draws_one_by_one(kind, hops):
-    n, index, law = molecules(kind), voxel_index((LANES,)), law_of(hops)
-    flows = np.asarray(together(STREAM, index, n, law))
-    assert (flows == np.asarray(one_by_one(STREAM, index, n, law))).all()
+def assert_multinomial(flows, n, law):
+    """Each sum of some of the four flows is binomial: by chi-square, with a chance of a false alarm of 1e-6 in all."""
+    moves, far = float(law.moves), float(law.far)
+    chances = 0.5 * moves * np.asarray([far, 1.0 - far, 1.0 - far, far])
+    some = [which for which in np.ndindex(2, 2, 2, 2) if any(which)]
+    for which in some:
+        p = chances[np.asarray(which, bool)].sum()
+        found = flows[:, np.asarray(which, bool)].sum(axis=1)
+        expected = stats.binom.pmf(np.arange(n + 1), n, p) * len(flows)
+        order = np.argsort(expected)[::-1]
+        counts, expected = np.bincount(found, minlength=n + 1)[order], expected[order]
+        last = max(np.count_nonzero(expected > 20), 1)
+        counts, expected = (np.append(a[:last], a[last:].sum()) for a in (counts, expected))
+        statistic = ((counts - expected) ** 2 / np.maximum(expected, 1e-9))[expected > 1].sum()
+        freedom = max(np.count_nonzero(expected > 1) - 1, 1)
+        assert stats.chi2.sf(statistic, freedom) > 1e-6 / len(some), (which, p)
+
+
+@pytest.mark.parametrize("hops", [0.002, 0.02, 1 / 6, 1 / 3])
+@pytest.mark.parametrize("n", [3, 30, 31, 100, 237, 1000])
+def test_what_leaves_a_voxel_is_multinomial(n, hops):
+    """By one table, by several, by inversion (31 and more of which few move), and draw by draw."""
+    lanes, law = 40_000, law_of(hops)
+    flows = np.asarray(together(STREAM, voxel_index((lanes,)), jnp.full(lanes, n, COUNT_DTYPE), law))
+    assert_multinomial(flows, n, law)
+
+
+@pytest.mark.parametrize("n", [12, 30, 100])
+def test_remainders_alone_give_the_law_too(n):
+    """With entries that all mean the remainder, and remainders that are the whole law."""
+    law, lanes = law_of(0.2), 40_000
+    columns = np.arange(ROW)
+    chances = [stats.binom.pmf(columns, np.arange(ROW)[:, None], float(p)) for p in (law.moves, law.far)]
+    tails = np.cumsum(np.asarray(chances)[..., ::-1], axis=-1)[..., ::-1] * 2.0**32
+    everywhere = jnp.full(tails.shape, REMAINDER, jnp.uint32)
+    law = law._replace(tables=flat(Tables(everywhere, jnp.asarray(tails, jnp.float32))))
+    flows = np.asarray(together(STREAM, voxel_index((lanes,)), jnp.full(lanes, n, COUNT_DTYPE), law))
+    assert_multinomial(flows, n, law)
+
+
+@pytest.mark.parametrize("hops", [1e-6, 0.02, 1 / 3])
+@pytest.mark.parametrize("kind", [0.5, 60.0, "mixed"])
+def test_no_more_leave_than_there_are_and_as_many_as_should(kind, hops):
+    n, law = molecules(kind), law_of(hops)
+    flows = np.asarray(together(STREAM, voxel_index((LANES,)), n, law))
     assert (flows >= 0).all()
     assert (flows.sum(axis=-1) <= np.asarray(n)).all()
     expected = float(np.asarray(n, float).sum() * law.moves)
     assert abs(flows.sum() - expected) < 6 * np.sqrt(expected) + 1  # 1e-8 for a Poisson number of 1 or more
 
 
-def test_reals_with_a_derivative_hop_like_counts():
+def test_policies_with_a_derivative_hop_like_counts():
     """Also batched by replicates with laws of their own, and with voxels that need more than the common word."""
     n, index = molecules("mixed"), voxel_index((LANES,))
     hops = jnp.asarray([0.05, 0.25], jnp.float32)
 
-    def both(hops):
+    def each(hops):
         law = law_of(hops)
-        flows = StraightThrough().even_hops(STREAM, index, n.astype(jnp.float32), law)
-        return jnp.stack(flows, axis=-1).astype(COUNT_DTYPE), one_by_one(STREAM, index, n, law)
+        reals = StraightThrough().even_hops(STREAM, index, n.astype(jnp.float32), law)
+        scored = Score().even_hops(STREAM, index, n, law)
+        return [jnp.stack(f, axis=-1).astype(COUNT_DTYPE) for f in (reals, scored)], together(STREAM, index, n, law)
 
-    found, wanted = jax.jit(jax.vmap(both))(hops)
-    assert (found == wanted).all()
+    (reals, scored), wanted = jax.jit(jax.vmap(each))(hops)
+    assert (reals == wanted).all()
+    assert (scored == wanted).all()
 
 
 def test_the_hops_of_a_voxel_do_not_depend_on_the_others():
@@ -85,13 +132,28 @@ def test_the_hops_of_a_voxel_do_not_depend_on_the_others():
 
 
 def test_a_vmap_over_streams_and_laws_equals_the_single_calls():
+    """With tables of each, and with one set of tables in which each has its place."""
     n, index = molecules("mixed"), voxel_index((LANES,))
-    keys = jnp.arange(3, dtype=jnp.uint32)
-    laws = EvenHop(*(jnp.stack(each) for each in zip(*map(law_of, (0.05, 0.15, 0.3)), strict=True)))
-    many = jax.vmap(together, in_axes=(Stream(0, 0), None, None, EvenHop(0, 0)))(Stream(keys, keys + 1), index, n, laws)
-    for i in range(3):
-        one = together(Stream(keys[i], keys[i] + 1), index, n, EvenHop(laws.moves[i], laws.far[i]))
-        assert (many[i] == one).all()
+    keys, hops = jnp.arange(3, dtype=jnp.uint32), jnp.asarray([0.05, 0.15, 0.3], jnp.float32)
+    one_each = [together(Stream(k, k + 1), index, n, law_of(h)) for k, h in zip(keys, hops, strict=True)]
+    own = jax.vmap(lambda k, h: together(Stream(k, k + 1), index, n, law_of(h)))(keys, hops)
+    tables = jax.tree.map(lambda a: a.reshape(3, -1), hop_tables(hops))
+    size = tables.entries.shape[1]
+
+    def shared(key, hops, place):
+        law = even_hop(hops)._replace(tables=flat(tables), start=place * size)
+        return together(Stream(key, key + 1), index, n, law)
+
+    placed = jax.vmap(shared)(keys, hops, jnp.arange(3))
+    for i, one in enumerate(one_each):
+        assert (own[i] == one).all()
+        assert (placed[i] == one).all()
+
+
+def test_draws_one_by_one_have_the_same_law():
+    n, lanes, law = 45, 40_000, law_of(0.2)
+    flows = one_by_one(STREAM, voxel_index((lanes,)), jnp.full(lanes, n, COUNT_DTYPE), law)
+    assert_multinomial(np.asarray(flows), n, law)
 
 
 @pytest.mark.parametrize("walls", ["reflecting", "periodic", "absorbing", ("fixed", "reflecting")])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from exodiff.kernels import diffusion
-from exodiff.kernels.hopping import Collect
+from exodiff.kernels.hopping import Collect, even_hop
 from exodiff.kernels.policies import Mean
 from exodiff.kernels.random import make_stream, voxel_index
 from exodiff.lattice.grid import Grid, Part
@@ -36,7 +36,8 @@ def test_mean_hops_are_the_means_of_the_four_flows(grid):
     index, collect = voxel_index(grid.shape), Collect(lambda flows, axis: diffusion.net_gain(flows, grid, axis), None)
     for axis in range(3):
         if grid.can_hop(axis):
-            expected = diffusion.even_hop_gain(Mean(), make_stream(1, 0), index, amounts(grid), HOPS, axis, collect)
+            law = even_hop(HOPS)
+            expected = diffusion.even_hop_gain(Mean(), make_stream(1, 0), index, amounts(grid), law, axis, collect)
             np.testing.assert_allclose(gain_of(grid, axis), expected, rtol=1e-5, atol=2e-7)
 
 
@@ -75,7 +76,7 @@ def test_derivatives_of_mean_hops_are_those_of_the_four_flows(grid, mode):
         return diffusion.even_mean_gain(n, hops, grid, axis)
 
     def by_flows(n, hops, axis):
-        return diffusion.even_hop_gain(Mean(), make_stream(1, 0), index, n, hops, axis, collect)
+        return diffusion.even_hop_gain(Mean(), make_stream(1, 0), index, n, even_hop(hops), axis, collect)
 
     def of(gain):
         def value(scales):

@@ -134,3 +134,28 @@ def test_derivatives_go_through_the_equation_alone(mode):
         steps = 1e-4 * np.eye(2)
         expected = [(of(jnp.asarray(1 + e)) - of(jnp.asarray(1 - e))) / 2e-4 for e in steps]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", LATTICES)
+def test_an_even_system_is_solved_mode_by_mode(name):
+    grid = LATTICES[name]
+    with jax.enable_x64(True):
+        source = jnp.asarray(np.random.default_rng(3).random(grid.shape))
+        d, loss = 6.0, jnp.asarray(0.3)
+        spread = system(grid, jnp.full(grid.shape, d), jnp.ones(grid.shape, bool))
+        x, y, z = (jnp.asarray(d / h**2) for h in grid.spacing_um)
+        found = steady.solve_even((x, y, z), loss, source, grid)
+        left = steady.loss_by_spread(spread, found.value, grid) + loss * found.value
+        assert bool(found.is_solved)
+        np.testing.assert_allclose(left, source, rtol=1e-10)
+
+
+def test_an_even_system_that_loses_nothing_has_a_solution_only_without_sources():
+    grid, nothing = LATTICES["closed"], jnp.zeros(LATTICES["closed"].shape)
+    exchange = (jnp.float32(1.0),) * 3
+    assert not bool(steady.solve_even(exchange, jnp.float32(0.0), nothing + 1.0, grid).is_solved)
+    still = steady.solve_even(exchange, jnp.float32(0.0), nothing, grid)
+    assert bool(still.is_solved)
+    assert np.all(np.asarray(still.value) == 0)
+    open_grid = LATTICES["all walls"]
+    assert bool(steady.solve_even(exchange, jnp.float32(0.0), jnp.ones(open_grid.shape), open_grid).is_solved)

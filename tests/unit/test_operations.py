@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from exodiff.hop_tables import tables_of_substep
 from exodiff.kernels.policies import policy_of
 from exodiff.kernels.random import make_stream, voxel_index
 from exodiff.operations import EVEN_HOP, HOP, backward_order, is_even, operations
@@ -86,10 +87,9 @@ def test_hops_are_even_where_walls_are_closed_and_the_diffusivity_is_one_number(
 def _step(model, dt_s):
     problem, time = model.problem, jnp.zeros((), model.problem.precision)
     inputs = make_inputs(model, None, problem.precision)
-    places = voxel_index(problem.grid.shape)
-    return Step(
-        problem, inputs, policy_of(problem.engine), make_stream(1, 0), places, time, jnp.asarray(dt_s, jnp.float32)
-    )
+    places, dt_s = voxel_index(problem.grid.shape), jnp.asarray(dt_s, jnp.float32)
+    tables = tables_of_substep(None, problem, inputs, jnp.asarray(model.start), dt_s, 0)
+    return Step(problem, inputs, policy_of(problem.engine), make_stream(1, 0), places, time, dt_s, *tables)
 
 
 def test_a_pass_of_means_is_the_flow_of_each_operation_in_turn():

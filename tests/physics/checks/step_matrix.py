@@ -24,8 +24,17 @@ from exodiff.kernels.random import make_stream, voxel_index
 from exodiff.kernels.rates import Voxels, propensity_after
 from exodiff.kernels.reactions import mass_action_table
 from exodiff.model.network import DrawKind
-from exodiff.operations import EVEN_HOP, Operation, backward_order, hop_law, hop_laws, operations
-from exodiff.passes import Amounts, Step, hop_gain, inputs_of
+from exodiff.operations import (
+    EVEN_HOP,
+    Operation,
+    backward_order,
+    even_law,
+    even_laws,
+    hop_law,
+    hop_laws,
+    operations,
+)
+from exodiff.passes import Amounts, Step, even_gain, inputs_of, uneven_gain
 from exodiff.problem import Inputs
 from exodiff.start import precision_context
 from exodiff.stepsize import exit_and_hop_rates
@@ -150,7 +159,10 @@ class StepLaw:
                 counts = jnp.zeros((len(space.problem.network.species), *grid.shape), unit.dtype).at[species].set(unit)
                 inputs = inputs_of(step, Amounts(counts, jnp.zeros((0, 2))), op)
                 law = hop_laws(space.problem).index(hop_law(space.problem, op))
-                return unit + hop_gain(step, step.stream, inputs, law, even=even)
+                if not even:
+                    return unit + uneven_gain(step, step.stream, inputs, law, 1.0 / op.parts)
+                place = even_laws(space.problem).index(even_law(space.problem, op))
+                return unit + even_gain(step, step.stream, inputs, law, place)
 
             kernel = np.asarray(jax.vmap(moved)(units)).reshape(grid.num_voxels, -1)
         rows, targets, weights = [], [], []
