@@ -9,8 +9,9 @@ alone (compiled), and the standard error that one second of CPU would leave; in 
 master equation for one voxel, coupled finite differences of 8192 other replicates for a lattice. `mean alone` is the
 negative control: `leap_st` without the term that follows the variance, dX = dm.
 
---reverse gives rows of `leap_st` in reverse mode: cost as above, the median of 5 beside trajectories, and memory in
-states of all replicates (temporaries of a gradient with a value a voxel), against 20 + 2.2 sqrt(steps).
+--costs gives rows of what all derivatives cost beside trajectories of the same engine (`closure`: of the mean field),
+medians of 5 in turn, and the memory of reverse mode in states of all replicates (temporaries of a gradient with a value
+a voxel), against 20 + 2.2 sqrt(steps).
 """
 
 import argparse
@@ -130,8 +131,19 @@ CASES: dict[str, Case] = {
     ),
     "line of 32": _tissue([32], lambda traj: traj["X"][:, -1, 3:8].sum(1), 4.0),
     "lattice of 8^3": _tissue([8, 8, 8], lambda traj: traj["X"][:, -1, 2:7, 2:7, 2:7].sum((1, 2, 3)), 20.0),
+    "lattice of 32^3": _tissue([32, 32, 32], lambda traj: traj["X"][:, -1, 14:19, 14:19, 14:19].sum((1, 2, 3)), 20.0),
 }  # fmt: skip
-REVERSE = (("line of 32", 1024, 5.0), ("line of 32", 1024, 20.0), ("lattice of 8^3", 64, 5.0))
+WAYS = (
+    *((name, mode) for name in ("leap_st", "closure") for mode in ("forward", "reverse")),
+    ("score", "-"),
+    ("cfd", "-"),
+)
+COSTS = (
+    *(("line of 32", 1024, 5.0, *way) for way in WAYS),
+    *(("lattice of 8^3", 64, 5.0, *way) for way in WAYS),
+    ("line of 32", 1024, 20.0, "leap_st", "reverse"),
+    *(("lattice of 32^3", 2, 5.0, *way) for way in WAYS if way[0] in ("leap_st", "closure")),
+)
 THRESHOLD = {"birth-death": 8, "uptake of 5 by 3": 2, "repression": 7, "line of 32": 8, "lattice of 8^3": 40}
 
 
@@ -272,41 +284,51 @@ def _seconds_again(call: Callable[[], Any]) -> float:
     return time.process_time() - began
 
 
-def measure_reverse(name: str, n: int, time_s: float) -> None:
-    """Cost and memory of a gradient by all parameters of a model in reverse mode."""
+def measure_cost(name: str, n: int, time_s: float, estimator: str, mode: str) -> None:
+    """Cost of a gradient by all parameters of a model, and the memory of reverse mode."""
     case, model, loss = CASES[name], _model(name), losses(name)["mean"]
     num_steps = round(time_s / case.step_s)
-    with mock.patch("exodiff.inference.straight_through.FORWARD_AT_MOST", 0):
+    forward = {"engine": "mean_field"} if estimator == "closure" else {}
+    given = {"seed": 1, "replicates": 1 if forward else n, "time_step": case.step_s}
 
-        def there() -> Any:
-            return ex.simulate(model, [time_s], seed=1, replicates=n, time_step=case.step_s).counts
+    def there() -> Any:
+        return ex.simulate(model, [time_s], **given, **forward).counts
 
-        def and_back() -> Any:
-            return ex.grad(loss, model, case.values, 1, n, "leap_st", [time_s], case.step_s)
+    def and_back() -> Any:
+        return ex.grad(loss, model, case.values, 1, n, estimator, [time_s], case.step_s)
 
+    most = 0 if mode == "reverse" else len(case.values)
+    with mock.patch("exodiff.inference.straight_through.FORWARD_AT_MOST", most):
         jax.block_until_ready((there(), and_back()))
         seconds = np.median([[_seconds_again(there), _seconds_again(and_back)] for _ in range(5)], axis=0)
 
     def total(k: jax.Array) -> jax.Array:
-        given = {"parameters": {"k": k}, "seed": 1, "replicates": n, "time_step": case.step_s}
-        return loss(ex.simulate(model, [time_s], estimator="leap_st", **given)).sum()
+        derived = forward or {"estimator": "leap_st"}
+        return loss(ex.simulate(model, [time_s], parameters={"k": k}, **given, **derived)).sum()
 
-    compiled = jax.jit(jax.grad(total)).lower(np.full(case.shape, case.values["k"], np.float32)).compile()
+    states = None
+    if mode == "reverse":
+        compiled = jax.jit(jax.grad(total)).lower(np.full(case.shape, case.values["k"], np.float32)).compile()
+        states = round(compiled.memory_analysis().temp_size_in_bytes / there().nbytes, 1)
     print_row(
-        f"reverse | {name} | {num_steps}",
-        replicates=n,
+        f"cost | {name} | {num_steps} | {estimator} | {mode}",
+        replicates=given["replicates"],
+        parameters=len(case.values),
+        forward_core_s=round(float(seconds[0]), 3),
         cost_over_forward=round(float(seconds[1] / seconds[0]), 2),
-        states=round(compiled.memory_analysis().temp_size_in_bytes / there().nbytes, 1),
+        states=states,
     )
 
 
-def table_of_reverse(rows: list[dict[str, Any]]) -> str:
-    """Cost and memory of reverse mode."""
-    lines = ["| model | steps | replicates | cost | states | 20 + 2.2 sqrt(steps) |", "|---|---|---|---|---|---|"]
+def table_of_costs(rows: list[dict[str, Any]]) -> str:
+    """Cost of gradients, and memory of reverse mode."""
+    lines = ["| model | steps | replicates | estimator | mode | cost | wanted | states | 20 + 2.2 sqrt(steps) |"]
+    lines.append("|---" * 9 + "|")
     for row in rows:
-        _, model, steps = row["name"].split(" | ")
-        allowed = 20.0 + 2.2 * int(steps) ** 0.5
-        shown = [model, steps, row["replicates"], row["cost_over_forward"], row["states"], f"{allowed:.0f}"]
+        _, model, steps, estimator, mode = row["name"].split(" | ")
+        wanted = {"forward": f"{1 + 0.8 * row['parameters']:.1f}", "reverse": "4.5"}.get(mode, "")
+        memory = (row["states"], f"{20.0 + 2.2 * int(steps) ** 0.5:.0f}") if row["states"] else ("", "")
+        shown = [model, steps, row["replicates"], f"`{estimator}`", mode, row["cost_over_forward"], wanted, *memory]
         lines.append(f"| {' | '.join(map(str, shown))} |")
     return "\n".join(lines)
 
@@ -346,19 +368,19 @@ def main() -> None:
     parser.add_argument("--of", choices=LOSSES)
     parser.add_argument("--replicates", type=int, default=16384)
     parser.add_argument("--table", action="store_true")
-    parser.add_argument("--reverse", action="store_true")
+    parser.add_argument("--costs", action="store_true")
     given = parser.parse_args()
     if given.table:
         rows = [json.loads(line) for line in RESULTS.read_text("utf-8").splitlines()]
-        of_reverse = [row for row in rows if row["name"].startswith("reverse")]
-        put_between(PAGE, "gradients", table([row for row in rows if row not in of_reverse]))
-        put_between(PAGE, "reverse", table_of_reverse(of_reverse))
+        costs = [row for row in rows if row["name"].startswith("cost")]
+        put_between(PAGE, "gradients", table([row for row in rows if row not in costs]))
+        put_between(PAGE, "costs", table_of_costs(costs))
         return
-    if given.reverse:
-        for name, n, time_s in REVERSE:
-            measure_reverse(name, n, time_s)
+    if given.costs:
+        for case in COSTS:
+            measure_cost(*case)
         return
-    for name in [given.only] if given.only else CASES:
+    for name in [given.only] if given.only else [name for name in CASES if name in THRESHOLD]:
         measure(name, given.replicates, [given.of] if given.of else LOSSES)
 
 

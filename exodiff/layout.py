@@ -5,11 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from exodiff.config.geometry import Place, Region, Shaped
 from exodiff.config.schema import RunConfig
+from exodiff.core.arrays import BITS_DTYPE, Bits, Real
 from exodiff.core.axes import AXES
 from exodiff.core.errors import ConfigError
 from exodiff.io.images import read_labels
@@ -19,6 +21,7 @@ from exodiff.lattice import shapes
 from exodiff.lattice.grid import Grid, Part, Wall
 from exodiff.lattice.placement import EMPTY, CellMap, fill, place_points
 from exodiff.observe import squared_distance_um2
+from exodiff.programs import ONCE
 
 DISTANCE_SLACK = 1e-4  # of a voxel: distances are float32, and the limits often whole voxels
 
@@ -193,5 +196,10 @@ def _place_table(
 
 def _uniform(seed: int, number: int, grid: Grid) -> np.ndarray:
     """A random number in (0, 1] for each voxel, by address."""
+    return np.asarray(_uniform_at(jnp.asarray(seed, BITS_DTYPE), jnp.asarray(number, BITS_DTYPE), grid.shape))
+
+
+@partial(jax.jit, static_argnames="shape", compiler_options=ONCE)
+def _uniform_at(seed: Bits, number: Bits, shape: tuple[int, int, int]) -> Real:
     stream = fold(make_stream(seed, 0), site_id("placement"), number)
-    return np.asarray(to_unit_interval(words(stream, voxel_index(grid.shape), 0)))
+    return to_unit_interval(words(stream, voxel_index(shape), 0))

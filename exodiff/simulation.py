@@ -23,7 +23,7 @@ from exodiff.problem import Inputs, Model, Parameters, Problem
 from exodiff.programs import ONCE, program
 from exodiff.schedule import Plan, make_plan
 from exodiff.smoothness import is_smooth, refuse_jumps, refuse_unscored
-from exodiff.start import initial_state, make_inputs, precision_context, start_array
+from exodiff.start import initial_state, known_now, make_inputs, precision_context, start_array
 from exodiff.state import State
 from exodiff.stepsize import Moments, with_step
 from exodiff.trajectories import trajectories, trajectory
@@ -272,14 +272,14 @@ def bounded(problem: Problem, model: Model, time_step_s: float | None) -> Proble
     if problem.engine == "exact":
         exact.refuse_unsupported(problem)
         return replace(problem, step_bound_s=np.inf, exit_limit=np.inf, hop_limit=np.inf)
-    with jax.ensure_compile_time_eval(), precision_context(problem.precision):
+    with known_now(), precision_context(problem.precision):
         found = with_step(replace(problem, engine="mean_field"), moments(problem, model), time_step_s, model.tolerance)
     return replace(found, engine=problem.engine)
 
 
 def moments(problem: Problem, model: Model) -> Moments:
     """What bounds on the step look at: the start, with means for random numbers, and what interventions make of it."""
-    with jax.ensure_compile_time_eval(), precision_context(problem.precision):
+    with known_now(), precision_context(problem.precision):
         inputs = make_inputs(model, None, problem.precision)
         states = _smooth_states(
             replace(problem, engine="mean_field"), inputs, jnp.asarray(model.start, problem.precision)

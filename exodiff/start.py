@@ -35,6 +35,14 @@ def precision_context(precision: Precision) -> AbstractContextManager[Any]:
     return jax.enable_x64(True)  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def known_now() -> AbstractContextManager[Any]:
+    """Inside, what no tracer enters is computed at once, also under jit, vmap and grad.
+
+    Only there: the context computes the constants of a function to be compiled one by one.
+    """
+    return jax.ensure_compile_time_eval() if is_traced(jnp.zeros(())) else nullcontext()
+
+
 def make_inputs(model: Model, parameters: Mapping[str, Any] | None, precision: Precision) -> Inputs:
     """The arrays of a model, with some parameters replaced."""
     unknown = set(parameters or {}) - set(model.parameters)

@@ -23,7 +23,7 @@ from exodiff.kernels.rates import Voxels, propensity
 from exodiff.model.network import NewCell
 from exodiff.observe import event_counters, scalar_expressions
 from exodiff.problem import Inputs, Problem
-from exodiff.start import begin, make_inputs, precision_context, start_array
+from exodiff.start import begin, known_now, make_inputs, precision_context, start_array
 from exodiff.state import State
 from exodiff.trajectories import read_record
 from exodiff.trajectory import Record, Trajectory, is_traced
@@ -61,7 +61,7 @@ def exact_expectation(question: Question, parameters: Parameters, names: tuple[s
         inputs = make_inputs(model, parameters, "float64")
         start = start_array(model, problem)
         nothing = jnp.zeros((), jnp.uint32)
-        with jax.ensure_compile_time_eval():
+        with known_now():
             first = begin(problem, make_inputs(model, known, "float64"), start, nothing, nothing)
         for size in (64, 256, 1024, 4096):
             space = enumerate_states(problem, np.asarray(first.counts).reshape(-1), size)

@@ -32,7 +32,7 @@ from exodiff.model.network import Channel
 from exodiff.observe import event_counters, scalar_expressions
 from exodiff.problem import Inputs, Problem
 from exodiff.smoothness import is_smooth, refuse_jumps
-from exodiff.start import begin, make_inputs, precision_context
+from exodiff.start import begin, known_now, make_inputs, precision_context
 from exodiff.state import State
 from exodiff.trajectories import read_record
 from exodiff.trajectory import Trajectory, is_traced
@@ -56,7 +56,7 @@ def second_moments(question: Question, parameters: Parameters, names: tuple[str,
     with precision_context("float64"):
         start = jnp.asarray(question.model.start, "float64")
         known = {name: value for name, value in parameters.items() if not is_traced(value)}
-        with jax.ensure_compile_time_eval():
+        with known_now():
             parts = _num_parts(problem, make_inputs(question.model, known, "float64"), start, float(time_s))
 
         def observed(chosen: Parameters) -> tuple[Array, tuple[Array, Trajectory]]:
@@ -241,7 +241,7 @@ def _changes(problem: Problem) -> np.ndarray:
         if event.hopper is None or event.face is None:
             continue
         axis, step = event.face
-        with jax.ensure_compile_time_eval():
+        with known_now():
             sources = jnp.asarray(1 + each.reshape(grid.shape))
             came_from = np.asarray(shift(sources, problem.grid_of(event.hopper), axis, step)).reshape(-1)
         reached = came_from > 0

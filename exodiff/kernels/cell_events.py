@@ -37,7 +37,7 @@ def _preferences(voxels: Voxels, cell_type: int) -> list[Real]:
     faces, nothing = faces_of(problem.grid), jnp.zeros(problem.grid.shape, problem.precision)
     chemotaxis = network.chemotaxis[cell_type - network.first_type] if network.chemotaxis else None
     if chemotaxis is None:
-        return [nothing + 1.0 for _ in faces]
+        return [nothing + 1.0] * len(faces)
     here = nothing + voxels.value(chemotaxis.up)
     strength = voxels.evaluate(chemotaxis.strength)
     result = []

@@ -154,8 +154,9 @@ def draw_by_parts(active: Mask, stream: Stream, index: Bits, number: Bits, law: 
         left = whole.size - parts.astype(jnp.float32) * most
         part = whole._replace(size=jnp.minimum(left, most))
         fresh, limit = invert(v, part, LONG), LONG.terms + 1
-        climbs = v < part.ratio(height.astype(jnp.float32) + 1.0)
-        climbed = jnp.where(climbs, height + 1, jnp.where(v < part.ratio(limit + 1), limit, 0))
+        ratio = part.ratio()
+        climbs = v < ratio(height.astype(jnp.float32) + 1.0)
+        climbed = jnp.where(climbs, height + 1, jnp.where(v < ratio(limit + 1), limit, 0))
         higher = jnp.where(height > 0, climbed, jnp.where(fresh == limit, limit, 0))
         events = events + jnp.where(higher > 0, 0, jnp.where(height > 0, height, fresh))
         last = (higher == 0) & (left <= most)

@@ -44,12 +44,12 @@ def is_long(law: Law) -> Mask:
 
 def invert(v: Real, law: Law, reach: Inversion) -> Count:
     """min(X, terms + 1), X = #{k >= 1: v < P(X >= k)}: terms upwards by their ratio, tails downwards from the rest."""
-    terms = [law.zero()]
+    terms, ratio = [law.zero()], law.ratio()
     for k in range(1, reach.terms + 2):
-        terms.append(terms[-1] * law.ratio(k))
+        terms.append(terms[-1] * ratio(k))
     tail = jnp.float32(reach.rest)
     for k in range(reach.terms + 5, reach.terms + 1, -1):
-        tail = 1.0 + tail * law.ratio(k)
+        tail = 1.0 + tail * ratio(k)
     tail = terms[-1] * tail
     events = (v < tail).astype(COUNT_DTYPE)
     for k in range(reach.terms, 0, -1):

@@ -1,6 +1,7 @@
 """The laws of the draws, binomial and Poisson: the ratios of their terms, and their first term, in float32."""
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -39,11 +40,12 @@ class Law(NamedTuple):
         s = 0.5 * self.p * _reciprocal(1.0 - 0.5 * self.p)
         return _decay(2.0 * self.size * s * polynomial(s * s, [1.0 / k for k in range(1, 15, 2)]))
 
-    def ratio(self, k: int | Real) -> Real:
-        """P(X = k) / P(X = k - 1); exactly 0 just above the size of a binomial, which ends every product of ratios."""
+    def ratio(self) -> Callable[[int | Real], Real]:
+        """P(X = k) / P(X = k - 1) of k; exactly 0 just above the size of a binomial, which ends products of ratios."""
         if self.p is None:
-            return self.size * (1.0 / k)
-        return self.p * _reciprocal(1.0 - self.p) * ((self.size - (k - 1)) * (1.0 / k))
+            return lambda k: self.size * (1.0 / k)
+        odds = self.p * _reciprocal(1.0 - self.p)
+        return lambda k: odds * ((self.size - (k - 1)) * (1.0 / k))
 
 
 def binomial_law(n: Count, p: Real) -> Law:

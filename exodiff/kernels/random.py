@@ -6,8 +6,10 @@ random numbers: as easy as 1, 2, 3", SC'11, 2011).
 """
 
 import hashlib
+from functools import partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -29,6 +31,7 @@ class Stream(NamedTuple):
     key1: Bits
 
 
+@partial(jax.jit, inline=True)  # written down once, for the forty calls of a step
 def threefry2x32(stream: Stream, counter0: Bits, counter1: Bits) -> tuple[Bits, Bits]:
     """Encrypt the counter with the key: two independent uniform 32-bit words, broadcast over the arguments."""
     keys = (stream.key0, stream.key1, stream.key0 ^ stream.key1 ^ jnp.asarray(_PARITY, BITS_DTYPE))
