@@ -347,7 +347,7 @@ def _with_diffusivities(step: Step, amounts: Amounts) -> Step:
     changing = {*network.species, *step.problem.pools.names, *deposited}
     found = {
         d: step.voxels(amounts).evaluate(d)
-        for d in set(network.diffusivity)
+        for d in dict.fromkeys(network.diffusivity)  # in their order, so that the program is always the same
         if d is not None and names(d) & {*network.continuous} and not names(d) & changing
     }
     return step._replace(diffusivities=found)
