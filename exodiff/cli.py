@@ -1,5 +1,6 @@
 """The command line, e.g. ``exodiff run``: its commands, and what an error looks like."""
 
+import gc
 import re
 import sys
 from typing import Annotated
@@ -56,6 +57,7 @@ def in_options(message: str) -> str:
 
 def main() -> None:
     """Run the command line; errors are one line and an exit code."""
+    gc.set_threshold(50_000, 20, 50)  # tracing a model makes millions of objects, few of them cycles
     try:
         app()
     except ExodiffError as error:

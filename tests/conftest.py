@@ -1,5 +1,6 @@
 """Shared by all tests: where the helpers of the physics tests are, what is kept, and types checked while they run."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 # A test of the command line would turn it on for all tests after it; jaxlib was seen to die writing it in a process
 # that had compiled thousands of programs.
 os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "false")
+
+gc.set_threshold(50_000, 20, 50)  # as of the commands: most of what tests do is tracing
 
 sys.path.insert(0, str(Path(__file__).parent / "physics"))
 
