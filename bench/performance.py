@@ -170,6 +170,17 @@ def shares() -> str:
     return table({name: of(name) for name in parts[0]}, parts)
 
 
+def startup() -> str:
+    """Seconds until a command is done."""
+    columns = {
+        "command": of("name"),
+        "first steps done after (s)": of("first_steps_s", ".1f"),
+        "all done after (s)": of("wall_s", ".1f"),
+        "core-seconds": of("core_s", ".1f"),
+    }
+    return table(columns, read("startup"))
+
+
 def gpu() -> str:
     """One accelerator: hops against its limits, and steps by size."""
     lines = read("gpu")
@@ -212,6 +223,7 @@ def main() -> None:
         "fields": fields(),
         "scaling": scaling(),
         "shares": shares(),
+        "startup": startup(),
         "memory": memory(),
         "gpu": gpu(),
     }.items():

@@ -2,7 +2,10 @@
 
 import re
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -22,6 +25,7 @@ from exodiff.kernels.rates import Voxels, rate_factor
 from exodiff.model.network import NewCell
 from exodiff.observe import current_inputs, expressions_in
 from exodiff.problem import Inputs, Intervention, Problem
+from exodiff.programs import ONCE
 from exodiff.schedule import make_schedule
 from exodiff.simulation import moments
 from exodiff.start import begin, make_inputs, precision_context, start_array
@@ -129,7 +133,7 @@ def check_model(model: ConfiguredModel) -> CheckReport:
     with precision_context(problem.precision):
         inputs = make_inputs(model, None, problem.precision)
         nothing = jnp.zeros((), jnp.uint32)
-        state = begin(problem, inputs, start_array(model, problem), nothing, nothing)
+        state = _begun(problem, inputs, start_array(model, problem), nothing, nothing)
         inputs = current_inputs(problem, inputs, state)
         smooth = state.counts.astype(problem.precision)
         voxels = Voxels(problem, inputs, smooth, jnp.zeros((), problem.precision))
@@ -190,12 +194,22 @@ class _Text:
         return _NAME.sub(lambda m: to_text(self._numbers.get(m.group(), Name(m.group()))), text)
 
 
+_begun = jax.jit(begin, static_argnames="problem", compiler_options=ONCE)
+
+
+@partial(jax.jit, static_argnames="problem", compiler_options=ONCE)
+def _exits_and_diffusivities(problem: Problem, inputs: Inputs, counts: Array) -> tuple[dict[int, Any], dict[int, Any]]:
+    """Exit rates that a molecule or cell would meet in each voxel, and diffusivities, by species."""
+    voxels = Voxels(problem, inputs, counts, jnp.zeros((), problem.precision))
+    return exits_by_species(voxels, anywhere=True), dict(diffusivities(problem, inputs, voxels))
+
+
 def _species(voxels: Voxels, inputs: Inputs) -> tuple[SpeciesReport, ...]:
     problem, network = voxels.problem, voxels.problem.network
-    found = exits_by_species(voxels, anywhere=True)
+    found, diffusing = _exits_and_diffusivities(problem, inputs, voxels.counts)
     exits = {s: _span(rate, problem) for s, rate in found.items()}
     mean_exits = {s: float(np.mean(np.asarray(rate, np.float64))) for s, rate in found.items()}
-    spread = {s: float(jnp.max(d)) for s, d in diffusivities(problem, inputs, voxels).items()}
+    spread = {s: float(jnp.max(d)) for s, d in diffusing.items()}
     reports = []
     for place, name in enumerate(network.species):
         kind = "free" if place < network.num_free else "in cells" if place < network.first_type else "cell type"

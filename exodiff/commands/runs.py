@@ -98,6 +98,7 @@ def check(config: Config, set_: Set = None, engine: Engine = None) -> None:
     from exodiff.check import check_model  # noqa: PLC0415
     from exodiff.report import render  # noqa: PLC0415
 
+    cache_compilations()
     render(check_model(build(settings)), settings, STDOUT)
 
 

@@ -39,7 +39,6 @@ from exodiff.schedule import Schedule, make_schedule
 from exodiff.start import make_inputs, precision_context, start_array
 from exodiff.state import State
 from exodiff.stepsize import SAME_TIME
-from exodiff.viz.figures import make_figures
 
 _CHUNK_S = 0.5  # wall-clock time of one call of the device, so that signals and progress are not kept waiting
 
@@ -168,6 +167,8 @@ class Driver:
             return RunResult(self.directory.path, False, stopped_by, time_s, (), tuple(self.warnings))
         figures = ()
         if self.figures and is_first():
+            from exodiff.viz.figures import make_figures  # noqa: PLC0415 - a third of a second before the first step
+
             self.report(Progress("drawing figures", time_s, time_s))
             figures = tuple(make_figures(self.directory.path))
         anywhere(holds=False)  # the others wait here: waiting to exit, they would be ended after five minutes
