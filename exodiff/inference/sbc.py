@@ -145,12 +145,13 @@ def calibration_of(
     for number in range(earlier, n):
         try:
             one = _fit_simulated(fitter, drawn[number], int(seeds[number]), number)
+            cause = "its covariance is no covariance"
         except FitError as error:
-            failures = 1 + _count_failures(found)
-            if failures > MOST_FAILURES * n:
-                raise FitError("sbc", f"{failures} of {number + 1} fits failed, the last with: {error}") from None
-            one = np.full(found.shape[1:], np.nan)
+            one, cause = np.full(found.shape[1:], np.nan), str(error)
         found = np.concatenate((found, one[None]))
+        failures = _count_failures(found)
+        if failures > MOST_FAILURES * n and not np.isfinite(one).all():
+            raise FitError("sbc", f"{failures} of {number + 1} fits failed, the last with: {cause}")
         if unfinished is not None:
             unfinished.keep("fits", found)
         report(number + 1, earlier)
@@ -167,4 +168,4 @@ def _fit_simulated(fitter: Fitter, values: np.ndarray, data_seed: int, seed: int
 
 
 def _count_failures(found: np.ndarray) -> int:
-    return int(np.isnan(found).any(axis=(1, 2)).sum())
+    return int(np.sum(~np.isfinite(found).all(axis=(1, 2))))

@@ -139,6 +139,8 @@ def _bursts_where_events_are(kind: str) -> Callable[..., Count]:
         return _bursts(Discrete(), kind, Stream(key0, key1), index, events, arguments)
 
     def found(key0: Bits, key1: Bits, index: Bits, events: Count, *arguments: Real) -> Count:
+        # in a batch the events may be alike in all and the burst not
+        events = jnp.broadcast_to(events, jnp.broadcast_shapes(*map(jnp.shape, (key0, index, events, *arguments))))
         return finish_blocks(jnp.zeros_like(events), events > 0, some, (key0, key1, index, events, *arguments), _BLOCK)
 
     return elementwise(found)

@@ -143,7 +143,7 @@ def solve_even(exchange: tuple[Real, Real, Real], loss: Real, source: Real, grid
     rates = mode_rates(exchange, loss, grid)
     is_lost = rates > 0
     value = through_modes(source, jnp.where(is_lost, 1.0 / jnp.where(is_lost, rates, 1.0), 0.0), grid)
-    return Solution(value, jnp.all(is_lost) | jnp.all(source == 0))
+    return Solution(value, (jnp.all(is_lost) | jnp.all(source == 0)) & jnp.all(jnp.isfinite(value)))
 
 
 def solve_balance(spread: Spread, coefficients: Coefficients, guess: Real, grid: Grid) -> Solution:

@@ -1,5 +1,6 @@
 """Bursts drawn only where events are: the numbers are those of a draw in every voxel."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -20,3 +21,30 @@ def test_bursts_by_blocks_are_those_of_all_voxels(kind, arguments):
     found = _bursts_where_events_are(kind)(*stream, index, jnp.asarray(events), *given)
     np.testing.assert_array_equal(found, every)
     assert np.asarray(found).sum() > 0
+
+
+@pytest.mark.parametrize(("kind", "fixed"), [("poisson", ()), ("loaded", (0.3,)), ("geometric", ())])
+def test_bursts_of_a_batch_with_the_same_events_in_all(kind, fixed):
+    """What no draw before it sees of a parameter is not batched: the events, and the load is."""
+    index, stream = voxel_index((4, 3, 2)), make_stream(4, 1)
+    events = jnp.asarray(np.random.default_rng(2).poisson(1.0, index.shape), jnp.int32)
+
+    def drawn(mean):
+        given = [jnp.broadcast_to(jnp.float32(a), index.shape) for a in (*fixed, mean)]
+        return _bursts_where_events_are(kind)(*stream, index, events, *given)
+
+    means = jnp.asarray([1.0, 30.0], jnp.float32)
+    np.testing.assert_array_equal(jax.vmap(drawn)(means), np.stack([drawn(mean) for mean in means]))
+
+
+def test_a_batch_of_shares_that_are_loaded():
+    index, stream = voxel_index((4, 3, 2)), make_stream(4, 1)
+    events = jnp.asarray(np.random.default_rng(2).poisson(3.0, index.shape), jnp.int32)
+
+    def drawn(share):
+        return _bursts_where_events_are("loaded")(
+            *stream, index, events, jnp.broadcast_to(share, index.shape), jnp.full(index.shape, 4.0, jnp.float32)
+        )
+
+    shares = jnp.asarray([0.1, 0.9], jnp.float32)
+    np.testing.assert_array_equal(jax.vmap(drawn)(shares), np.stack([drawn(share) for share in shares]))

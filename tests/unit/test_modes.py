@@ -159,3 +159,5 @@ def test_an_even_system_that_loses_nothing_has_a_solution_only_without_sources()
     assert np.all(np.asarray(still.value) == 0)
     open_grid = LATTICES["all walls"]
     assert bool(steady.solve_even(exchange, jnp.float32(0.0), jnp.ones(open_grid.shape), open_grid).is_solved)
+    unknown = jnp.full(open_grid.shape, jnp.nan)
+    assert not bool(steady.solve_even(exchange, jnp.float32(1.0), unknown, open_grid).is_solved)
