@@ -399,7 +399,7 @@ def even_gain(step: Step, stream: Stream, inputs: DrawInputs, law: Place, even: 
     return even_hop_gain(step.policy, stream, step.places, inputs.first, drawn, law, _collect(laws))
 
 
-def uneven_gain(step: Step, stream: Stream, inputs: DrawInputs, law: Place, share: Share = 1.0) -> Number:
+def uneven_gain(step: Step, stream: Stream, inputs: DrawInputs, law: Place, share: Share) -> Number:
     """Net gain of each voxel by the hops of a law in ``hop_laws``, for a share of the step.
 
     All laws share one set of compiled draws.

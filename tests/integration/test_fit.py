@@ -526,6 +526,22 @@ def test_a_stopped_calibration_goes_on_where_it_was(fitter, tmp_path, monkeypatc
     assert np.array_equal(found.ranks, whole.ranks)
 
 
+def test_fits_without_a_finite_error_are_failures(fitter, monkeypatch):
+    """One in 20 is told; the second ends the calibration, as two that do not converge would."""
+    fitter.settings = Fit(parameters=("k", "g"), uncertainty="fisher")
+    right = sbc._fit_simulated
+
+    def without_errors(*wrong):
+        return lambda *given: np.full((3, 2), np.inf) if given[-1] in wrong else right(*given)
+
+    monkeypatch.setattr(sbc, "_fit_simulated", without_errors(3))
+    found = sbc.calibration_of(fitter, 20, 1)
+    assert (found.failures, len(found.truths)) == (1, 19)
+    monkeypatch.setattr(sbc, "_fit_simulated", without_errors(3, 5))
+    with pytest.raises(ex.FitError, match="2 of 6 fits failed, the last with: its covariance"):
+        sbc.calibration_of(fitter, 20, 1)
+
+
 @pytest.mark.slow
 def test_a_calibration_that_is_stopped_and_killed_is_that_of_one_that_was_not(tmp_path):
     prior = {"lognormal": {"median": "5 /s", "sigma": 0.5}}
