@@ -79,7 +79,7 @@ def shown(value: object) -> str:
 class Table(BaseModel):
     """A table of the model file: frozen; unknown keys are refused with the nearest known one."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
     not_yet: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod

@@ -3,10 +3,12 @@
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +16,7 @@ import numpy as np
 
 from exodiff.build import ConfiguredModel, build
 from exodiff.config.load import config_hash
-from exodiff.core.arrays import BITS_DTYPE
+from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE
 from exodiff.core.errors import CheckpointError, RunDirectoryError
 from exodiff.devices import divide, mesh_of, on, placed
 from exodiff.exact.clock import split_time
@@ -35,6 +37,7 @@ from exodiff.runner.recorder import (
     write_pieces,
 )
 from exodiff.runner.signals import StopRequest
+from exodiff.runner.traced import prepare
 from exodiff.schedule import Schedule, make_schedule
 from exodiff.start import make_inputs, precision_context, start_array
 from exodiff.state import State
@@ -108,6 +111,7 @@ class Driver:
         self.division = divide(self.problem, self.replicates, jax.device_count(), jax.process_count())
         self.mesh = mesh_of(self.division)
         self.schedule = self._make_schedule(())
+        self.program: Future[Callable[..., Any]]
         self.pairs_elsewhere = 0  # of schedules before this one, if the config was changed
 
     def _make_schedule(self, cuts_s: tuple[float, ...]) -> Schedule:
@@ -151,15 +155,18 @@ class Driver:
                 if found.pairs == self.schedule.num_pairs:
                     self.warnings.append("the run was at its end already; only its figures were drawn again")
             self.report(Progress("compiling", 0.0, self.schedule.duration_s))
-            with self._recorder(found) as recorder:
-                if found is None:
-                    state, pairs = self._first_state(), 0
+            with self._recorder(found) as recorder, ThreadPoolExecutor(1) as background:
+                pairs = 0 if found is None else found.pairs
+                if pairs < self.schedule.num_pairs:
+                    self.program = background.submit(self._prepared)
+                if found is not None:
+                    state = placed(self.mesh, found.state, shape, by_replicate=True)
+                else:
+                    state = self._first_state()
                     self._raise_if_stopped(state)
                     self._record(recorder, 0, state)
                     self._save(recorder, checkpoints, state, 0)
                     checkpoints.wait()  # later records without any checkpoint are not those of a killed run
-                else:
-                    state, pairs = placed(self.mesh, found.state, shape, by_replicate=True), found.pairs
                 pairs = self._advance_to_end(recorder, checkpoints, state, pairs, stop)
         time_s = self.schedule.time_s(pairs)
         if pairs < self.schedule.num_pairs:
@@ -236,7 +243,25 @@ class Driver:
 
     def _first_state(self) -> State:
         start = placed(self.mesh, start_array(self.model, self.problem), self.problem.grid.shape)
-        return begin_all(self.problem, self.inputs, start, self.seed, replicates=self.replicates)
+        state = begin_all(self.problem, self.inputs, start, self.seed, replicates=self.replicates)
+        # bound to its device as later ones are, or what measures them is compiled for this one alone
+        return state if self.mesh is not None else jax.device_put(state, state.pair.device)
+
+    def _prepared(self) -> Callable[..., Any]:
+        """What advances the states, compiled in a thread of its own, while the first state is made and recorded."""
+        function = advance_exactly if self.problem.engine == "exact" else advance_all
+        if self.mesh is not None:
+            return partial(function, self.problem, replicates=self.replicates)
+        with precision_context(self.problem.precision):
+            state = self._layout_of_state()
+            real, whole = jnp.zeros((), self.problem.precision), jnp.zeros((), COUNT_DTYPE)
+            if state.clock is None:
+                like, rest = state, ((real, real), whole, whole)
+            else:
+                like = (state, state.health)
+                rest = (split_time(0.0, self.problem.precision), jnp.zeros((), BITS_DTYPE))
+            given = (self.inputs, self.seed, state, *rest)
+            return prepare(function, self.problem, given, like, replicates=self.replicates)
 
     def _advance_to_end(
         self, recorder: Recorder | None, checkpoints: Checkpoints, state: State, pairs: int, stop: StopRequest
@@ -290,28 +315,17 @@ class Driver:
         when all replicates are at its end.
         """
         stretch, real = self.schedule.intervals[interval], self.problem.precision
+        program = self.program.result()
         if state.clock is not None:
             before = on_host(state.clock.number)[:, 0]
             end = split_time(self.schedule.moments[interval + 1].time_s, real)
-            budget = jnp.asarray(chunk, BITS_DTYPE)
-            state, reached = advance_exactly(
-                self.problem, self.inputs, self.seed, state, end, budget, replicates=self.replicates
-            )
+            state, reached = program(self.inputs, self.seed, state, end, jnp.asarray(chunk, BITS_DTYPE))
             assert state.clock is not None
             return state, int(jnp.all(reached)), int(np.max(on_host(state.clock.number)[:, 0] - before))
         count = min(chunk, stretch.num_pairs - inside)
         numbers = (jnp.asarray(stretch.start_s, real), jnp.asarray(stretch.dt_s, real))
-        state = advance_all(
-            self.problem,
-            self.inputs,
-            self.seed,
-            state,
-            numbers,
-            jnp.asarray(inside, jnp.int32),
-            jnp.asarray(count, jnp.int32),
-            replicates=self.replicates,
-        )
-        return state, count, count
+        pairs = (jnp.asarray(inside, COUNT_DTYPE), jnp.asarray(count, COUNT_DTYPE))
+        return program(self.inputs, self.seed, state, numbers, *pairs), count, count
 
     def _intervene(self, moment: int, state: State) -> State:
         planned = self.schedule.moments[moment]

@@ -261,15 +261,20 @@ def test_a_clock_that_jumps_changes_nothing(model, whole, tmp_path, monkeypatch,
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")])
 def test_too_little_memory_tells_what_fits_and_the_run_goes_on_elsewhere(model, whole, tmp_path, monkeypatch, error):
-    right, calls = driver.advance_all, []
+    right, calls = driver.prepare, []
 
     def exhausted(*given: Any, **named: Any) -> Any:
-        calls.append(None)
-        if len(calls) == 3:
-            raise error
-        return right(*given, **named)
+        program = right(*given, **named)
 
-    monkeypatch.setattr(driver, "advance_all", exhausted)
+        def call(*given: Any) -> Any:
+            calls.append(None)
+            if len(calls) == 3:
+                raise error
+            return program(*given)
+
+        return call
+
+    monkeypatch.setattr(driver, "prepare", exhausted)
     monkeypatch.setattr(faults, "memory_bytes", lambda _: 2**17)
     told = _refused(model, tmp_path / "run")
     assert "not enough memory for 2048 voxels of 4 bytes" in told
@@ -300,6 +305,6 @@ def test_another_error_of_the_device_stays_what_it_is(model, tmp_path, monkeypat
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("INTERNAL: something else")
 
-    monkeypatch.setattr(driver, "advance_all", broken)
+    monkeypatch.setattr(driver, "prepare", broken)
     with pytest.raises(RuntimeError, match="INTERNAL"):
         ex.run(model, tmp_path / "run")

@@ -340,7 +340,7 @@ def test_a_signal_writes_a_checkpoint_and_exits_75(tmp_path, number):
     assert f"exodiff resume {out}" in told
 
 
-@pytest.mark.parametrize("place", [("exodiff.build", "build"), ("exodiff.runner.driver", "advance_all")])
+@pytest.mark.parametrize("place", [("exodiff.build", "build"), ("exodiff.runner.driver", "prepare")])
 def test_a_signal_before_anything_is_computed_ends_the_run_at_once(model, whole, tmp_path, place):
     """Also while it compiles: a checkpoint of the start is there, or nothing at all."""
     config, out = tmp_path / "model.toml", tmp_path / "run"

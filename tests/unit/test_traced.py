@@ -1,0 +1,181 @@
+"""Programs that are read in place of tracing: the same numbers, and never those of something else."""
+
+from dataclasses import replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import exodiff as ex
+from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE
+from exodiff.exact.clock import split_time
+from exodiff.runner import traced
+from exodiff.runner.compiled import advance_all, advance_exactly, begin_all
+from exodiff.start import make_inputs, start_array
+
+MODEL = {
+    "schema": 1,
+    "lattice": {"shape": [3, 2, 2], "spacing": "10 um"},
+    "species": {"EV": {"decay": "0.1 /s", "initial": {"poisson": 20}}},
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder for what is traced; what this process has read is forgotten."""
+    monkeypatch.setattr(traced, "kept_in", lambda: tmp_path / "traced")
+    monkeypatch.setattr(traced, "_programs", {})
+    return tmp_path / "traced"
+
+
+def forget():
+    """What another process would not know."""
+    traced._programs.clear()
+
+
+class Case:
+    """The arguments of what advances a model."""
+
+    def __init__(self, engine: str = "leap", replicates: int = 1):
+        run = {"duration": "10 s", "engine": engine} | ({} if engine == "exact" else {"time_step": "1 s"})
+        self.model = ex.Model.from_dict({**MODEL, "run": run})
+        self.problem, self.replicates = self.model.problem, replicates
+        self.inputs, self.seed = make_inputs(self.model, None, "float32"), jnp.asarray(7, BITS_DTYPE)
+        start = start_array(self.model, self.problem)
+        begin = partial(begin_all, self.problem, replicates=replicates)
+        self.begin = lambda: begin(self.inputs, start, self.seed)
+        self.function = advance_exactly if engine == "exact" else advance_all
+
+    def given(self):
+        state = self.begin()
+        if state.clock is not None:
+            return (self.inputs, self.seed, state, split_time(3.0, "float32"), jnp.asarray(50, BITS_DTYPE))
+        interval = (jnp.zeros(()), jnp.ones(()))
+        return (self.inputs, self.seed, state, interval, jnp.zeros((), COUNT_DTYPE), jnp.asarray(2, COUNT_DTYPE))
+
+    def like(self):
+        state = self.begin()
+        return state if state.clock is None else (state, state.health)
+
+    def prepared(self, function=None):
+        return traced.prepare(
+            function or self.function, self.problem, self.given(), self.like(), replicates=self.replicates
+        )
+
+    def expected(self):
+        return self.function(self.problem, *self.given(), replicates=self.replicates)
+
+
+def assert_same(found, expected):
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+
+
+def refusing(function):
+    """The same function, which may not be traced."""
+
+    def traced_anew(*_args, **_kwargs):
+        raise AssertionError("traced again")
+
+    traced_anew.__qualname__ = function.__qualname__
+    return traced_anew
+
+
+@pytest.mark.parametrize(("engine", "replicates"), [("leap", 1), ("leap", 3), ("exact", 2)])
+def test_another_process_reads_what_was_traced_and_finds_the_same(folder, engine, replicates):
+    case = Case(engine, replicates)
+    expected = case.expected()
+    assert_same(case.prepared()(*case.given()), expected)
+    assert len(list(folder.iterdir())) == 1
+    forget()
+    assert_same(case.prepared(refusing(case.function))(*case.given()), expected)
+
+
+def test_the_next_run_of_this_process_compiles_nothing(folder, monkeypatch):
+    case = Case()
+    case.prepared()
+    monkeypatch.setattr(traced, "_read_or_trace", refusing(traced._read_or_trace))
+    assert_same(case.prepared()(*case.given()), case.expected())
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[:-9], lambda b: b[:500] + b"x" + b[501:], lambda _: b"", lambda _: b"x" * 99]
+)
+def test_a_damaged_file_is_traced_anew_and_replaced(folder, damage):
+    case = Case()
+    case.prepared()
+    (path,) = folder.iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    forget()
+    assert_same(case.prepared()(*case.given()), case.expected())
+    forget()
+    case.prepared(refusing(case.function))
+
+
+def test_what_cannot_be_kept_runs_all_the_same(folder):
+    folder.write_text("in the way")
+    case = Case()
+    assert_same(case.prepared()(*case.given()), case.expected())
+    assert folder.read_text() == "in the way"
+
+
+def test_nothing_is_kept_without_a_cache(monkeypatch, tmp_path):
+    monkeypatch.setattr(traced, "_read_or_trace", refusing(traced._read_or_trace))
+    case = Case()
+    assert_same(case.prepared()(*case.given()), case.expected())
+
+
+def test_anything_that_tracing_depends_on_gives_another_file(folder, monkeypatch):
+    case = Case()
+    case.prepared()
+    files = set(folder.iterdir())
+
+    def assert_another():
+        forget()
+        case.prepared()
+        more = set(folder.iterdir())
+        assert len(more) == len(files) + 1
+        files.update(more)
+
+    case.problem = replace(case.problem, step_bound_s=2.0)
+    assert_another()
+    case.replicates = 2
+    begin = partial(begin_all, case.problem, replicates=2)
+    case.begin = lambda: begin(case.inputs, start_array(case.model, case.problem), case.seed)
+    assert_another()
+    monkeypatch.setattr(traced, "_sources", lambda: b"another version of exodiff")
+    assert_another()
+    monkeypatch.setattr(traced, "package_versions", lambda: {"jax": "another"})
+    assert_another()
+    before = jax.config.jax_default_matmul_precision
+    jax.config.update("jax_default_matmul_precision", "highest")
+    try:
+        assert_another()
+        forget()
+        case.prepared(refusing(case.function))
+    finally:
+        jax.config.update("jax_default_matmul_precision", before)
+
+
+def test_the_folder_is_that_of_the_compilation_cache():
+    names = ("jax_compilation_cache_dir", "jax_enable_compilation_cache")
+    before = {name: getattr(jax.config, name) for name in names}
+    try:
+        for folder, is_used, expected in (
+            ("/some/where", True, "/some/where/traced"),
+            ("/some/where", False, None),
+            (None, True, None),
+            ("gs://bucket/x", True, None),
+        ):
+            jax.config.update(names[0], folder)
+            jax.config.update(names[1], is_used)
+            found = traced.kept_in()
+            assert (found and str(found)) == expected
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
