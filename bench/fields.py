@@ -31,6 +31,7 @@ from exodiff.concentrations import advance_fields
 from exodiff.kernels.diffusion import even_mean_gain
 from exodiff.kernels.rates import Voxels
 from exodiff.lattice.grid import Grid
+from exodiff.programs import OPTIONS
 from exodiff.start import initial_state, make_inputs, start_array
 
 D, SPACING, DECAY, MINUTES = 1000.0, 20.0, 0.1, 10.0  # um^2/min, um, 1/min
@@ -246,7 +247,10 @@ def hop_sweeps(size: int, repeats: int) -> None:
     for precision in ("float32", "float64"):
         n = jnp.asarray(np.random.default_rng(0).uniform(1.0, 2.0, grid.shape), precision)
         axes = {"sweep": (0, 1, 2), "x": (0,), "y": (1,), "z": (2,)}
-        calls = {name: partial(jax.jit(partial(sweeps, axes=given)), n) for name, given in axes.items()}
+        calls = {
+            name: partial(jax.jit(partial(sweeps, axes=given), compiler_options=OPTIONS), n)
+            for name, given in axes.items()
+        }
         calls["copy"] = partial(jax.jit(lambda n: lax.fori_loop(0, _STEPS, lambda i, n: n + 1, n)), n)
         found, scale = costs(calls, repeats), 1e9 / (_STEPS * size**3)
         print_row(

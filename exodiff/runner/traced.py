@@ -74,8 +74,11 @@ def _read_or_trace(path: Path, function: Callable[..., Any], leaves: list[Any]) 
     """The function as it was written down before, or as it is now."""
     with suppress(OSError, ValueError):
         return _checked(path.read_bytes()).call
-    traced = export.export(jax.jit(function))(*leaves)
-    content = bytes(traced.serialize())
+    try:
+        traced = export.export(jax.jit(function))(*leaves)
+        content = bytes(traced.serialize())
+    except (NotImplementedError, ValueError):  # an operation of the device that cannot be written down
+        return function
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, hashlib.sha256(content).digest() + content)

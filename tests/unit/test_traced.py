@@ -124,6 +124,18 @@ def test_what_cannot_be_kept_runs_all_the_same(folder):
     assert folder.read_text() == "in the way"
 
 
+def test_what_cannot_be_written_down_runs_all_the_same(folder):
+    case = Case()
+
+    def calling_back(*given, **named):
+        found = case.function(*given, **named)
+        pair = jax.pure_callback(lambda pair: pair, jax.ShapeDtypeStruct((1,), "uint32"), found.pair)
+        return replace(found, pair=pair)
+
+    assert_same(case.prepared(calling_back)(*case.given()), case.expected())
+    assert not folder.exists()
+
+
 def test_nothing_is_kept_without_a_cache(monkeypatch, tmp_path):
     monkeypatch.setattr(traced, "_read_or_trace", refusing(traced._read_or_trace))
     case = Case()
