@@ -86,7 +86,13 @@ def first_true(mask: Mask) -> tuple[Mask, Count]:
 
 
 def smallest(values: jax.Array) -> jax.Array:
-    """The least value, 0 if none is below: first over the first axis, in rows, where XLA on CPU would go by boxes."""
+    """The least value, 0 if none is below.
+
+    Of whole numbers first over the first axis, in rows, where XLA on CPU would go by boxes. Reals it gives to a library
+    that takes 0.1 ns a value at once, and 4 where an axis is first.
+    """
+    if jnp.issubdtype(values.dtype, jnp.floating):
+        return jnp.min(values, initial=0)
     return jnp.min(lax.optimization_barrier(jnp.min(values, 0, initial=0)))
 
 
