@@ -1,6 +1,9 @@
-"""Peak resident memory of whole runs, each in a process of its own.
+"""Peak resident memory of whole runs, each in a process of its own, and of their steps as XLA plans it.
 
 python -m bench.memory
+
+A run's peak holds Python, JAX and what compiling needs, some 700 MiB; a step's is the state it takes and what it holds
+beside that, in times of the state.
 """
 
 import argparse
@@ -10,9 +13,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
+
+import exodiff as ex
 from bench.rows import print_row
+from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE
+from exodiff.runner.compiled import advance_all, begin_all
+from exodiff.start import make_inputs, start_array
 
 _CHILD = """
 import json, resource, sys
@@ -21,6 +32,18 @@ model = ex.Model.from_dict(json.loads(sys.argv[1])) if sys.argv[1].startswith("{
 ex.run(model, sys.argv[2])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
+
+
+def of_a_step(model: ex.Model) -> tuple[float, float]:
+    """MiB of the state, and how many times that a step needs with its temporary arrays."""
+    problem = model.problem
+    inputs, seed = make_inputs(model, None, problem.precision), jnp.asarray(0, BITS_DTYPE)
+    state = jax.eval_shape(partial(begin_all, problem, replicates=1), inputs, start_array(model, problem), seed)
+    real, whole = jax.ShapeDtypeStruct((), problem.precision), jax.ShapeDtypeStruct((), COUNT_DTYPE)
+    given = (problem, inputs, seed, state, (real, real), whole, whole)
+    planned = advance_all.whole.lower(*given, replicates=1).compile().memory_analysis()
+    size = sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(state))
+    return size / 2**20, 1 + planned.temp_size_in_bytes / size
 
 
 def ten_species(size: int) -> dict:
@@ -43,6 +66,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     options = parser.parse_args()
     quickstart = str(Path(__file__).parents[1] / "configs" / "quickstart.toml")
+    large = str(Path(__file__).parents[1] / "configs" / "primary_tumour.toml")
     cases = {"quickstart": quickstart, f"{options.size}^3, 10 species": json.dumps(ten_species(options.size))}
     for name, model in cases.items():
         with tempfile.TemporaryDirectory() as folder:
@@ -51,6 +75,14 @@ def main() -> None:
             done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
             peak = int(done.stdout.split()[-1]) / 1024
             print_row(f"peak memory, {name}", peak_rss_mib=round(peak), wall_s=round(time.perf_counter() - began, 1))
+    models = {
+        "quickstart": ex.load(quickstart),
+        f"{options.size}^3, 10 species": ex.Model.from_dict(ten_species(options.size)),
+        "primary_tumour": ex.load(large),
+    }
+    for name, model in models.items():
+        state_mib, times_state = of_a_step(model)
+        print_row(f"memory of a step, {name}", state_mib=round(state_mib, 1), times_state=round(times_state, 2))
 
 
 if __name__ == "__main__":

@@ -209,8 +209,11 @@ def gpu() -> str:
 
 
 def memory() -> str:
-    """Largest memory of a process."""
-    return table({"run": of("name"), "MiB": of("peak_rss_mib")}, read("memory"))
+    """Largest memory of a process, and of a step beside its state."""
+    lines = read("memory")
+    runs = table({"run": of("name"), "MiB": of("peak_rss_mib")}, [line for line in lines if "peak_rss_mib" in line])
+    columns = {"step": of("name"), "state, MiB": of("state_mib"), "times its state": of("times_state")}
+    return f"{runs}\n\n{table(columns, [line for line in lines if 'times_state' in line])}"
 
 
 def main() -> None:

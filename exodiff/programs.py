@@ -13,7 +13,10 @@ Given = ParamSpec("Given")
 Found = TypeVar("Found")
 
 ONCE = {"xla_backend_optimization_level": 0}  # for what is called once: LLVM saves more time than it costs
-OPTIONS = {"xla_cpu_prefer_vector_width": 512}  # XLA takes 256 of itself; without effect where a CPU has no more
+OPTIONS = {
+    "xla_cpu_prefer_vector_width": 512,  # XLA takes 256 of itself; without effect where a CPU has no more
+    "xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED",  # else it holds more at once, for no more speed
+}
 
 
 def program(*, static: tuple[str, ...], donate: tuple[str, ...] = ()) -> Callable[..., Any]:
