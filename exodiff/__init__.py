@@ -1,5 +1,6 @@
 """exodiff: stochastic, differentiable simulation of cell-cell communication by exosomes in tissue."""
 
+import time
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from exodiff.trajectory import Trajectory
 
 __version__ = "0.1.0"
+
+LOADED_AT_S = time.time()  # code that is newer may not be what runs
 
 __all__ = [
     "CheckpointError",

@@ -39,7 +39,7 @@ def provenance(
         "git_commit": git_commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": package_versions(),
+        "packages": {name: _version(name) for name in _PACKAGES},
     }
 
 
@@ -74,11 +74,6 @@ def _earlier_runs(path: Path) -> list[Any]:
     except (ValueError, KeyError, TypeError):
         path.replace(path.with_name("provenance.damaged.json"))
         return []
-
-
-def package_versions() -> dict[str, str | None]:
-    """Of exodiff and of what computes and writes its results; None for what is not installed as a package."""
-    return {name: _version(name) for name in _PACKAGES}
 
 
 def _version(package: str) -> str | None:

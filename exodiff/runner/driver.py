@@ -2,13 +2,12 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +36,7 @@ from exodiff.runner.recorder import (
     write_pieces,
 )
 from exodiff.runner.signals import StopRequest
-from exodiff.runner.traced import prepare
+from exodiff.runner.traced import Program, prepare
 from exodiff.schedule import Schedule, make_schedule
 from exodiff.start import make_inputs, precision_context, start_array
 from exodiff.state import State
@@ -111,7 +110,6 @@ class Driver:
         self.division = divide(self.problem, self.replicates, jax.device_count(), jax.process_count())
         self.mesh = mesh_of(self.division)
         self.schedule = self._make_schedule(())
-        self.program: Future[Callable[..., Any]]
         self.pairs_elsewhere = 0  # of schedules before this one, if the config was changed
 
     def _make_schedule(self, cuts_s: tuple[float, ...]) -> Schedule:
@@ -155,10 +153,10 @@ class Driver:
                 if found.pairs == self.schedule.num_pairs:
                     self.warnings.append("the run was at its end already; only its figures were drawn again")
             self.report(Progress("compiling", 0.0, self.schedule.duration_s))
-            with self._recorder(found) as recorder, ThreadPoolExecutor(1) as background:
+            with self._recorder(found) as recorder, _beside() as background:
                 pairs = 0 if found is None else found.pairs
-                if pairs < self.schedule.num_pairs:
-                    self.program = background.submit(self._prepared)
+                is_done = pairs == self.schedule.num_pairs
+                program = None if is_done else background.submit(self._prepared())
                 if found is not None:
                     state = placed(self.mesh, found.state, shape, by_replicate=True)
                 else:
@@ -167,7 +165,8 @@ class Driver:
                     self._record(recorder, 0, state)
                     self._save(recorder, checkpoints, state, 0)
                     checkpoints.wait()  # later records without any checkpoint are not those of a killed run
-                pairs = self._advance_to_end(recorder, checkpoints, state, pairs, stop)
+                if program is not None:
+                    pairs = self._advance_to_end(program, recorder, checkpoints, state, pairs, stop)
         time_s = self.schedule.time_s(pairs)
         if pairs < self.schedule.num_pairs:
             stopped_by = stop.received or "a signal to another process"
@@ -247,24 +246,29 @@ class Driver:
         # bound to its device as later ones are, or what measures them is compiled for this one alone
         return state if self.mesh is not None else jax.device_put(state, state.pair.device)
 
-    def _prepared(self) -> Callable[..., Any]:
-        """What advances the states, compiled in a thread of its own, while the first state is made and recorded."""
+    def _prepared(self) -> Callable[[], Program]:
+        """What compiles what advances the states: beside this thread, while the first state is made and recorded."""
         function = advance_exactly if self.problem.engine == "exact" else advance_all
         if self.mesh is not None:
-            return partial(function, self.problem, replicates=self.replicates)
-        with precision_context(self.problem.precision):
-            state = self._layout_of_state()
-            real, whole = jnp.zeros((), self.problem.precision), jnp.zeros((), COUNT_DTYPE)
-            if state.clock is None:
-                like, rest = state, ((real, real), whole, whole)
-            else:
-                like = (state, state.health)
-                rest = (split_time(0.0, self.problem.precision), jnp.zeros((), BITS_DTYPE))
-            given = (self.inputs, self.seed, state, *rest)
-            return prepare(function, self.problem, given, like, replicates=self.replicates)
+            return lambda: partial(function, self.problem, replicates=self.replicates)
+        state = self._layout_of_state()
+        real, whole = jnp.zeros((), self.problem.precision), jnp.zeros((), COUNT_DTYPE)
+        if state.clock is None:
+            like, rest = state, ((real, real), whole, whole)
+        else:
+            like = (state, state.health)
+            rest = (split_time(0.0, self.problem.precision), jnp.zeros((), BITS_DTYPE))
+        given = (self.inputs, self.seed, state, *rest)
+        return prepare(function, self.problem, given, like, replicates=self.replicates)
 
     def _advance_to_end(
-        self, recorder: Recorder | None, checkpoints: Checkpoints, state: State, pairs: int, stop: StopRequest
+        self,
+        program: Future[Program],
+        recorder: Recorder | None,
+        checkpoints: Checkpoints,
+        state: State,
+        pairs: int,
+        stop: StopRequest,
     ) -> int:
         every_s = self.model.config.run.checkpoint_every_s
         saved_at, saved_pairs = time.monotonic(), pairs
@@ -273,7 +277,7 @@ class Driver:
             interval, inside = self.schedule.position(pairs)
             stretch = self.schedule.intervals[interval]
             started = time.monotonic()
-            state, done, work = self._advance(state, interval, inside, chunk)
+            state, done, work = self._advance(program.result(), state, interval, inside, chunk)
             state.health.block_until_ready()
             if is_compiled:
                 chunk = _next_chunk(chunk, work, time.monotonic() - started)
@@ -308,14 +312,15 @@ class Driver:
         speed = covered_s / elapsed_s if elapsed_s > 0 and covered_s > 0 else 0.0
         self.report(Progress("running", time_s, self.schedule.duration_s, speed))
 
-    def _advance(self, state: State, interval: int, inside: int, chunk: int) -> tuple[State, int, int]:
+    def _advance(
+        self, program: Program, state: State, interval: int, inside: int, chunk: int
+    ) -> tuple[State, int, int]:
         """Advance by at most a chunk: the state, the pairs that are done by it, and how much work it was.
 
         Work is counted in pairs of steps, or in events in ``exact``, where an interval is one pair and counts as done
         when all replicates are at its end.
         """
         stretch, real = self.schedule.intervals[interval], self.problem.precision
-        program = self.program.result()
         if state.clock is not None:
             before = on_host(state.clock.number)[:, 0]
             end = split_time(self.schedule.moments[interval + 1].time_s, real)
@@ -375,6 +380,16 @@ class Driver:
             return self.schedule.time_s(pair - self.pairs_elsewhere)
 
         raise_if_stopped(where, self.problem, self.inputs, state, time_of, then)
+
+
+@contextmanager
+def _beside() -> Iterator[ThreadPoolExecutor]:
+    """A thread beside this one, for which an error here does not wait."""
+    executor = ThreadPoolExecutor(1)
+    try:
+        yield executor
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
 
 
 def _next_chunk(chunk: int, work: int, elapsed_s: float) -> int:

@@ -264,7 +264,7 @@ def test_too_little_memory_tells_what_fits_and_the_run_goes_on_elsewhere(model, 
     right, calls = driver.prepare, []
 
     def exhausted(*given: Any, **named: Any) -> Any:
-        program = right(*given, **named)
+        program = right(*given, **named)()
 
         def call(*given: Any) -> Any:
             calls.append(None)
@@ -272,7 +272,7 @@ def test_too_little_memory_tells_what_fits_and_the_run_goes_on_elsewhere(model, 
                 raise error
             return program(*given)
 
-        return call
+        return lambda: call
 
     monkeypatch.setattr(driver, "prepare", exhausted)
     monkeypatch.setattr(faults, "memory_bytes", lambda _: 2**17)
@@ -305,6 +305,6 @@ def test_another_error_of_the_device_stays_what_it_is(model, tmp_path, monkeypat
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("INTERNAL: something else")
 
-    monkeypatch.setattr(driver, "prepare", broken)
+    monkeypatch.setattr(driver, "prepare", lambda *_, **__: broken)
     with pytest.raises(RuntimeError, match="INTERNAL"):
         ex.run(model, tmp_path / "run")
