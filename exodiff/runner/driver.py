@@ -237,8 +237,8 @@ class Driver:
             raise CheckpointError(str(self.directory.checkpoints), f"{told}give; remove it, or run anew")
 
     def _layout_of_state(self) -> State:
-        begin = partial(begin_all, self.problem, replicates=self.replicates)
-        return jax.eval_shape(begin, self.inputs, start_array(self.model, self.problem), self.seed)
+        given = (self.problem, self.inputs, start_array(self.model, self.problem), self.seed)
+        return begin_all.whole.eval_shape(*given, replicates=self.replicates)
 
     def _first_state(self) -> State:
         start = placed(self.mesh, start_array(self.model, self.problem), self.problem.grid.shape)
