@@ -15,6 +15,7 @@ Tree = TypeVar("Tree")
 Values = TypeVar("Values", jax.Array, tuple[jax.Array, ...])
 
 _BLOCK = 1024
+_ALONE = 512  # lanes of a member of a batch from which it goes alone
 
 
 def elementwise(function: Callable[..., Count]) -> Callable[..., Count]:
@@ -26,13 +27,23 @@ def batched(function: Callable[..., Values]) -> Callable[..., Values]:
     """Trace a function once a shape, and make ``vmap`` call it once on arrays with one more axis in front.
 
     Without the first, each of the draws of a step would be traced anew (0.2 s each); without the second, the loops
-    inside would be batched by selecting over their whole carried state in every iteration.
+    inside would be batched by selecting over their whole carried state in every iteration. On CPU members of many lanes
+    go one after the other: what depends on the member and on the lane it makes no vectors of.
     """
     wrapped = jax.custom_batching.custom_vmap(jax.jit(function))
 
     @wrapped.def_vmap
     def _rule(axis_size: int, in_batched: list[bool], *arguments: Any) -> tuple[Values, Any]:  # pyright: ignore[reportUnusedFunction]
-        del axis_size
+        lanes = max(a.size // axis_size if b else a.size for a, b in zip(arguments, in_batched, strict=True))
+        if lanes >= _ALONE and jax.default_backend() == "cpu":
+            batches = tuple(a for a, b in zip(arguments, in_batched, strict=True) if b)
+
+            def one(given: tuple[jax.Array, ...]) -> Values:
+                rest = iter(given)
+                return wrapped(*(next(rest) if b else a for a, b in zip(arguments, in_batched, strict=True)))
+
+            found = lax.map(one, batches)
+            return found, jax.tree.map(lambda _: True, found)
         ndim = max(a.ndim - b for a, b in zip(arguments, in_batched, strict=True))
         aligned = [
             a.reshape(a.shape[:1] + (1,) * (ndim - (a.ndim - 1)) + a.shape[1:]) if b else a

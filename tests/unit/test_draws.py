@@ -351,6 +351,16 @@ def _draw_all(stream, index, n, p, mean):
     )
 
 
+@pytest.fixture(params=[1, 1 << 30], ids=["alone", "together"])
+def members(request, monkeypatch):
+    """Whether the members of a batch go one after the other, or at once."""
+    monkeypatch.setattr(lanes, "_ALONE", request.param)
+    jax.clear_caches()
+    yield
+    jax.clear_caches()
+
+
+@pytest.mark.usefixtures("members")
 def test_a_vmap_over_streams_equals_the_single_calls_bit_for_bit():
     n, p, mean = _mixture()
     index = random.voxel_index((_LANES,))
@@ -364,6 +374,7 @@ def test_a_vmap_over_streams_equals_the_single_calls_bit_for_bit():
     assert (many[0] != many[1]).any()
 
 
+@pytest.mark.usefixtures("members")
 def test_a_vmap_inside_a_vmap_keeps_every_lane():
     n, p = jnp.asarray([3, 40, 400], jnp.int32), jnp.asarray([0.3, 0.7], jnp.float32)
     keys, index = jnp.arange(4, dtype=jnp.uint32), random.voxel_index((50,))

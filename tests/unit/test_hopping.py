@@ -131,8 +131,11 @@ def test_the_hops_of_a_voxel_do_not_depend_on_the_others():
         assert (np.asarray(together(STREAM, index[few], n[few], law)) == whole[few]).all()
 
 
-def test_a_vmap_over_streams_and_laws_equals_the_single_calls():
-    """With tables of each, and with one set of tables in which each has its place."""
+@pytest.mark.parametrize("alone", [1, 1 << 30])
+def test_a_vmap_over_streams_and_laws_equals_the_single_calls(monkeypatch, alone):
+    """With tables of each, and with one set of tables in which each has its place; one after the other, and at once."""
+    monkeypatch.setattr("exodiff.kernels.lanes._ALONE", alone)
+    jax.clear_caches()
     n, index = molecules("mixed"), voxel_index((LANES,))
     keys, hops = jnp.arange(3, dtype=jnp.uint32), jnp.asarray([0.05, 0.15, 0.3], jnp.float32)
     one_each = [together(Stream(k, k + 1), index, n, law_of(h)) for k, h in zip(keys, hops, strict=True)]
