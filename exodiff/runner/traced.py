@@ -61,8 +61,9 @@ def prepare(
     def call(compiled: Program) -> Program:
         return lambda *arrays: jax.tree.unflatten(found, compiled(*jax.tree.leaves(arrays)))
 
-    if path in _programs:
-        return lambda: call(_programs[path])
+    held = _programs.get(path)
+    if held is not None:
+        return lambda: call(held)
 
     def flat(*leaves: jax.Array) -> list[jax.Array]:
         return jax.tree.leaves(function(problem, *jax.tree.unflatten(tree, leaves), replicates=replicates))
@@ -73,10 +74,10 @@ def prepare(
     lowered = whole.lower(*leaves)
 
     def compiled() -> Program:
-        _programs[path] = lowered.compile()
+        made = _programs[path] = lowered.compile()
         if len(_programs) > _MOST_PROGRAMS:
             _programs.pop(next(iter(_programs)))
-        return call(_programs[path])
+        return call(made)
 
     return compiled
 
@@ -131,9 +132,9 @@ def _sources() -> bytes | None:
     digest, newest_s = hashlib.sha256(), 0.0
     try:
         for path in sorted(_PACKAGE.rglob("[!.]*.py")):
-            about = path.stat()
-            newest_s = max(newest_s, about.st_mtime, about.st_ctime)
             digest.update(f"{path.relative_to(_PACKAGE)}\0".encode() + path.read_bytes())
+            about = path.stat()  # after it was read: a change in between is newer
+            newest_s = max(newest_s, about.st_mtime, about.st_ctime)
     except OSError:
         return None
     return digest.digest() if 0.0 < newest_s < exodiff.LOADED_AT_S else None
