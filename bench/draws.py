@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bench.bandwidth import print_bandwidth
 from bench.rows import print_row
 from exodiff.kernels import clocks, draws
 from exodiff.kernels.random import Stream, fold, make_stream, voxel_index
@@ -116,6 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="2^17 lanes and 3 rounds in place of 2^21 and 5")
     options = parser.parse_args()
+    print_bandwidth("triad")
     lanes, rounds = (1 << 17, 3) if options.quick else (1 << 21, 5)
     for row in _rows(lanes, rounds):
         print_row(**row, lanes=lanes)

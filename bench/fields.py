@@ -26,6 +26,7 @@ from jax import lax
 from pyphysicell import _kernels as peer_kernels
 
 import exodiff as ex
+from bench.bandwidth import print_bandwidth
 from bench.rows import print_row
 from exodiff.concentrations import advance_fields
 from exodiff.kernels.diffusion import even_mean_gain
@@ -271,6 +272,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--part", choices=("accuracy", "steps", "hops"))
     options = parser.parse_args()
+    print_bandwidth("triad")
     jax.config.update("jax_enable_x64", True)
     with tempfile.TemporaryDirectory() as folder:
         if options.part in (None, "accuracy"):

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from bench.bandwidth import print_bandwidth
 from bench.rows import print_row
 from exodiff.core.arrays import Number
 from exodiff.kernels.diffusion import even_hop_gain, net_gain, net_gain_of_words
@@ -67,6 +68,7 @@ def main() -> None:
     parser.add_argument("--molecules", type=float, nargs="+", default=[1.0, 10.0, 100.0])
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
+    print_bandwidth("triad")
     grid = Grid((options.size,) * 3, (1.0, 1.0, 1.0))
     empty = jnp.zeros(grid.shape, jnp.int32)
     compiled, seconds = {}, {}

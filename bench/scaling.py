@@ -17,6 +17,7 @@ from typing import Any
 import jax
 
 import exodiff as ex
+from bench.bandwidth import print_bandwidth
 from bench.rows import print_row
 
 BASE: dict[str, Any] = {
@@ -79,6 +80,7 @@ def main() -> None:
     parser.add_argument("--of", nargs="+", choices=GROWING, default=list(GROWING))
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    print_bandwidth("triad")
     for name in options.of:
         first: float | None = None
         for value in GROWING[name]:

@@ -1,15 +1,15 @@
-"""Reactions and diffusion on a cube: simulated seconds per second of a core against the error, beside E-Cell4.
+"""Reactions and diffusion on a cube: simulated seconds per second of a core against the error, beside other simulators.
 
-python -m bench.spatial [--problem abc uptake] [--size 32 64] [--molecules 10 100] [--step 0.05 0.1 0.25] [--rounds 3]
+python -m bench.spatial [--problem abc uptake] [--size 32 64] [--molecules 10 100] [--step 0.1 0.25 ...] [--rounds 3]
 
 h = 1 um, D = 1 um^2/s, reflecting walls, m molecules a voxel; docs/performance.md states both problems. Ours runs with
-`leap` at each step; in turn with it E-Cell4's mesoscopic simulator, event by event in a periodic box, for a time
-short enough to wait for. CPU time of the process, median over the rounds, without compiling.
+`leap` at each step; in turn with it those of `bench.spatial_peers`, for a time short enough to wait for. CPU time,
+median over the rounds, without compiling.
 
 `abc` starts from its stationary law, each voxel Poisson(m) of A, B and C: the errors, in per cent of m, are those of
-the mean and of the variance of A, and the covariance of A and B in a voxel, which is 0. For `uptake`, whose law is not
-known, they are those of E in the fluid and of the load I of a cell against the smallest step of the same run. Each
-stands with its standard error over the rounds.
+the mean and of the variance of A, and the covariance of A and B in a voxel, which is 0, from 30 s on, when an error of
+the step has grown to what it stays. For `uptake`, whose law is not known, they are those of E in the fluid and of the
+load I of a cell against the smallest step of the same run. Each stands with its standard error over the rounds.
 """
 
 import argparse
@@ -22,9 +22,11 @@ import jax
 import numpy as np
 
 import exodiff as ex
+from bench.bandwidth import print_bandwidth
 from bench.rows import print_row
+from bench.spatial_peers import FILL, Reached, peers
 
-FIRST_S, BETWEEN_S, RECORDS = 4.0, 2.0, 4
+FIRST_S, BETWEEN_S, RECORDS = 30.0, 4.0, 4
 DIFFUSION = {"diffusion": "1 um^2/s"}
 STEPS_TETOPSPLIT = {
     ("abc", 32, 10): 1.52,
@@ -52,7 +54,7 @@ def make_model(problem: str, size: int, m: int) -> ex.Model:
     else:
         own = {
             "cells": {"cell": {}},
-            "place": [{"cells": "cell", "everywhere": True, "fill": 0.3}],
+            "place": [{"cells": "cell", "everywhere": True, "fill": FILL}],
             "species": {
                 "E": {**DIFFUSION, "initial": m},
                 "R": {"in": "cell", "initial": {"cell": 5}},
@@ -97,49 +99,6 @@ def measured(problem: str, fields: dict[str, np.ndarray]) -> Found:
     return {name: float(values.mean()) for name, values in each.items()}
 
 
-def ecell4(problem: str, size: int, m: int, simulated_s: float) -> Callable[[int], float]:
-    """A problem by the mesoscopic simulator: simulated seconds per CPU second."""
-    from ecell4_base import core, meso  # noqa: PLC0415  # pyright: ignore[reportMissingImports]
-
-    binding, unbinding = core.create_binding_reaction_rule, core.create_unbinding_reaction_rule
-    lost, made = core.create_degradation_reaction_rule, core.create_synthesis_reaction_rule
-    diffusivity = {"A": 1.0, "B": 1.0, "C": 0.0} if problem == "abc" else {"E": 1.0, "R": 0.0, "B": 0.0, "I": 0.0}
-    species = {name: core.Species(name, 0.01, d) for name, d in diffusivity.items()}
-    network = core.NetworkModel()
-    for one in species.values():
-        network.add_species_attribute(one)
-    if problem == "abc":
-        a, b, c = species.values()
-        rules = binding(a, b, c, 0.1 / m), unbinding(c, a, b, 0.1), lost(a, 0.1), made(a, 0.1 * m)
-    else:
-        e, r, b, i = species.values()
-        rules = binding(e, r, b, 0.1 / m), unbinding(b, i, r, 0.1), lost(i, 0.05), made(e, 0.15)
-    for rule in rules:
-        network.add_reaction_rule(rule)
-
-    def fill(world: Any, seed: int) -> None:
-        everywhere = "ABC" if problem == "abc" else "E"
-        for name in everywhere:
-            world.add_molecules(species[name], m * size**3)
-        if problem == "uptake":
-            cells = np.random.default_rng(seed).choice(size**3, round(0.3 * size**3), replace=False)
-            for voxel in cells.tolist():
-                for name, number in (("R", 5), ("B", 5), ("I", 10)):
-                    world.add_molecules(species[name], number, voxel)
-
-    def call(seed: int) -> float:
-        rng = core.GSLRandomNumberGenerator(seed + 1)
-        world = meso.MesoscopicWorld(core.Real3(size, size, size), core.Integer3(size, size, size), rng)
-        world.bind_to(network)
-        fill(world, seed)
-        simulator = meso.MesoscopicSimulator(world, network)
-        began = time.process_time()
-        simulator.run(simulated_s)
-        return simulated_s / (time.process_time() - began)
-
-    return call
-
-
 def errors(problem: str, m: int, found: Found, fine: Found) -> Found:
     """In per cent: of m for `abc`, of the finest step's value for `uptake`."""
     if problem == "abc":
@@ -154,24 +113,26 @@ def main() -> None:
     parser.add_argument("--problem", nargs="+", default=["abc", "uptake"], choices=["abc", "uptake"])
     parser.add_argument("--size", nargs="+", type=int, default=[32, 64])
     parser.add_argument("--molecules", nargs="+", type=int, default=[10, 100])
-    parser.add_argument("--step", nargs="+", type=float, default=[0.05, 0.1, 0.25])
+    parser.add_argument("--step", nargs="+", type=float, default=[0.05, 0.1, 0.25, 0.5, 1.0, 2.0])
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
+    print_bandwidth("triad")
     for problem in given.problem:
         for size, m in [(size, m) for size in given.size for m in given.molecules]:
             row(problem, size, m, sorted(given.step), given.rounds)
 
 
 def row(problem: str, size: int, m: int, steps: list[float], rounds: int) -> None:
-    """Measure one problem at all steps, in turn with E-Cell4, and print it."""
+    """Measure one problem at all steps, in turn with the others, and print it."""
     sides = {step: ours(problem, size, m, step) for step in steps}
-    peer = ecell4(problem, size, m, 0.1 * (32 / size) ** 3 * 10 / m)
-    ecell4_rates: list[float] = []
+    others = peers(problem, size, m)
+    reached: dict[str, list[Reached]] = {name: [] for name in others}
     all_found: dict[float, list[tuple[float, Found]]] = {step: [] for step in steps}
     for seed in range(1, rounds + 1):
         for step, call in sides.items():
             all_found[step].append(call(seed))
-        ecell4_rates.append(peer(seed))
+        for name, run in others.items():
+            reached[name].append(run(seed))
     fine = all_found[steps[0]]
     for step, runs in all_found.items():
         rate = median(rate for rate, _ in runs)
@@ -182,8 +143,12 @@ def row(problem: str, size: int, m: int, steps: list[float], rounds: int) -> Non
         values["ns_per_voxel_step"] = round(1e9 * step / rate / size**3, 1)
         for name, numbers in off.items():
             values[name] = [round(float(np.mean(numbers)), 3), round(float(np.std(numbers) / len(numbers) ** 0.5), 3)]
-        values["ecell4_s_per_core_s"] = float(f"{median(ecell4_rates):.3g}")
-        values["times_ecell4"] = round(rate / median(ecell4_rates), 1)
+        for name, found in reached.items():
+            theirs = median(one.s_per_core_s for one in found)
+            values[f"{name}_s_per_core_s"] = float(f"{theirs:.3g}")
+            values[f"times_{name}"] = round(rate / theirs, 1)
+            if problem == "abc":
+                values[f"{name}_mean_off"] = round(float(np.mean([one.mean_off for one in found])), 3)
         known = STEPS_TETOPSPLIT.get((problem, size, m))
         if known:
             values |= {"steps_s_per_core_s": known, "times_steps": round(rate / known, 1)}
