@@ -26,7 +26,7 @@ _LARGEST = 32**3 * 10  # molecules of a species that ReaDDy steps, and SpatialPy
 
 
 class Reached(NamedTuple):
-    """Of one run: simulated seconds a second of a core, and by how many per cent the mean of the first species is off m."""
+    """Of one run: simulated seconds a second of a core; by how many per cent the mean of the first species is off m."""
 
     s_per_core_s: float
     mean_off: float
