@@ -1,4 +1,4 @@
-"""Write the tables of docs/performance.md from bench/results/*.jsonl.
+"""Write the tables and figures of docs/performance.md from bench/results/*.jsonl.
 
 python -m bench.performance
 """
@@ -8,19 +8,36 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from matplotlib import rc_context
+
+from bench import performance_figures as figures
 from bench.rows import put_between
+from exodiff.viz.style import DPI, RC
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
 PAGE = ROOT / "docs" / "performance.md"
+PEERS = ("rebop", "rebop, public call", "crn-jax", "gillespy2")  # of ensembles
 Line = dict[str, Any]
 
 
 def read(name: str) -> list[Line]:
-    """The rows of a file, none if it was not measured."""
+    """The rows of a file without the bandwidth beside them, none if it was not measured."""
     path = RESULTS / f"{name}.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines]
+    return [line for line in map(json.loads, lines) if line["name"] != "bandwidth"]
+
+
+def bandwidth() -> str:
+    """STREAM's four kernels, and the triad of the runs of other tables."""
+    parts: list[Line] = []
+    for path in sorted(RESULTS.glob("*.jsonl")):
+        for line in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+            if line["name"] == "bandwidth":
+                run = "alone" if path.stem == "bandwidth" else f"beside `bench.{path.stem}`"
+                parts.append({**line, "run": run})
+    columns = {"kernel": of("kernel"), "cores": of("cores"), "run": of("run"), "GB/s": of("gb_per_s", ".1f")}
+    return table(columns, sorted(parts, key=lambda line: (line["run"] != "alone", line["run"])))
 
 
 def table(columns: dict[str, Callable[[Line], Any]], lines: Iterable[Line]) -> str:
@@ -50,7 +67,7 @@ def spatial() -> str:
         "ns a voxel-step": of("ns_per_voxel_step", ".0f"),
     }
     abc = {"mean, %": "mean_off", "variance, %": "variance_off", "covariance, %": "covariance_off"}
-    peers = {"times E-Cell4": of("times_ecell4", ".0f"), "times STEPS": of("times_steps", ".1f")}
+    peers = {f"times {name}": of(f"times_{key}", ".0f") for key, name in figures.OTHERS.items()}
     lines = read("spatial")
     first = {**common, **{name: with_error(key) for name, key in abc.items()}, **peers}
     uptake = {"E, %": with_error("E_off"), "I, %": with_error("I_off"), **peers}
@@ -63,12 +80,11 @@ def spatial() -> str:
 
 def ensembles() -> str:
     """The engine `exact` beside its peers."""
-    peers = ("rebop", "rebop, public call", "crn-jax", "gillespy2")
     columns = {
         "case": of("name"),
         "cores": of("cores"),
         "events a second": of("events_per_s_exodiff", ".2g"),
-        **{f"times {peer}": of(f"ratio_to_{peer}", ".1f") for peer in peers},
+        **{f"times {peer}": of(f"ratio_to_{peer}", ".1f") for peer in PEERS},
     }
     return table(columns, [line for line in read("exact") if "events_per_s_exodiff" in line])
 
@@ -217,9 +233,42 @@ def memory() -> str:
     return f"{runs}\n\n{table(columns, [line for line in lines if 'times_state' in line])}"
 
 
+def ratios() -> list[tuple[str, str, float]]:
+    """Every comparison with another simulator: at steps of 0.1 s for reactions and diffusion."""
+    found: list[tuple[str, str, float]] = []
+    for line in read("spatial"):
+        if line["step_s"] == 0.1 and line["size"] * line["molecules"] != 6400:
+            problem = f"{line['problem']}, {line['size']}$^3$, {line['molecules']} molecules"
+            found += [(problem, name, line[f"times_{key}"]) for key, name in figures.OTHERS.items()
+                      if f"times_{key}" in line and key != "steps"]  # fmt: skip
+    for line in read("exact"):
+        if "events_per_s_exodiff" in line and line["cores"] == 1:
+            problem = line["name"].replace("ensemble of 10000", "ensemble")
+            found += [(problem, peer, line[f"ratio_to_{peer}"]) for peer in PEERS if f"ratio_to_{peer}" in line]
+    for line in read("fields"):
+        if "peer_steps" in line and line["precision"] == "float32":
+            found.append((f"diffusion, {line['name'].split()[0]}, to 0.1 %", "pyphysicell", line["times_peer"]))
+    return found
+
+
+def draw() -> None:
+    """All figures."""
+    with rc_context(RC):
+        for name, made in {
+            "speed_against_error": figures.speed_against_error(read("spatial")),
+            "ratios": figures.ratios(ratios()),
+            "scaling": figures.scaling(read("scaling")),
+            "kernels": figures.kernels(read("draws"), read("hops"), read("fields")),
+            "shares": figures.shares(read("shares")),
+        }.items():
+            made.savefig(RESULTS / f"{name}.png", dpi=DPI)
+
+
 def main() -> None:
     """Write the page."""
+    draw()
     for name, text in {
+        "bandwidth": bandwidth(),
         "spatial": spatial(),
         "ensembles": ensembles(),
         "draws": draws(),

@@ -28,7 +28,7 @@ from exodiff.start import make_inputs, start_array
 
 KERNELS = {
     "hops": ("hopping.py", "diffusion.py", "faces.py", "exponential.py"),
-    "channels, and adding events": ("reactions.py", "passes.py"),
+    "channels, and adding events": ("reactions.py", "operation_draws.py", "passes.py"),
     "cells that move": ("cells.py", "neighbours.py"),
     "cells that divide, die, convert": ("cell_events.py",),
     "steady and implicit fields": ("steady.py", "modes.py", "concentrations.py"),

@@ -11,7 +11,8 @@ from exodiff.kernels.random import Stream, fold, site_id
 from exodiff.kernels.reactions import deposit
 from exodiff.model.network import DrawKind
 from exodiff.model.pools import Crossing, PoolReaction
-from exodiff.passes import Amounts, Step, count_events
+from exodiff.operation_draws import Amounts, Step
+from exodiff.passes import count_events
 
 
 def looped_pools_pass(step: Step, amounts: Amounts, *, backwards: Array) -> Amounts:

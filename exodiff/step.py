@@ -25,7 +25,8 @@ from exodiff.kernels.policies import is_discrete, policy_of
 from exodiff.kernels.pools import is_beyond
 from exodiff.kernels.random import Stream, fold, make_stream, site_id, voxel_index
 from exodiff.observe import current_inputs
-from exodiff.passes import Amounts, Step, cell_pass, field_pass, looped_pass, looped_passes, unrolled_pass
+from exodiff.operation_draws import Amounts, Step
+from exodiff.passes import cell_pass, field_pass, looped_pass, looped_passes, unrolled_pass
 from exodiff.pools_pass import looped_pools_pass, unrolled_pools_pass
 from exodiff.problem import Inputs, Problem
 from exodiff.state import State

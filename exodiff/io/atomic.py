@@ -7,6 +7,7 @@ over the target, flush the folder. A reader sees the old content or the new one,
 import json
 import os
 import stat
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,11 +103,19 @@ def refuse_links(paths: Iterable[Path]) -> None:
             raise RunDirectoryError(str(path), f"{told}; put the file or folder itself there, or remove it")
 
 
-def remove_stale_temporaries(folder: Path) -> list[Path]:
-    """Removes what killed writers left in a folder, and names it. Call it only while holding the run's lock."""
+def remove_stale_temporaries(folder: Path, *, older_than_s: float = 0.0) -> list[Path]:
+    """Removes what killed writers left in a folder, and names it.
+
+    Call it only while holding the run's lock, or for what is older than any writer takes.
+    """
     if not folder.is_dir():
         return []
-    stale = [path for path in folder.glob(f"{TEMPORARY_PREFIX}*") if path.is_symlink() or path.is_file()]
+    last_s = time.time() - older_than_s
+    stale = [
+        path
+        for path in folder.glob(f"{TEMPORARY_PREFIX}*")
+        if path.is_symlink() or (path.is_file() and path.stat().st_mtime <= last_s)
+    ]
     for path in stale:
         path.unlink(missing_ok=True)
     return sorted(stale)

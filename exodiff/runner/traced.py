@@ -22,7 +22,7 @@ import jax
 from jax import export
 
 import exodiff
-from exodiff.io.atomic import write_bytes
+from exodiff.io.atomic import remove_stale_temporaries, write_bytes
 from exodiff.problem import Problem
 from exodiff.programs import OPTIONS
 
@@ -32,6 +32,7 @@ _PACKAGE = Path(__file__).parents[1]
 _BENEATH = ("jax", "jaxlib", "numpy", "equinox")
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _MOST_PROGRAMS = 8
+_WRITTEN_S = 3600.0  # longer than any process writes a file
 _programs: dict[Path, Program] = {}  # of this process, so that its next run compiles nothing
 
 
@@ -101,6 +102,7 @@ def _read_or_trace(path: Path, function: Callable[..., Any], leaves: list[Any]) 
         return function
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_stale_temporaries(path.parent, older_than_s=_WRITTEN_S)
         write_bytes(path, hashlib.sha256(content).digest() + content)
     return traced.call
 

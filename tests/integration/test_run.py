@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import IO
@@ -156,6 +157,25 @@ def test_a_checkpoint_that_cannot_be_written_in_the_background_stops_the_run(mod
     monkeypatch.undo()
     assert checkpoint.read_latest(tmp_path / "run" / "checkpoints").step == 0
     assert ex.resume(tmp_path / "run").finished
+
+
+def test_an_error_does_not_wait_for_the_compiler(model, tmp_path, monkeypatch):
+    released, waiting = threading.Event(), []
+
+    def compile_for_ever():
+        waiting.append(True)
+        released.wait(30)
+        waiting.clear()
+
+    def fails(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(driver, "prepare", lambda *_, **__: compile_for_ever)
+    monkeypatch.setattr(driver.Driver, "_record", fails)
+    with pytest.raises(ex.RunDirectoryError, match="no space left"):
+        ex.run(model, tmp_path / "run")
+    assert waiting
+    released.set()
 
 
 def test_replicates_are_independent_and_the_first_is_the_single_run(whole, tmp_path):

@@ -7,8 +7,9 @@ import pytest
 from exodiff.hop_tables import tables_of_substep
 from exodiff.kernels.policies import policy_of
 from exodiff.kernels.random import make_stream, voxel_index
+from exodiff.operation_draws import Amounts, Step
 from exodiff.operations import EVEN_HOP, HOP, backward_order, is_even, operations
-from exodiff.passes import Amounts, Step, looped_pass, unrolled_pass
+from exodiff.passes import looped_pass, unrolled_pass
 from exodiff.start import make_inputs
 from tests.physics.models import make_model
 

@@ -122,6 +122,17 @@ def test_a_damaged_file_is_traced_anew_and_replaced(folder, damage):
     case.prepared(refusing(case.function))
 
 
+def test_what_killed_processes_left_is_removed_and_what_others_write_is_not(folder):
+    folder.mkdir()
+    left, written = folder / ".tmp-1-left", folder / ".tmp-2-written"
+    for path in (left, written):
+        path.touch()
+    os.utime(left, (0.0, 0.0))
+    Case().prepared()
+    assert not left.exists()
+    assert written.exists()
+
+
 def test_what_cannot_be_kept_runs_all_the_same(folder):
     folder.write_text("in the way")
     case = Case()

@@ -24,6 +24,7 @@ from exodiff.kernels.random import make_stream, voxel_index
 from exodiff.kernels.rates import Voxels, propensity_after
 from exodiff.kernels.reactions import mass_action_table
 from exodiff.model.network import DrawKind
+from exodiff.operation_draws import Amounts, Step, even_gain, inputs_of, uneven_gain
 from exodiff.operations import (
     EVEN_HOP,
     Operation,
@@ -34,7 +35,6 @@ from exodiff.operations import (
     hop_laws,
     operations,
 )
-from exodiff.passes import Amounts, Step, even_gain, inputs_of, uneven_gain
 from exodiff.problem import Inputs
 from exodiff.start import precision_context
 from exodiff.stepsize import exit_and_hop_rates
