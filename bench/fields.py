@@ -167,8 +167,20 @@ def accuracy(size: int, repeats: int, folder: Path) -> None:
             )
 
 
+def again(change: Callable[[Any], Any], start: Any, **options: Any) -> Callable[[], Any]:
+    """Calls that go on from what the last one left, in its memory, as in a run."""
+    compiled = jax.jit(change, donate_argnums=0, **options)
+    held = [jnp.array(start)]
+
+    def call() -> Any:
+        held[0] = compiled(held[0])
+        return held[0]
+
+    return call
+
+
 def field_steps(model: ex.Model) -> tuple[Callable[[Any], Any], Any]:
-    """Steps of all concentrations of a model, compiled, and where they begin."""
+    """Steps of all concentrations of a model, and where they begin."""
     problem, inputs = model.problem, make_inputs(model, None, model.problem.precision)
     state = initial_state(problem, inputs, start_array(model, problem), jnp.uint32(0), jnp.uint32(0))
     dt = jnp.asarray(60.0 * STEP, problem.precision)
@@ -177,7 +189,7 @@ def field_steps(model: ex.Model) -> tuple[Callable[[Any], Any], Any]:
         voxels = Voxels(problem, inputs, state.counts, jnp.zeros((), problem.precision))
         return advance_fields(voxels, concentrations, dt).concentrations
 
-    return jax.jit(lambda found: lax.fori_loop(0, _STEPS, step, found)), state.concentrations
+    return lambda found: lax.fori_loop(0, _STEPS, step, found), state.concentrations
 
 
 def peer_steps(fields: Any, of_cells: tuple[np.ndarray, ...] | None) -> None:
@@ -203,10 +215,9 @@ def step_costs(size: int, repeats: int, folder: Path) -> None:
             for precision in ("float32", "float64"):
                 solve = "explicit" if cells else "implicit"
                 steps, start = field_steps(model_of(size, substrates, solve, precision, folder, cells=cells))
-                copies = jax.jit(lambda found: lax.fori_loop(0, _STEPS, lambda i, c: c + 1, found))
                 calls = {
-                    "ours": partial(steps, start),
-                    "copy": partial(copies, start),
+                    "ours": again(steps, start, compiler_options=OPTIONS),
+                    "copy": again(lambda found: lax.fori_loop(0, _STEPS, lambda i, c: c + 1, found), start),
                     "other": partial(peer_steps, fields, of_cells if cells else None),
                 }
                 found, scale = costs(calls, repeats), 1e9 / (_STEPS * substrates * size**3)
@@ -248,11 +259,8 @@ def hop_sweeps(size: int, repeats: int) -> None:
     for precision in ("float32", "float64"):
         n = jnp.asarray(np.random.default_rng(0).uniform(1.0, 2.0, grid.shape), precision)
         axes = {"sweep": (0, 1, 2), "x": (0,), "y": (1,), "z": (2,)}
-        calls = {
-            name: partial(jax.jit(partial(sweeps, axes=given), compiler_options=OPTIONS), n)
-            for name, given in axes.items()
-        }
-        calls["copy"] = partial(jax.jit(lambda n: lax.fori_loop(0, _STEPS, lambda i, n: n + 1, n)), n)
+        calls = {name: again(partial(sweeps, axes=given), n, compiler_options=OPTIONS) for name, given in axes.items()}
+        calls["copy"] = again(lambda n: lax.fori_loop(0, _STEPS, lambda i, n: n + 1, n), n)
         found, scale = costs(calls, repeats), 1e9 / (_STEPS * size**3)
         print_row(
             "mean_field hops",

@@ -1,0 +1,146 @@
+"""Some minutes of a growing ball of 18,000 cells in 75^3 voxels with two substrates, beside pyphysicell.
+
+taskset -c 0 python -m bench.tissue [--minutes 6] [--rounds 3]
+
+Voxels of 20 um, substrates with D = 1e5 and 1e4 um^2/min, lost at 0.1 /min, held at 38 and 10 at the walls, taken up at
+10 and 1 /min by cells that divide at 7.2e-4 /min. pyphysicell steps as PhysiCell does (substrates by 0.01, forces by
+0.1, phenotypes by 6 min); its cells are balls that push each other, ours fill a voxel each and divide into a free
+neighbour. Ours takes pairs of steps of 3 min, with substrates solved implicitly over both. CPU time, median over the
+rounds, without compiling; the means of the substrates at the end tell whether both solve one problem.
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from statistics import median
+from typing import Any, NamedTuple
+
+os.environ.setdefault("PHYSICELL_THREADS", str(len(os.sched_getaffinity(0))))
+
+import jax
+import numpy as np
+
+import exodiff as ex
+from bench.bandwidth import print_bandwidth
+from bench.rows import print_row
+
+SIZE, SPACING, CELLS = 75, 20.0, 18_000
+SUBSTRATES = {"oxygen": (1e5, 38.0, 10.0), "drug": (1e4, 10.0, 1.0)}  # um^2/min, at the walls, uptake in 1/min
+DECAY, DIVISION = 0.1, 7.2e-4  # 1/min
+
+
+class Reached(NamedTuple):
+    """Simulated minutes a second of a core, means of the substrates, and cells at the end."""
+
+    min_per_core_s: float
+    means: list[float]
+    cells: int
+
+
+def ball() -> np.ndarray:
+    """Voxels of the cells: those next to the middle."""
+    places = np.stack(np.unravel_index(np.arange(SIZE**3), (SIZE,) * 3), -1)
+    far = ((places - (SIZE - 1) / 2) ** 2).sum(1)
+    return places[np.argsort(far, kind="stable")[:CELLS]]
+
+
+def ours(minutes: float) -> Callable[[int], Reached]:
+    """By `leap`."""
+    radius = (3 * CELLS / (4 * np.pi)) ** (1 / 3) * SPACING
+    substrate = {"kind": "concentration", "unit": "1/um^3", "solve": "implicit", "decay": f"{DECAY} /min"}
+    held = {name: f"{value} /um^3" for name, (_, value, _) in SUBSTRATES.items()}
+    tables: dict[str, Any] = {
+        "schema": 1,
+        "run": {"duration": "1 day", "time_step": "3 min"},
+        "lattice": {"shape": [SIZE] * 3, "spacing": f"{SPACING} um", "boundary": {"fixed": held}},
+        "cells": {"cell": {}},
+        "place": [{"cells": "cell", "sphere": {"radius": f"{radius:.6g} um"}}],
+        "species": {
+            name: {**substrate, "diffusion": f"{diffusivity} um^2/min", "initial": value}
+            for name, (diffusivity, value, _) in SUBSTRATES.items()
+        },
+        "reactions": [
+            {"equation": "cell -> 2 cell", "rate": f"{DIVISION} /min"},
+            *(
+                {"equation": f"cell + {name} -> cell", "rate": f"{rate} /min"}
+                for name, (_, _, rate) in SUBSTRATES.items()
+            ),
+        ],
+    }
+    model = ex.Model.from_dict(tables)
+    times = [60.0 * minutes]
+
+    def call(seed: int) -> Reached:
+        began = time.process_time()
+        found = jax.block_until_ready(ex.simulate(model, times, seed=seed))
+        took = time.process_time() - began
+        means = [float(np.asarray(found[name]).mean()) for name in SUBSTRATES]
+        return Reached(minutes / took, means, int(np.asarray(found["cell"]).sum()))
+
+    call(0)
+    return call
+
+
+def pyphysicell(minutes: float) -> Callable[[int], Reached]:
+    """Its substrates, forces and phenotypes."""
+    import pyphysicell as pc  # noqa: PLC0415
+
+    side = SIZE * SPACING
+    walls = ("xmin", "xmax", "ymin", "ymax", "zmin", "zmax")
+    substrates = [
+        pc.Substrate(name, d, DECAY, value, True, value, dict.fromkeys(walls, (True, value)))
+        for name, (d, value, _) in SUBSTRATES.items()
+    ]
+    uptake = {name: pc.SecretionEntry(uptake_rate=rate) for name, (_, _, rate) in SUBSTRATES.items()}
+    cell = pc.CellType("cell", cycle=pc.Cycle(transition_rates={(0, 0): DIVISION}), secretion=uptake)
+    centres = (ball() + 0.5) * SPACING
+    model = pc.Model(
+        domain=pc.Domain(0, side, 0, side, 0, side, SPACING, SPACING, SPACING, use_2D=False),
+        substrates=substrates,
+        cell_types=[cell],
+        initial_cells=[(*place, "cell") for place in centres.tolist()],
+    )
+
+    def call(seed: int) -> Reached:
+        simulation = pc.Simulation(model, seed=seed)
+        began = time.process_time()
+        simulation.run(minutes)
+        took = time.process_time() - began
+        means = [float(m) for m in simulation.microenvironment.density.reshape(-1, len(SUBSTRATES)).mean(0)]
+        return Reached(minutes / took, means, len(simulation.cells))
+
+    return call
+
+
+def main() -> None:
+    """Print one row."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=6.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    print_bandwidth("triad")
+    sides = {"ours": ours(options.minutes), "other": pyphysicell(options.minutes)}
+    found: dict[str, list[Reached]] = {name: [] for name in sides}
+    for seed in range(1, options.rounds + 1):
+        for name, call in sides.items():
+            found[name].append(call(seed))
+    own, theirs = (median(one.min_per_core_s for one in runs) for runs in found.values())
+    print_row(
+        "minutes of a tissue",
+        size=SIZE,
+        cells=CELLS,
+        simulated_min=options.minutes,
+        min_per_core_s=round(own, 3),
+        peer=f"pyphysicell {version('pyphysicell')}",
+        peer_min_per_core_s=float(f"{theirs:.3g}"),
+        times_peer=round(own / theirs, 1),
+        means=[round(m, 3) for m in found["ours"][0].means],
+        peer_means=[round(m, 3) for m in found["other"][0].means],
+        cells_at_the_end=[runs[0].cells for runs in found.values()],
+    )
+
+
+if __name__ == "__main__":
+    main()
