@@ -150,6 +150,21 @@ def fields() -> str:
     return "\n\n".join(parts)
 
 
+def tissue() -> str:
+    """Minutes of a tissue with cells beside pyphysicell."""
+    columns = {
+        "voxels": lambda line: f"{line['size']}^3",
+        "cells": of("cells"),
+        "simulated min a core-second": of("min_per_core_s", ".1f"),
+        "pyphysicell": of("peer_min_per_core_s"),
+        "times pyphysicell": of("times_peer", ".0f"),
+        "oxygen, drug": lambda line: ", ".join(f"{m:.2f}" for m in line["means"]),
+        "by fine steps": lambda line: ", ".join(f"{m:.2f}" for m in line["means_by_fine_steps"]),
+        "of pyphysicell": lambda line: ", ".join(f"{m:.2f}" for m in line["peer_means"]),
+    }
+    return table(columns, read("tissue"))
+
+
 def scaling() -> str:
     """What a step costs when one quantity grows: a line a quantity, its values and the times of the first."""
     lines = read("scaling")
@@ -248,6 +263,7 @@ def ratios() -> list[tuple[str, str, float]]:
     for line in read("fields"):
         if "peer_steps" in line and line["precision"] == "float32":
             found.append((f"diffusion, {line['name'].split()[0]}, to 0.1 %", "pyphysicell", line["times_peer"]))
+    found += [(f"a tissue of {line['cells']:,} cells", "pyphysicell", line["times_peer"]) for line in read("tissue")]
     return found
 
 
@@ -274,6 +290,7 @@ def main() -> None:
         "draws": draws(),
         "hops": hops(),
         "fields": fields(),
+        "tissue": tissue(),
         "scaling": scaling(),
         "shares": shares(),
         "startup": startup(),

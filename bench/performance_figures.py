@@ -72,7 +72,8 @@ def ratios(rows: list[tuple[str, str, float]]) -> Figure:
         place, colour = problems.index(problem), PALETTE[names.index(other)]
         panel.plot(times, place, "o", color=colour, markersize=4.5)
         written = f"{times:.2g}" if times < 10 else f"{times:,.0f}"
-        above = names.index(other) % 2 == 0  # or two that are alike would cover each other
+        slower = sum(row[0] == problem and row[2] < times for row in rows)
+        above = slower % 2 == 0  # or two that are alike would cover each other
         panel.annotate(written, (times, place), (0, 4 if above else -9.5), ha="center", textcoords="offset points")
     panel.hlines(range(len(problems)), 1, 1e5, color=FAINT, linewidth=0.3, zorder=0)
     panel.axvline(1, color=INK, linewidth=0.6)
