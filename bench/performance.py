@@ -17,6 +17,7 @@ from exodiff.viz.style import DPI, RC
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
 PAGE = ROOT / "docs" / "performance.md"
+TABLED_STEPS_S = (0.1, 0.25, 1.0)  # the figure has all
 PEERS = ("rebop", "rebop, public call", "crn-jax", "gillespy2")  # of ensembles
 Line = dict[str, Any]
 
@@ -68,7 +69,7 @@ def spatial() -> str:
     }
     abc = {"mean, %": "mean_off", "variance, %": "variance_off", "covariance, %": "covariance_off"}
     peers = {f"times {name}": of(f"times_{key}", ".0f") for key, name in figures.OTHERS.items()}
-    lines = read("spatial")
+    lines = [line for line in read("spatial") if line["step_s"] in TABLED_STEPS_S]
     first = {**common, **{name: with_error(key) for name, key in abc.items()}, **peers}
     uptake = {"E, %": with_error("E_off"), "I, %": with_error("I_off"), **peers}
     parts = [
