@@ -157,11 +157,12 @@ def tissue() -> str:
         "voxels": lambda line: f"{line['size']}^3",
         "cells": of("cells"),
         "simulated min a core-second": of("min_per_core_s", ".1f"),
-        "pyphysicell": of("peer_min_per_core_s"),
+        "by pyphysicell": of("peer_min_per_core_s"),
         "times pyphysicell": of("times_peer", ".0f"),
         "oxygen, drug": lambda line: ", ".join(f"{m:.2f}" for m in line["means"]),
         "by fine steps": lambda line: ", ".join(f"{m:.2f}" for m in line["means_by_fine_steps"]),
-        "of pyphysicell": lambda line: ", ".join(f"{m:.2f}" for m in line["peer_means"]),
+        "pyphysicell's": lambda line: ", ".join(f"{m:.2f}" for m in line["peer_means"]),
+        "by its fine steps": lambda line: ", ".join(f"{m:.2f}" for m in line["peer_means_by_fine_steps"]),
     }
     return table(columns, read("tissue"))
 
