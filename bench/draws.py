@@ -1,7 +1,7 @@
 """Time a draw against JAX's own, one JSON line a row.
 
-python -m bench.draws [--quick]. The two are timed alternately in one run, each row by the median of its rounds, so that
-the ratio holds on a busy machine; the nanoseconds are those of this machine.
+taskset -c 0 python -m bench.draws [--quick]. The two are timed alternately in one run, each row by the median of its
+rounds, so that the ratio holds on a busy machine; the nanoseconds are those of a core of this machine.
 """
 
 import argparse
@@ -27,18 +27,18 @@ Call = tuple[Callable, tuple]
 
 
 def _time_alternately(calls: list[Call], rounds: int) -> tuple[list[float], list[float]]:
-    """Seconds of the first call (compilation) and the median of the later ones, of each function."""
+    """Seconds of a core for the first call (compilation) and the median of the later ones, of each function."""
     first, times = [], [[] for _ in calls]
     for function, arguments in calls:
-        start = time.perf_counter()
+        start = time.process_time()
         jax.block_until_ready(function(*arguments))
-        first.append(time.perf_counter() - start)
+        first.append(time.process_time() - start)
     for _ in range(rounds):
         for (function, arguments), record in zip(calls, times, strict=True):
             jax.block_until_ready(function(*arguments))  # the other one has emptied the caches
-            start = time.perf_counter()
+            start = time.process_time()
             jax.block_until_ready(function(*arguments))
-            record.append(time.perf_counter() - start)
+            record.append(time.process_time() - start)
     return first, [statistics.median(record) for record in times]
 
 

@@ -30,6 +30,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bench.compilers import optimised
+
 TRAJECTORIES, END_S, RECORDS = 10_000, 20.0, 21
 LONG = 2000
 Reactions = dict[str, tuple[dict[str, int], dict[str, int], float]]
@@ -177,7 +179,10 @@ def _gillespy2(name: str, number: int) -> Callable[[int], Any]:
         sides = [{species[s]: n for s, n in side.items()} for side in (before, after)]
         model.add_reaction(gillespy2.Reaction(name=label, reactants=sides[0], products=sides[1], rate=rate))
     model.timespan(np.linspace(0.0, case.end_s, case.records))
-    solver = gillespy2.SSACSolver(model)
+    gillespy2.cache_enabled = False  # or parts that were compiled otherwise would be taken
+    with optimised():
+        solver = gillespy2.SSACSolver(model)
+        model.run(solver=solver, number_of_trajectories=1, seed=1)
     return lambda seed: model.run(solver=solver, number_of_trajectories=number, seed=seed + 1)
 
 

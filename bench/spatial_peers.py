@@ -1,10 +1,12 @@
 """Other simulators on the two problems of `bench.spatial`: simulated seconds per second of a core, and what they reach.
 
-E-Cell4's mesoscopic simulator makes every event, voxel by voxel, in a periodic box. SpatialPy does too in a closed one;
-it compares one random number with the share of reactions and picks the reaction or species by the same number, so that
-those that come first or last are chosen too often: its mean of A leaves m at once. ReaDDy moves particles in continuous
-space, here by steps of 10 ms on one core (CPU kernel, `UncontrolledApproximation`: the default handler of reactions
-takes thirty times as long for 10^5 particles); it has no reaction without an educt, so a particle a voxel makes A.
+E-Cell4's mesoscopic simulator makes every event, voxel by voxel, in a periodic box. SpatialPy does too in a closed one,
+compiled with -O3, which it does not ask for itself; it compares one random number with the share of reactions and picks
+the reaction or species by the same number, so that in `abc`, where reactions are a twentieth of the events, only the
+first one ever happens. ReaDDy moves particles in continuous space, in a periodic box, here by steps of 0.1 s on one
+core (CPU kernel, `UncontrolledApproximation`: the default handler of reactions takes thirty times as long for 10^5
+particles); it has no reaction without an educt, so a particle a voxel makes A. Of ReaDDy and SpatialPy a short run is
+taken from a long one, so that setting up does not count.
 """
 
 import resource
@@ -14,22 +16,26 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bench.compilers import optimised
+
 FILL = 0.3
 IN_CELL = {"R": 5, "B": 5, "I": 10}
 DIFFUSIVITY = {
     "abc": {"A": 1.0, "B": 1.0, "C": 0.0},
     "uptake": {"E": 1.0, "R": 0.0, "B": 0.0, "I": 0.0},
 }  # um^2/s
-_READDY_RADIUS_UM, _READDY_STEP_S, _READDY_STEPS = 0.3, 0.01, 10
-_SPATIALPY_S = 0.5
+_READDY_RADIUS_UM, _READDY_STEP_S = 0.3, 0.1
+_READDY_STEPS = 2, 12  # of a short and a long run
+_SPATIALPY_S = 0.1, 0.9  # more than 1 s it does not take as one step
 _LARGEST = 32**3 * 10  # molecules of a species that ReaDDy steps, and SpatialPy's model compiles, in a minute
 
 
 class Reached(NamedTuple):
-    """Of one run: simulated seconds a second of a core; by how many per cent the mean of the first species is off m."""
+    """Of one run: simulated seconds a second of a core, the time at its end, the mean of the first species there."""
 
     s_per_core_s: float
-    mean_off: float
+    end_s: float
+    mean: float
 
 
 Run = Callable[[int], Reached]
@@ -40,15 +46,11 @@ def cells(size: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).choice(size**3, round(FILL * size**3), replace=False)
 
 
-def _off(molecules: float, size: int, m: int) -> float:
-    return 100 * (molecules / size**3 / m - 1)
-
-
 def ecell4(problem: str, size: int, m: int) -> Run:
     """The mesoscopic simulator, for a time that is short enough to wait for."""
     from ecell4_base import core, meso  # noqa: PLC0415  # pyright: ignore[reportMissingImports]
 
-    simulated_s = 0.1 * (32 / size) ** 3 * 10 / m
+    simulated_s = 1.0 * (32 / size) ** 3 * 10 / m
     binding, unbinding = core.create_binding_reaction_rule, core.create_unbinding_reaction_rule
     lost, made = core.create_degradation_reaction_rule, core.create_synthesis_reaction_rule
     species = {name: core.Species(name, 0.01, d) for name, d in DIFFUSIVITY[problem].items()}
@@ -82,7 +84,7 @@ def ecell4(problem: str, size: int, m: int) -> Run:
         began = time.process_time()
         simulator.run(simulated_s)
         took = time.process_time() - began
-        return Reached(simulated_s / took, _off(world.num_molecules(first), size, m))
+        return Reached(simulated_s / took, simulated_s, world.num_molecules(first) / size**3)
 
     return call
 
@@ -109,7 +111,7 @@ def readdy(problem: str, size: int, m: int) -> Run:
         add.add_decay("lose", "I", 0.05)
         add.add_fission("make", "source", "source", "E", 0.15, 0.5, weight1=0.0, weight2=1.0)
 
-    def call(seed: int) -> Reached:
+    def run(seed: int, steps: int) -> tuple[float, float]:
         simulation = system.simulation(kernel="CPU", reaction_handler="UncontrolledApproximation")
         simulation.kernel_configuration.n_threads = 1
         simulation.show_progress = False
@@ -128,23 +130,28 @@ def readdy(problem: str, size: int, m: int) -> Run:
         scatter("source", corners, 1)
         found: list[Any] = []
         first = next(iter(DIFFUSIVITY[problem]))
-        simulation.observe.number_of_particles(_READDY_STEPS, [first], callback=found.append)
+        simulation.observe.number_of_particles(steps, [first], callback=found.append)
         began = time.process_time()
-        simulation.run(_READDY_STEPS, _READDY_STEP_S, show_summary=False)
-        took = time.process_time() - began
-        return Reached(_READDY_STEPS * _READDY_STEP_S / took, _off(float(found[-1][0]), size, m))
+        simulation.run(steps, _READDY_STEP_S, show_summary=False)
+        return time.process_time() - began, float(found[-1][0])
+
+    def call(seed: int) -> Reached:
+        (short_s, _), (long_s, molecules) = (run(seed, steps) for steps in _READDY_STEPS)
+        few, many = _READDY_STEPS
+        return Reached((many - few) * _READDY_STEP_S / (long_s - short_s), many * _READDY_STEP_S, molecules / size**3)
 
     return call
 
 
 def spatialpy(problem: str, size: int, m: int) -> Run:
-    """Its C++ solver: the difference of a long and a short run, so that reading the model does not count."""
-    short, long = (_spatialpy_run(problem, size, m, s) for s in (0.1 * _SPATIALPY_S, _SPATIALPY_S))
+    """Its C++ solver."""
+    with optimised():
+        short, long = (_spatialpy_run(problem, size, m, s) for s in _SPATIALPY_S)
 
     def call(seed: int) -> Reached:
-        few, _ = short(seed)
-        many, molecules = long(seed)
-        return Reached(0.9 * _SPATIALPY_S / (many - few), _off(molecules, size, m))
+        few, many = _SPATIALPY_S
+        (short_s, _), (long_s, molecules) = short(seed), long(seed)
+        return Reached((many - few) / (long_s - short_s), many, molecules / size**3)
 
     return call
 

@@ -114,7 +114,7 @@ def remove_stale_temporaries(folder: Path, *, older_than_s: float = 0.0) -> list
     stale = [
         path
         for path in folder.glob(f"{TEMPORARY_PREFIX}*")
-        if path.is_symlink() or (path.is_file() and path.stat().st_mtime <= last_s)
+        if path.is_symlink() or (path.is_file() and (not older_than_s or path.stat().st_mtime <= last_s))
     ]
     for path in stale:
         path.unlink(missing_ok=True)

@@ -102,8 +102,9 @@ def _read_or_trace(path: Path, function: Callable[..., Any], leaves: list[Any]) 
         return function
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        remove_stale_temporaries(path.parent, older_than_s=_WRITTEN_S)
         write_bytes(path, hashlib.sha256(content).digest() + content)
+    with suppress(OSError):
+        remove_stale_temporaries(path.parent, older_than_s=_WRITTEN_S)
     return traced.call
 
 
