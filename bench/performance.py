@@ -288,10 +288,9 @@ def draw() -> None:
                 make().savefig(RESULTS / f"{name}.png", dpi=DPI)
 
 
-def main() -> None:
-    """Write the page."""
-    draw()
-    for name, text in {
+def tables() -> dict[str, str]:
+    """What stands on the page, by the name of its place."""
+    return {
         "bandwidth": bandwidth(),
         "spatial": spatial(),
         "ensembles": ensembles(),
@@ -304,7 +303,13 @@ def main() -> None:
         "startup": startup(),
         "memory": memory(),
         "gpu": gpu(),
-    }.items():
+    }
+
+
+def main() -> None:
+    """Write the page."""
+    draw()
+    for name, text in tables().items():
         put_between(PAGE, name, text)
 
 

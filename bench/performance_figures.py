@@ -30,7 +30,7 @@ CASES = (
 
 
 def speed_against_error(lines: list[Line]) -> Figure:
-    """A curve a statistic, from short to long steps; a level a simulator whose error is not one of a step."""
+    """A mark a statistic and step; a level another simulator."""
     made = Figure(figsize=(WIDTH, 0.62 * WIDTH), layout="constrained")
     panels = made.subplots(2, 3, sharex=True)
     for panel, case in zip(panels.ravel(), CASES, strict=True):
@@ -58,7 +58,7 @@ def speed_against_error(lines: list[Line]) -> Figure:
 
 
 def _curves(panel: Axes, problem: str, lines: list[Line]) -> None:
-    """Errors that 95 % intervals tell from zero, else a hollow mark at that bound; steps beside the first curve."""
+    """Errors that 95 % intervals tell from zero, else a hollow mark at that bound; steps beside the first statistic."""
     for colour, (key, label) in zip(PALETTE, ERRORS[problem].items(), strict=False):
         some = [line for line in lines if line[key] != [0.0, 0.0]]
         bounds = [max(float(t.ppf(0.975, line["rounds"] - 1)) * line[key][1], 1e-3) for line in some]
@@ -69,10 +69,9 @@ def _curves(panel: Axes, problem: str, lines: list[Line]) -> None:
             for where, height, line in zip(x, y, some, strict=True):
                 place = {"xytext": (-3, 3), "textcoords": "offset points", "ha": "right"}
                 panel.annotate(f"{line['step_s']:g} s", (where, height), fontsize=5.5, color=colour, **place)
-        panel.plot(x, y, color=colour, linewidth=0.7)
         for where, height, known in zip(x, y, seen, strict=True):
             panel.plot(where, height, "o", markersize=3.5, color=colour, markerfacecolor=colour if known else "white")
-        panel.plot([], [], "o-", markersize=3.5, color=colour, linewidth=0.7, label=label)
+        panel.plot([], [], "o", markersize=3.5, color=colour, label=label)
 
 
 def ratios(rows: list[tuple[str, str, float]]) -> Figure:

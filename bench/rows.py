@@ -28,10 +28,20 @@ def print_row(name: str, **values: Any) -> None:
 
 def put_between(page: Path, name: str, text: str) -> None:
     """Replace what stands between the marks ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->`` of a page."""
+    before, _, after = _parts(page, name)
+    page.write_text(f"{before}\n{text}\n{after}", encoding="utf-8")
+
+
+def between(page: Path, name: str) -> str:
+    """What stands there now."""
+    return _parts(page, name)[1].strip("\n")
+
+
+def _parts(page: Path, name: str) -> tuple[str, str, str]:
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     before, rest = page.read_text(encoding="utf-8").split(begin)
-    after = rest.split(end)[1]
-    page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+    inside, after = rest.split(end)
+    return before + begin, inside, end + after
 
 
 @contextmanager

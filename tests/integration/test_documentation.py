@@ -13,6 +13,8 @@ import tomli_w
 from typer.testing import CliRunner
 
 import exodiff as ex
+from bench import performance
+from bench.rows import between
 from exodiff import cli
 from exodiff.config import load as config_load
 from exodiff.io.records import read_table
@@ -116,6 +118,11 @@ def test_the_python_of_the_readme_runs(monkeypatch):
     free, d_k = s / k * (1 - np.exp(-k * t)), s / k * (t * np.exp(-k * t) - (1 - np.exp(-k * t)) / k)
     assert gradient["k_release"] == pytest.approx(free / (1 / 60), rel=2e-3)
     assert gradient["k_capture"] == pytest.approx(d_k, rel=2e-3)
+
+
+@pytest.mark.parametrize("name", performance.tables())
+def test_the_performance_page_tells_the_rows_of_the_repository(name):
+    assert between(performance.PAGE, name) == performance.tables()[name], "python -m bench.performance"
 
 
 @pytest.mark.slow
