@@ -253,7 +253,8 @@ def _finish(start: Callable[[Report], Any], watch: Watch) -> None:
             f"Continue with: exodiff resume {result.path}"
         )
         raise typer.Exit(STOPPED)
-    STDERR.print(f"done: {duration(result.time_s)} of simulated time in {duration(time.monotonic() - began)}")
+    part = f", the last {duration(result.time_s - result.from_s)}" if 0.0 < result.from_s < result.time_s else ""
+    STDERR.print(f"done: {duration(result.time_s)} of simulated time{part} in {duration(time.monotonic() - began)}")
     for path in result.figures:
         STDOUT.print(str(path))
     STDOUT.print(f"{result.path}/observables.csv  {result.path}/results.vtkhdf (open in ParaView)")

@@ -52,6 +52,7 @@ class Progress:
     Attributes:
         phase: ``compiling``, ``running``, ``drawing figures`` or ``done``.
         time_s: simulated time reached.
+        from_s: simulated time at which it began or went on.
         duration_s: simulated time of the whole run.
         speed: simulated seconds a wall-clock second, 0 if not known yet.
 
@@ -72,6 +73,7 @@ class RunResult:
         finished: whether it reached its end; if not, ``exodiff resume`` continues it.
         stopped_by: the signal that stopped it, or None.
         time_s: simulated time reached.
+        from_s: simulated time at which it began or went on.
         figures: files drawn.
         warnings: lines for the user, e.g. damaged checkpoints that were passed over.
 
@@ -81,6 +83,7 @@ class RunResult:
     finished: bool
     stopped_by: str | None
     time_s: float
+    from_s: float = 0.0
     figures: tuple[Path, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -167,10 +170,10 @@ class Driver:
                     checkpoints.wait()  # later records without any checkpoint are not those of a killed run
                 if program is not None:
                     pairs = self._advance_to_end(program, recorder, checkpoints, state, pairs, stop)
-        time_s = self.schedule.time_s(pairs)
+        time_s, from_s = self.schedule.time_s(pairs), 0.0 if found is None else self.schedule.time_s(found.pairs)
         if pairs < self.schedule.num_pairs:
             stopped_by = stop.received or "a signal to another process"
-            return RunResult(self.directory.path, False, stopped_by, time_s, (), tuple(self.warnings))
+            return RunResult(self.directory.path, False, stopped_by, time_s, from_s, (), tuple(self.warnings))
         figures = ()
         if self.figures and is_first():
             from exodiff.viz.figures import make_figures  # noqa: PLC0415 - a third of a second before the first step
@@ -179,7 +182,7 @@ class Driver:
             figures = tuple(make_figures(self.directory.path))
         anywhere(holds=False)  # the others wait here: waiting to exit, they would be ended after five minutes
         self.report(Progress("done", time_s, time_s))
-        return RunResult(self.directory.path, True, None, time_s, figures, tuple(self.warnings))
+        return RunResult(self.directory.path, True, None, time_s, from_s, figures, tuple(self.warnings))
 
     def _accept(self, found: Latest | None, checkpoints: Checkpoints) -> Latest | None:
         """Where the run goes on: with a changed config at a time of its schedule that was put there."""

@@ -93,6 +93,14 @@ def test_a_stopped_and_resumed_run_equals_the_whole_run_bit_for_bit(model, whole
     assert_same_run(whole, out)
 
 
+def test_a_resumed_run_tells_what_of_it_was_left(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(driver, "StopRequest", StopAfter(2))
+    stopped = ex.run(model, tmp_path / "run")
+    monkeypatch.undo()
+    done = CliRunner().invoke(cli.app, ["resume", str(tmp_path / "run")])
+    assert f"done: 20 min of simulated time, the last {duration(1200.0 - stopped.time_s)} in " in done.stderr
+
+
 def test_a_run_killed_after_a_checkpoint_resumes_from_it_without_doubling_a_row(model, whole, tmp_path):
     out = tmp_path / "run"
 
