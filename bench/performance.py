@@ -266,7 +266,8 @@ def ratios() -> list[tuple[str, str, float]]:
     for line in read("fields"):
         if line["name"] == "field step" and line["precision"] == "float64":
             cells = " and cells" if line["cells"] else ""
-            problem = f"a step of {line['substrates']} concentrations{cells}"
+            several = "s" if line["substrates"] > 1 else ""
+            problem = f"a step of {line['substrates']} concentration{several}{cells}"
             found.append((problem, "pyphysicell", line["times_peer"]))
         if "peer_steps" in line and line["precision"] == "float64":
             found.append((f"diffusion, {line['name'].split()[0]}, to 0.1 %", "pyphysicell", line["times_peer"]))
