@@ -45,8 +45,10 @@ def speed_against_error(lines: list[Line]) -> Figure:
                 continue
             panel.axhline(speed, color=FAINT, linewidth=0.6, linestyle=(0, (4, 2)))
             told = {ELSEWHERE: f"{name}, another machine", BIASED: f"{name}, biased"}.get(name, name)
-            right = {BIASED: 0.6, "ReaDDy": 0.75}.get(name, 0.98)  # some are about as fast as others
-            panel.text(right, speed, told, transform=panel.get_yaxis_transform(), ha="right", va="bottom", color=FAINT)
+            right, side = {BIASED: (0.6, "bottom"), "ReaDDy": (0.98, "top")}.get(
+                name, (0.98, "bottom")
+            )  # some are near
+            panel.text(right, speed, told, transform=panel.get_yaxis_transform(), ha="right", va=side, color=FAINT)
         panel.set(title=f"{case[0]}, {case[1]}$^3$, {case[2]} a voxel", xscale="log", yscale="log")
         panel.set_ylim(top=12 * max(line["simulated_s_per_core_s"] for line in own))
     for panel in panels[1]:
