@@ -21,7 +21,7 @@ def optimised() -> Iterator[None]:
                 wrapper.write_text(f'#!/bin/sh\nexec {shlex.quote(real)} -O3 "$@"\n', encoding="utf-8")
                 wrapper.chmod(0o755)
         os.environ["PATH"] = f"{folder}{os.pathsep}{path}"
-        tempfile.tempdir = tempfile.mkdtemp()
+        tempfile.tempdir = tempfile.mkdtemp()  # stays: what was compiled runs from it
         try:
             yield
         finally:

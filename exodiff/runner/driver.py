@@ -52,7 +52,6 @@ class Progress:
     Attributes:
         phase: ``compiling``, ``running``, ``drawing figures`` or ``done``.
         time_s: simulated time reached.
-        from_s: simulated time at which it began or went on.
         duration_s: simulated time of the whole run.
         speed: simulated seconds a wall-clock second, 0 if not known yet.
 
