@@ -112,13 +112,12 @@ def through_modes(values: Real, factors: Real, grid: Grid) -> Real:
 
 
 def _times(values: Real, matrices: Sequence[np.ndarray]) -> Real:
-    """Each axis times its matrix; the first axis goes to the end each time, so that they are in order again."""
-    for matrix in matrices:
-        if matrix.shape[0] == 1:
-            values = jnp.moveaxis(values, 0, -1)
-        else:
+    """Each axis times its matrix; the axes stay as they lie in memory, as turning them cost more than the products."""
+    for axis, matrix in zip("xyz", matrices, strict=True):
+        if matrix.shape[0] > 1:
             along = by_replicate(jnp.asarray(matrix, values.dtype), values)
-            values = jnp.einsum("xyz,xi->yzi", values, along, precision=lax.Precision.HIGHEST)
+            result = "xyz".replace(axis, "i")
+            values = jnp.einsum(f"xyz,{axis}i->{result}", values, along, precision=lax.Precision.HIGHEST)
     return values
 
 
