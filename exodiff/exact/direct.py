@@ -21,12 +21,13 @@ from jax import Array, lax
 
 from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, Bits, Count, Mask, Real
 from exodiff.core.health import Health
-from exodiff.exact.clock import Time, event_stream, is_after, later, next_number, spend, standard_wait
+from exodiff.exact.clock import Time, event_stream, is_after, later, next_number, spend
 from exodiff.exact.events import changes_here, changes_next_door, constant_rates, event_rates, events_of, is_plain
 from exodiff.kernels import totals
 from exodiff.kernels.lanes import in_one_loop, written_down
 from exodiff.kernels.random import Stream, to_unit_interval, word_pair
 from exodiff.kernels.rates import Voxels
+from exodiff.kernels.waiting import standard_wait
 from exodiff.lattice.grid import Grid
 from exodiff.problem import Inputs, Problem
 from exodiff.state import Clock, State

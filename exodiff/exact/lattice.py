@@ -15,7 +15,7 @@ from jax import Array, lax
 from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, Bits, Count, Mask, Real
 from exodiff.core.health import Health
 from exodiff.exact import tree
-from exodiff.exact.clock import Time, event_stream, is_after, later, next_number, spend, standard_wait
+from exodiff.exact.clock import Time, event_stream, is_after, later, next_number, spend
 from exodiff.exact.events import changes_cells, constant_rates, event_rates, events_of, sees_neighbours
 from exodiff.exact.outcomes import apply_event
 from exodiff.interventions import pull_triggers
@@ -23,6 +23,7 @@ from exodiff.kernels import totals
 from exodiff.kernels.cells import faces_of
 from exodiff.kernels.random import Stream, fold, site_id, word_pair
 from exodiff.kernels.rates import Voxels
+from exodiff.kernels.waiting import standard_wait
 from exodiff.lattice.grid import Grid
 from exodiff.observe import current_inputs
 from exodiff.problem import Inputs, Problem

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from exodiff.core.arrays import Bits, Count, Real
-from exodiff.exact.clock import standard_wait
+from exodiff.kernels.waiting import standard_wait
 
 SEGMENT = 32
 

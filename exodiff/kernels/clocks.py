@@ -8,10 +8,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from exodiff.core.arrays import BITS_DTYPE, COUNT_DTYPE, Bits, Count, Mask, Number, Real
-from exodiff.kernels.draws import draw, wait
+from exodiff.kernels.draws import draw
 from exodiff.kernels.lanes import elementwise, finish_blocks, first_true
 from exodiff.kernels.laws import TINY, Law
 from exodiff.kernels.random import Stream, retry_words, to_unit_interval, word_pair
+from exodiff.kernels.waiting import wait
 from exodiff.model.network import MAX_ORDER
 
 _CLOCKS = 5  # unrolled clocks of a chain
@@ -82,7 +83,8 @@ def _mass_action(key0: Bits, key1: Bits, index: Bits, number: Bits, *arrays: jax
         uniforms += [to_unit_interval(word) for word in word_pair(stream, index, number + i)]
     events, time = 0.0, 0.0
     for clock, u in enumerate(uniforms):
-        time = time + wait(u) / jnp.maximum(law.propensity(jnp.asarray(clock, COUNT_DTYPE)), TINY)
+        quotient = wait(u) / jnp.maximum(law.propensity(jnp.asarray(clock, COUNT_DTYPE)), TINY)
+        time = time + jnp.maximum(quotient, 0.0)  # the first alone, used twice, XLA would store as an array
         events = events + (time <= 1.0).astype(jnp.float32)
     crowd = law.propensity(jnp.zeros((), COUNT_DTYPE)) > CLOCKS_AT_MOST
     state = lax.optimization_barrier(jnp.where(crowd, -1.0, jnp.where(events < _CLOCKS, events, -time)))

@@ -22,6 +22,7 @@ from exodiff.kernels.lanes import elementwise, finish_blocks, first_true
 from exodiff.kernels.laws import Law, binomial_law, poisson_law
 from exodiff.kernels.random import Stream, retry_number, retry_words, to_unit_interval, word_pair, words
 from exodiff.kernels.rejection import draw_by_rejection
+from exodiff.kernels.waiting import wait
 
 _MEAN_PARTS = 24.0  # largest mean drawn as a sum of inversions; above it transformed rejection
 CROWDED_SHARE = 1.0 / 8192  # of lanes beyond the short inversion, above which all lanes do the longer one too
@@ -189,8 +190,3 @@ def gamma(stream: Stream, index: Bits, number: int, shape: Count) -> Real:
 
     start = (jnp.where(shape > 0, -1.0, 0.0) + jnp.zeros(index.shape, jnp.float32), jnp.asarray(0, BITS_DTYPE))
     return lax.while_loop(lambda c: first_true(c[0] < 0)[0], attempt, start)[0]
-
-
-def wait(u: Real) -> Real:
-    """Standard exponential waiting time from a uniform in (0, 1]; small ones give short waits, at full resolution."""
-    return -jnp.log1p(-jnp.minimum(u, jnp.float32(1.0 - 2.0**-24)))
