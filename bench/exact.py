@@ -122,13 +122,14 @@ def _tables(name: str) -> dict[str, Any]:
     }
 
 
-def _ours(name: str, number: int) -> Callable[[int], Any]:
+def ours(name: str, number: int, records: int | None = None) -> Callable[[int], Any]:
+    """From a seed to so many trajectories by our engine, with the records of the case or some."""
     import jax  # noqa: PLC0415
 
     import exodiff as ex  # noqa: PLC0415
 
     model, case = ex.Model.from_dict(_tables(name)), CASES[name]
-    times = list(np.linspace(0.0, case.end_s, case.records))
+    times = list(np.linspace(0.0, case.end_s, records or case.records))
     return lambda seed: jax.block_until_ready(ex.simulate(model, times, seed=seed, replicates=number).counts)
 
 
@@ -239,7 +240,7 @@ def _crn_jax(name: str, number: int) -> Callable[[int], Any]:
 
 
 TOOLS = {
-    "exodiff": ("exodiff", _ours),
+    "exodiff": ("exodiff", ours),
     "rebop": ("rebop", _rebop),
     "rebop, public call": ("rebop", _rebop_public),
     "rebop, one trajectory": ("rebop", _rebop_long),
@@ -305,7 +306,7 @@ def _medians(teams: dict[str, _Team], rounds: int) -> tuple[dict[str, float], di
     return first, {tool: median(found) for tool, found in seconds.items()}
 
 
-def _events(name: str) -> float:
+def mean_events(name: str) -> float:
     """Mean events of a trajectory."""
     import exodiff as ex  # noqa: PLC0415
 
@@ -325,7 +326,7 @@ def ensembles(cases: list[str], rounds: int, cores: list[int]) -> None:
     from bench.rows import print_row  # noqa: PLC0415
 
     for name in cases:
-        events = _events(name)
+        events = mean_events(name)
         for count in cores:
             used = tuple(sorted(os.sched_getaffinity(0)))[:count]
             teams = {tool: _Team(tool, name, TRAJECTORIES, used) for tool in _installed("rebop, one trajectory")}
@@ -339,7 +340,7 @@ def ensembles(cases: list[str], rounds: int, cores: list[int]) -> None:
             ours = seconds.pop("exodiff")
             values |= {f"ratio_to_{tool}": round(found / ours, 2) for tool, found in seconds.items()}
             if long_s is not None:
-                values["us_per_event_of_one_trajectory_rebop"] = round(long_s / _long_events(name) * 1e6, 4)
+                values["us_per_event_of_one_trajectory_rebop"] = round(long_s / _longmean_events(name) * 1e6, 4)
             values |= {"first_call_s": round(first["exodiff"], 2), "cores": count, "load": round(os.getloadavg()[0], 1)}
             print_row(f"ensemble of {TRAJECTORIES}, {name}", **values)
 

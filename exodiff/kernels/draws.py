@@ -13,6 +13,7 @@ All functions are elementwise; under ``vmap`` the batch becomes one more array a
 
 import math
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -86,10 +87,20 @@ def _poisson(key0: Bits, key1: Bits, index: Bits, number: Bits, mean: Real) -> C
 
 def _common_case(stream: Stream, index: Bits, number: Bits, law: Law) -> Count:
     """Counts by inversion, or -1 in the lanes where that does not suffice."""
-    return lax.cond(
-        is_crowded(law),
-        lambda: inverted_long(stream, index, number, law),
-        lambda: inverted_short(stream, index, number, law),
+
+    def crowded_way() -> Count:
+        """The longer one, unless it would find nothing."""
+        return jnp.where(jnp.any(is_long(law)), 1, 2)
+
+    way = lax.cond(is_crowded(law), crowded_way, lambda: jnp.asarray(0))
+    shape = jnp.broadcast_shapes(*map(jnp.shape, jax.tree.leaves((stream, index, number, law))))
+    return lax.switch(
+        way,
+        [
+            lambda: inverted_short(stream, index, number, law),
+            lambda: inverted_long(stream, index, number, law),
+            lambda: jnp.full(shape, -1, COUNT_DTYPE),
+        ],
     )
 
 

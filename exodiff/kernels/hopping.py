@@ -29,7 +29,7 @@ from exodiff.kernels.alias_tables import (
 )
 from exodiff.kernels.decomposition import by_pieces, rounded
 from exodiff.kernels.inversion import LONG, invert, is_long
-from exodiff.kernels.lanes import batched, finish_blocks, smallest
+from exodiff.kernels.lanes import batched, finish_blocks, largest, smallest
 from exodiff.kernels.laws import binomial_law
 from exodiff.kernels.random import Stream, retry_words, to_unit_interval, word_pair
 
@@ -226,11 +226,11 @@ def _words(*given: Array) -> Count:
             fit = (words >= 0) & (more >= 0) & ((words + more) & _ABOVE_MOST == 0)
             return jnp.where(lanes.have_tables(), jnp.where(fit, words + more, -1), words)
 
-        most = -smallest(-jnp.where(lanes.have_tables(), lanes.n, 0))
+        most = largest(jnp.where(lanes.have_tables(), lanes.n, 0))
         return lax.fori_loop(1, -(-most // MOST_TRIALS), add, first)
 
     is_crowded = lax.cond(
-        smallest(-lanes.n) < -MOST_TRIALS,
+        largest(lanes.n) > MOST_TRIALS,
         lambda: jnp.mean(lanes.n > MOST_TRIALS, dtype=jnp.float32) > draws.CROWDED_SHARE,
         lambda: jnp.asarray(False),
     )

@@ -107,6 +107,11 @@ def smallest(values: jax.Array) -> jax.Array:
     return jnp.min(lax.optimization_barrier(jnp.min(values, 0, initial=0)))
 
 
+def largest(values: jax.Array) -> jax.Array:
+    """The largest of whole numbers, 0 if none is above; as :func:`smallest`."""
+    return jnp.max(lax.optimization_barrier(jnp.max(values, 0, initial=0)))
+
+
 def finish_blocks(
     values: Values, unfinished: Mask, finish: Callable[..., Values], arguments: tuple, most: int = _BLOCK
 ) -> Values:

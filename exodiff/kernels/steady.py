@@ -110,16 +110,22 @@ def _preconditioner(spread: Spread, loss: Real, diagonal: Real, grid: Grid) -> L
     return lambda residual: jnp.where(is_bound, solve_box(box, residual, grid), residual)
 
 
-def solve_linear(spread: Spread, loss: Real, source: Real, guess: Real, grid: Grid) -> Solution:
-    """The concentration with given loss coefficients and sources."""
-    is_free, diagonal = spread.is_free, _diagonal(spread, loss, grid)
+def system(spread: Spread, loss: Real, grid: Grid) -> tuple[Linear, Linear]:
+    """The matrix of the equation with given loss coefficients, 1 where a value is held, and about its inverse."""
+    is_free = spread.is_free
 
-    def left(free: Real) -> Real:
+    def matrix(free: Real) -> Real:
         value = jnp.where(is_free, free, 0.0)
         return jnp.where(is_free, loss_by_spread(spread, value, grid) + rounded(loss * value), free)
 
+    return matrix, _preconditioner(spread, loss, _diagonal(spread, loss, grid), grid)
+
+
+def solve_linear(spread: Spread, loss: Real, source: Real, guess: Real, grid: Grid) -> Solution:
+    """The concentration with given loss coefficients and sources."""
+    is_free = spread.is_free
+    left, precondition = system(spread, loss, grid)
     right = jnp.where(is_free, source + spread.inflow - loss_by_spread(spread, spread.held, grid), 0.0)
-    precondition = _preconditioner(spread, loss, diagonal, grid)
     first = lax.stop_gradient(jnp.where(is_free, guess, 0.0))
 
     def solve(matrix: Linear, right: Real) -> Real:
@@ -127,7 +133,7 @@ def solve_linear(spread: Spread, loss: Real, source: Real, guess: Real, grid: Gr
 
     free = lax.custom_linear_solve(left, right, solve, symmetric=True)
     free = jnp.where(is_free, free, 0.0)
-    return Solution(free + spread.held, _is_small(left(free) - right, right, diagonal * free))
+    return Solution(free + spread.held, _is_small(left(free) - right, right, _diagonal(spread, loss, grid) * free))
 
 
 def solve_even(exchange: tuple[Real, Real, Real], loss: Real, source: Real, grid: Grid) -> Solution:
@@ -216,6 +222,16 @@ def implicit_step(spread: Spread, loss: Real, source: Real, start: Real, dt_s: R
     return Solution(between + second.value, first.is_solved & second.is_solved)
 
 
+class Search(NamedTuple):
+    """Where conjugate gradients are: the value, what is left of the right side, and the last direction and product."""
+
+    value: Real
+    residual: Real
+    direction: Real
+    product: Real
+    number: Array
+
+
 def conjugate_gradients(matrix: Linear, right: Real, guess: Real, precondition: Linear) -> Real:
     """Solve a symmetric positive system to the tolerance of its dtype, or stop after 5000 iterations."""
     limit = _TOLERANCE[right.dtype.name] ** 2 * _square(right)
@@ -224,22 +240,23 @@ def conjugate_gradients(matrix: Linear, right: Real, guess: Real, precondition: 
     value = jnp.where(is_nearer, guess, jnp.zeros_like(guess))
     residual = jnp.where(is_nearer, residual, right)
 
-    def iterate(carry: tuple[Real, Real, Real, Real, Array]) -> tuple[Real, Real, Real, Real, Array]:
-        value, residual, direction, product, count = carry
-        scaled = precondition(residual)
-        new = ordered_sum(residual * scaled)
-        direction = scaled + rounded(new / jnp.where(product > 0, product, jnp.inf) * direction)
-        image = matrix(direction)
-        curvature = ordered_sum(direction * image)
-        length = new / jnp.where(curvature > 0, curvature, jnp.inf)
-        value, residual = value + rounded(length * direction), residual - rounded(length * image)
-        return value, residual, direction, new, count + 1
+    def goes_on(at: Search) -> Mask:
+        return (_square(at.residual) > limit) & (at.number < MAX_ITERATIONS)
 
-    def goes_on(carry: tuple[Real, Real, Real, Real, Array]) -> Mask:
-        return (_square(carry[1]) > limit) & (carry[4] < MAX_ITERATIONS)
+    start = Search(value, residual, jnp.zeros_like(residual), jnp.zeros_like(limit), jnp.asarray(0))
+    return lax.while_loop(goes_on, lambda at: iterate(matrix, precondition, at), start).value
 
-    start = (value, residual, jnp.zeros_like(residual), jnp.zeros_like(limit), jnp.asarray(0))
-    return lax.while_loop(goes_on, iterate, start)[0]
+
+def iterate(matrix: Linear, precondition: Linear, at: Search) -> Search:
+    """One iteration of conjugate gradients."""
+    scaled = precondition(at.residual)
+    product = ordered_sum(at.residual * scaled)
+    direction = scaled + rounded(product / jnp.where(at.product > 0, at.product, jnp.inf) * at.direction)
+    image = matrix(direction)
+    curvature = ordered_sum(direction * image)
+    length = product / jnp.where(curvature > 0, curvature, jnp.inf)
+    value, residual = at.value + rounded(length * direction), at.residual - rounded(length * image)
+    return Search(value, residual, direction, product, at.number + 1)
 
 
 def _square(array: Real) -> Real:
