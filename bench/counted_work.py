@@ -99,21 +99,27 @@ def compiled(turn: Turn, state: Any, turns: int = _TURNS) -> Callable[[], float]
 
 
 def rates(rounds: int) -> dict[str, float]:
-    """Nanoseconds of one value of each kind of work, and of a byte, on this core."""
+    """Nanoseconds of one value of each kind of work, and of a byte, on this core.
+
+    Operations "one after another" are those of 400, each of which needs the one before.
+    """
     lanes = 1 << 16  # the arrays stay in a cache
     x, index = jnp.linspace(0.1, 0.9, lanes, dtype=jnp.float32), voxel_index((lanes,))
     table, matrix = 7919 * voxel_index((1024,)), jnp.ones((1024, 1024), jnp.float32)
 
-    def line(number: int) -> Turn:
-        """A product and a sum of two values each."""
+    def line(values: int) -> Callable[[int], Turn]:
+        """A product and a sum of each of some values, so many times."""
 
-        def turn(x: jax.Array, i: jax.Array) -> jax.Array:
-            y, z = (x + (i + k).astype(x.dtype) for k in range(2))
-            for k in range(number):
-                y, z = (value * jnp.float32(0.99 + 1e-4 * k) + jnp.float32(0.01 * k) for value in (y, z))
-            return 1e-3 * (y + z)
+        def several(number: int) -> Turn:
+            def turn(x: jax.Array, i: jax.Array) -> jax.Array:
+                found = [x + (i + k).astype(x.dtype) for k in range(values)]
+                for k in range(number):
+                    found = [value * jnp.float32(0.99 + 1e-4 * k) + jnp.float32(0.01 * k) for value in found]
+                return sum(found, start=1e-3 * x)
 
-        return turn
+            return turn
+
+        return several
 
     def sums(function: Callable[[jax.Array], jax.Array]) -> Callable[[int], Turn]:
         def several(number: int) -> Turn:
@@ -131,7 +137,8 @@ def rates(rounds: int) -> dict[str, float]:
 
     product = compiled(lambda m, _: 1e-3 * jnp.matmul(m, matrix, precision=lax.Precision.HIGHEST), matrix, 1)
     measure: dict[str, Callable[[], float]] = {
-        "operations": slope(line, x, 4, 24),
+        "operations": slope(line(2), x, 4, 24),
+        "one after another": slope(line(1), x, 200, 400),
         "quotients": slope(sums(lambda x: 0.3 / x), x, 2, 10),
         "functions": slope(sums(lambda x: jnp.exp(-x)), x, 2, 10),
         "looks": slope(sums(lambda x: table.at[x & 1023].get(mode="promise_in_bounds")), index, 2, 10),
@@ -139,4 +146,5 @@ def rates(rounds: int) -> dict[str, float]:
         "products": lambda: product() / 1024**3,
     }
     found = {kind: 1e9 * median(seconds() for _ in range(rounds)) for kind, seconds in measure.items()}
-    return {**found, "operations": found["operations"] / 4, "bytes": 1.0 / gb_per_s("triad")}
+    by_two = {kind: found[kind] / number for kind, number in (("operations", 4), ("one after another", 2))}
+    return {**found, **by_two, "bytes": 1.0 / gb_per_s("triad")}

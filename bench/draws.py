@@ -8,6 +8,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from bench.bandwidth import print_bandwidth
 from bench.rows import print_row
 from exodiff.kernels import clocks, draws
 from exodiff.kernels.random import Stream, fold, make_stream, voxel_index
+from exodiff.programs import OPTIONS
 
 _BINOMIALS = [(10, 1 / 6), (100, 0.01), (10**6, 1e-6), (10, 0.9), (50, 0.1), (20, 0.4), (100, 0.2), (1000, 0.3)]
 _BINOMIALS += [(10**6, 0.5)]
@@ -24,6 +26,7 @@ _MEANS = [0.01, 1.0, 4.9, 9.9, 24.0, 100.0, 1e6]
 _FACTORS = [1e-9, 3e-6, 3e-5, 3e-4]  # of an uptake with 10,000 receptors and Poisson(2) vesicles a voxel
 _SITES = 8
 Call = tuple[Callable, tuple]
+_jit = partial(jax.jit, compiler_options=OPTIONS)  # as runs are compiled
 
 
 def _time_alternately(calls: list[Call], rounds: int) -> tuple[list[float], list[float]]:
@@ -59,14 +62,14 @@ def _rows(lanes: int, rounds: int) -> Iterator[dict]:
         return jnp.full((lanes,), value, dtype)
 
     for n, p in _BINOMIALS:
-        ours = jax.jit(lambda stream, index, n, p: draws.binomial(stream, index, 0, n, p))
-        theirs = jax.jit(lambda n, p: jax.random.binomial(key, n, p))
+        ours = _jit(lambda stream, index, n, p: draws.binomial(stream, index, 0, n, p))
+        theirs = _jit(lambda n, p: jax.random.binomial(key, n, p))
         given = (stream, index, full(n, jnp.int32), full(p, jnp.float32))
         reference = (full(n, jnp.float32), full(p, jnp.float32))
         yield compare("binomial", n, p, (ours, given), (theirs, reference))
     for mean in _MEANS:
-        ours = jax.jit(lambda stream, index, m: draws.poisson(stream, index, 0, m))
-        theirs = jax.jit(lambda m: jax.random.poisson(key, m))
+        ours = _jit(lambda stream, index, m: draws.poisson(stream, index, 0, m))
+        theirs = _jit(lambda m: jax.random.poisson(key, m))
         means = full(mean, jnp.float32)
         yield compare("poisson", None, mean, (ours, (stream, index, means)), (theirs, (means,)))
     one = jnp.int32(1)
@@ -78,7 +81,7 @@ def _rows(lanes: int, rounds: int) -> Iterator[dict]:
             return clocks.mass_action_events(stream, index, law)
 
         arguments = (stream, index, full(factor, jnp.float32), vesicles, full(10000, jnp.int32))
-        yield compare("uptake", 10000, factor, (jax.jit(uptake), arguments), None)
+        yield compare("uptake", 10000, factor, (_jit(uptake), arguments), None)
     yield from _compile_rows(stream)
 
 
@@ -104,7 +107,7 @@ def _compile_rows(stream: Stream) -> Iterator[dict]:
             return n
 
         start = time.perf_counter()
-        lowered = jax.jit(sites).lower(jnp.full(index.shape, 10, jnp.int32), jnp.full(index.shape, 0.1, jnp.float32))
+        lowered = _jit(sites).lower(jnp.full(index.shape, 10, jnp.int32), jnp.full(index.shape, 0.1, jnp.float32))
         traced = time.perf_counter()
         lowered.compile()
         compiled = time.perf_counter()

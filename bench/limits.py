@@ -12,6 +12,7 @@ kernels in turn. That of `exact` is of an event of an ensemble of 10,000.
 import argparse
 import itertools
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -28,12 +29,13 @@ from bench.exact import TRAJECTORIES, mean_events, ours
 from bench.hops import changes
 from bench.rows import print_row
 from exodiff.exact import direct
-from exodiff.kernels import clocks, draws, halving, rejection, steady
+from exodiff.kernels import clocks, draws, halving, lanes, rejection, steady
 from exodiff.kernels.diffusion import Transition, hop_flows, hop_rates, net_gain, transition
 from exodiff.kernels.hopping import Flows
-from exodiff.kernels.laws import binomial_law, poisson_law
+from exodiff.kernels.inversion import LONG
+from exodiff.kernels.laws import Law, binomial_law, poisson_law
 from exodiff.kernels.policies import Discrete
-from exodiff.kernels.random import Stream, fold, make_stream, voxel_index
+from exodiff.kernels.random import Stream, fold, make_stream, retry_words, voxel_index
 from exodiff.lattice.grid import Grid
 from exodiff.operation_draws import Amounts, Step
 from exodiff.passes import cell_pass, looped_pass
@@ -42,6 +44,7 @@ from exodiff.start import make_inputs, start_array
 _LANES = 1 << 18
 _HOPS = 0.25  # r = D dt / h^2, where D is largest
 _FIRST = jnp.int32(0)  # number of a turn
+_MOST_ROUNDS = 16  # of transformed rejection, which accepts five of six
 
 
 class Kernel(NamedTuple):
@@ -64,9 +67,22 @@ class Kernel(NamedTuple):
     num_bytes: float
 
 
-def kernel_of(name: str, case: str, turn: Turn, state: Any, items: int, num_bytes: float, path: Any = None) -> Kernel:
-    """A kernel by one turn of it, and by the common path where that is not the cheaper one of all branches."""
+def kernel_of(
+    name: str,
+    case: str,
+    turn: Turn,
+    state: Any,
+    items: int,
+    num_bytes: float,
+    path: Any = None,
+    rounds: float = 1.0,
+) -> Kernel:
+    """A kernel by one turn of it, and by the common path where that is not the cheaper one of all branches.
+
+    A path that is a loop takes so many rounds.
+    """
     work = work_of(turn if path is None else path, state, _FIRST, items=items)
+    work = Counter({kind: rounds * number for kind, number in work.items()})
     return Kernel(name, case, compiled(turn, state), items, work, num_bytes)
 
 
@@ -75,7 +91,9 @@ def draw_kernels() -> Iterator[Kernel]:
     index, stream, zeros = voxel_index((_LANES,)), make_stream(1, 0), jnp.zeros(_LANES, jnp.int32)
     address = (stream, index, jnp.uint32(0))
 
-    def kernel(name: str, case: str, draw: Any, given: tuple[jax.Array, ...], path: Any = None) -> Kernel:
+    def kernel(
+        name: str, case: str, draw: Any, given: tuple[jax.Array, ...], path: Any = None, rounds: float = 1.0
+    ) -> Kernel:
         # what is given is a part of the state, or a compiler would know it
         def turn(state: Any, i: jax.Array) -> Any:
             return draw(fold(stream, i), *state[1]), state[1]
@@ -84,22 +102,31 @@ def draw_kernels() -> Iterator[Kernel]:
             return path(*state[1])
 
         num_bytes = 4.0 + sum(a.nbytes for a in given) / _LANES
-        return kernel_of(name, case, turn, (zeros, given), _LANES, num_bytes, None if path is None else common)
+        return kernel_of(name, case, turn, (zeros, given), _LANES, num_bytes, path and common, rounds)
 
-    def binomial(n: int, p: float, path: Any = None) -> Kernel:
+    def binomial(n: int, p: float, path: Any = None, rounds: float = 1.0) -> Kernel:
         given = jnp.full(_LANES, n, jnp.int32), jnp.full(_LANES, p, jnp.float32)
         common = None if path is None else lambda n, p: path(binomial_law(n, p))
-        return kernel("binomial", f"{n}, {p}", lambda s, n, p: draws.binomial(s, index, 0, n, p), given, common)
+        return kernel("binomial", f"{n}, {p}", lambda s, n, p: draws.binomial(s, index, 0, n, p), given, common, rounds)
 
-    def poisson(mean: float, path: Any = None) -> Kernel:
+    def poisson(mean: float, path: Any = None, rounds: float = 1.0) -> Kernel:
         given = (jnp.full(_LANES, mean, jnp.float32),)
         common = None if path is None else lambda m: path(poisson_law(m))
-        return kernel("Poisson", f"{mean}", lambda s, m: draws.poisson(s, index, 0, m), given, common)
+        return kernel("Poisson", f"{mean}", lambda s, m: draws.poisson(s, index, 0, m), given, common, rounds)
+
+    def attempts(law: Law) -> float:
+        """Rounds of transformed rejection until all lanes of a block are done, the mean over the blocks."""
+        words = [retry_words(stream, index, jnp.uint32(0), jnp.uint32(i)) for i in range(_MOST_ROUNDS)]
+        accepted = np.stack([np.asarray(rejection.attempt(*pair, law)) >= 0 for pair in words])
+        return float(np.mean((1 + np.argmax(accepted, 0)).reshape(-1, lanes.BLOCK).max(1)))
 
     long = partial(draws.inverted_long, *address)
     parts, rejected = (partial(f, zeros == 0, *address) for f in (draws.draw_by_parts, rejection.draw_by_rejection))
-    yield from (binomial(10, 0.1), binomial(50, 0.1, long), binomial(100, 0.2, parts), binomial(1000, 0.3, rejected))
-    yield from (poisson(1.0), poisson(4.9, long), poisson(100.0, rejected))
+    yield from (binomial(10, 0.1), binomial(50, 0.1, long))
+    yield binomial(100, 0.2, parts, rounds=np.ceil(20.0 / LONG.mean))
+    yield binomial(1000, 0.3, rejected, attempts(binomial_law(jnp.int32(1000), jnp.float32(0.3))))
+    yield from (poisson(1.0), poisson(4.9, long))
+    yield poisson(100.0, rejected, attempts(poisson_law(jnp.float32(100.0))))
     yield kernel("half", "10", lambda s, n: halving.half(s, index, 0, n), (zeros + 10,))
     vesicles = jnp.asarray(np.random.default_rng(0).poisson(2, _LANES), jnp.int32)
 
@@ -254,7 +281,7 @@ def main() -> None:
             bound_ns=float(f"{bound:.3g}"),
             times_bound=round(ns / bound, 2),
             bytes=round(kernel.num_bytes, 1),
-            **{kind: round(n, 1) for kind, n in kernel.work.items()},
+            **{kind: round(n, 1) for kind, n in kernel.work.items() if n >= 0.1},
         )
 
 

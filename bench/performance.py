@@ -115,6 +115,26 @@ def hops() -> str:
     return table(columns, read("hops"))
 
 
+def limits() -> str:
+    """What each kind of work takes, and each kernel beside its bound, a table each."""
+    lines = read("limits")
+    rate = {"work": of("kind"), "core-ns each": of("ns", ".2g")}
+    columns = {
+        "kernel": of("kernel"),
+        "case": of("case"),
+        "core-ns": of("cpu_ns", ".3g"),
+        "bound, core-ns": of("bound_ns", ".3g"),
+        "times its bound": of("times_bound", ".1f"),
+        **{kind: of(kind, "g") for kind in ("pairs", "operations", "quotients", "functions", "looks", "products")},
+        "bytes": of("bytes", "g"),
+    }
+    parts = [
+        table(rate, [line for line in lines if line["name"] == "rate"]),
+        table(columns, [line for line in lines if line["name"] == "limit"]),
+    ]
+    return "\n\n".join(parts)
+
+
 def fields() -> str:
     """Deterministic diffusion: time to an accuracy, a step, and hops of `mean_field`, a table each."""
     lines = read("fields")
@@ -283,6 +303,7 @@ def draw() -> None:
             "ratios": partial(figures.ratios, ratios()),
             "scaling": partial(figures.scaling, read("scaling")),
             "kernels": partial(figures.kernels, read("draws"), read("hops"), read("fields")),
+            "limits": partial(figures.limits, read("limits")),
             "shares": partial(figures.shares, read("shares")),
         }.items():
             if all(make.args):  # or it was not measured
@@ -297,6 +318,7 @@ def tables() -> dict[str, str]:
         "ensembles": ensembles(),
         "draws": draws(),
         "hops": hops(),
+        "limits": limits(),
         "fields": fields(),
         "tissue": tissue(),
         "scaling": scaling(),

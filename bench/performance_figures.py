@@ -1,4 +1,4 @@
-"""Figures of docs/performance.md: speed against error, ratios to other simulators, growth, kernels, shares."""
+"""Figures of docs/performance.md: speed against error, ratios to other simulators, growth, kernels, bounds, shares."""
 
 from typing import Any
 
@@ -180,6 +180,24 @@ def kernels(draws: list[Line], hops: list[Line], fields: list[Line]) -> Figure:
     solved.set(title="a step of concentrations", xlabel="concentrations", ylabel="core-ns a value", yscale="log")
     solved.set_ylim(0.1, 900)
     solved.legend(loc="upper right", handlelength=1.2)
+    return made
+
+
+def limits(lines: list[Line]) -> Figure:
+    """A row a kernel: what it takes, and its bound."""
+    own = [line for line in lines if line["name"] == "limit"]
+    made = Figure(figsize=(WIDTH, 0.021 * WIDTH * len(own) + 0.5), layout="constrained")
+    panel = made.subplots()
+    for place, line in enumerate(own):
+        panel.plot([line["bound_ns"], line["cpu_ns"]], [place, place], color=FAINT, linewidth=0.8, zorder=1)
+    panel.plot([line["bound_ns"] for line in own], range(len(own)), "o", color=MAIN_COLOUR, markerfacecolor="white",
+               markersize=4, label="counted bound")  # fmt: skip
+    panel.plot(
+        [line["cpu_ns"] for line in own], range(len(own)), "o", color=MAIN_COLOUR, markersize=4, label="measured"
+    )
+    panel.set_yticks(range(len(own)), [f"{line['kernel']}: {line['case']}" for line in own])
+    panel.set(xlabel="core-ns a number, voxel or event", xscale="log", ylim=(len(own) - 0.5, -0.5))
+    panel.legend(loc="lower right", handlelength=1.0)
     return made
 
 

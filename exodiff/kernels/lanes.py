@@ -14,7 +14,7 @@ from exodiff.kernels.decomposition import by_pieces
 Tree = TypeVar("Tree")
 Values = TypeVar("Values", jax.Array, tuple[jax.Array, ...])
 
-_BLOCK = 1024
+BLOCK = 1024  # lanes
 _ALONE = 512  # lanes of a member of a batch from which it goes alone
 
 
@@ -113,7 +113,7 @@ def largest(values: jax.Array) -> jax.Array:
 
 
 def finish_blocks(
-    values: Values, unfinished: Mask, finish: Callable[..., Values], arguments: tuple, most: int = _BLOCK
+    values: Values, unfinished: Mask, finish: Callable[..., Values], arguments: tuple, most: int | None = None
 ) -> Values:
     """Replace the values of the unfinished lanes, visiting only the blocks of lanes that have one.
 
@@ -125,13 +125,13 @@ def finish_blocks(
         unfinished: of that shape.
         finish: from lanes to finish, values and arguments to new values; shapes are those of a block.
         arguments: arrays that broadcast with the values.
-        most: lanes of a block.
+        most: lanes of a block, ``BLOCK`` by default.
 
     """
     shape, size = unfinished.shape, unfinished.size
     if size == 0:
         return values
-    block = min(most, size) if jax.default_backend() == "cpu" else size
+    block = min(most or BLOCK, size) if jax.default_backend() == "cpu" else size
     num_blocks = -(-size // block)
     mask = unfinished.reshape(-1)
     padded = mask if size == num_blocks * block else jnp.pad(mask, (0, -size % block))

@@ -21,19 +21,17 @@ _MAX_COUNT = 1.5 * MAX_MEAN
 def draw_by_rejection(active: Mask, stream: Stream, index: Bits, number: Bits, law: Law) -> Count:
     """Transformed rejection, for means above 10."""
 
-    def attempt(carry: tuple[Count, Bits]) -> tuple[Count, Bits]:
+    def try_again(carry: tuple[Count, Bits]) -> tuple[Count, Bits]:
         value, count = carry
         # the barrier keeps the compiler from hoisting parts of the law as arrays
         (word_u, word_v), whole = lax.optimization_barrier((retry_words(stream, index, number, count), law))
-        return jnp.where(value < 0, _rejection_attempt(word_u, word_v, whole), value), count + jnp.asarray(
-            1, BITS_DTYPE
-        )
+        return jnp.where(value < 0, attempt(word_u, word_v, whole), value), count + jnp.asarray(1, BITS_DTYPE)
 
     start = (jnp.where(active, -1, 0).astype(COUNT_DTYPE), jnp.asarray(0, BITS_DTYPE))
-    return lax.while_loop(lambda c: first_true(c[0] < 0)[0], attempt, start)[0]
+    return lax.while_loop(lambda c: first_true(c[0] < 0)[0], try_again, start)[0]
 
 
-def _rejection_attempt(word_u: Bits, word_v: Bits, law: Law) -> Count:
+def attempt(word_u: Bits, word_v: Bits, law: Law) -> Count:
     """One attempt of Hormann's BTRS: the value, or -1 if it is rejected.
 
     His scale (2.83 + 5.1 / b) sd P(mode) is used with the limit 1 / sqrt(2 pi) of sd P(mode), and for Poisson with

@@ -263,7 +263,7 @@ def test_the_hat_of_the_rejection_covers_the_law_at_every_mean_above_10(p):
     @jax.jit
     def attempt(size, word_v):
         law = laws.Law(size, None if p is None else jnp.float32(p))
-        return rejection._rejection_attempt(word_u, word_v, law)
+        return rejection.attempt(word_u, word_v, law)
 
     for mean in [10.001, 10.5, 10.9, *np.arange(11, 40, 0.7), 60.0, 99.5, 300.0, 3e3, 3e4, 1e6]:
         size = np.float32(mean if p is None else np.ceil(mean / p))
@@ -392,7 +392,7 @@ def test_a_vmap_inside_a_vmap_keeps_every_lane():
 def test_counts_do_not_depend_on_the_block_size(block, monkeypatch):
     arguments = (_stream(2), random.voxel_index((_LANES,)), *_mixture())
     expected = jax.jit(_draw_all)(*arguments)
-    monkeypatch.setattr(lanes, "_BLOCK", block)
+    monkeypatch.setattr(lanes, "BLOCK", block)
     jax.clear_caches()
     try:
         assert (jax.jit(_draw_all)(*arguments) == expected).all()
