@@ -195,10 +195,15 @@ def limits(lines: list[Line]) -> Figure:
     panel.plot(
         [line["cpu_ns"] for line in own], range(len(own)), "o", color=MAIN_COLOUR, markersize=4, label="measured"
     )
-    panel.set_yticks(range(len(own)), [f"{line['kernel']}: {line['case']}" for line in own])
+    panel.set_yticks(range(len(own)), [_plain(f"{line['kernel']}: {line['case']}") for line in own])
     panel.set(xlabel="core-ns a number, voxel or event", xscale="log", ylim=(len(own) - 0.5, -0.5))
     panel.legend(loc="lower right", handlelength=1.0)
     return made
+
+
+def _plain(text: str) -> str:
+    """Without the marks of a page."""
+    return text.replace("`", "").replace("^3", "$^3$")
 
 
 def shares(lines: list[Line]) -> Figure:
