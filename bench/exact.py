@@ -22,6 +22,7 @@ import itertools
 import multiprocessing
 import os
 import resource
+import sys
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -318,7 +319,11 @@ def mean_events(name: str) -> float:
 
 
 def _installed(*leave_out: str) -> list[str]:
-    return [tool for tool, (module, _) in TOOLS.items() if tool not in leave_out and importlib.util.find_spec(module)]
+    known = {module: importlib.util.find_spec(module) is not None for module, _ in TOOLS.values()}
+    missing = [module for module, is_there in known.items() if not is_there]
+    if missing:
+        print(f'without {", ".join(missing)}: pip install -e ".[bench]"', file=sys.stderr)
+    return [tool for tool, (module, _) in TOOLS.items() if tool not in leave_out and known[module]]
 
 
 def ensembles(cases: list[str], rounds: int, cores: list[int]) -> None:
@@ -340,7 +345,7 @@ def ensembles(cases: list[str], rounds: int, cores: list[int]) -> None:
             ours = seconds.pop("exodiff")
             values |= {f"ratio_to_{tool}": round(found / ours, 2) for tool, found in seconds.items()}
             if long_s is not None:
-                values["us_per_event_of_one_trajectory_rebop"] = round(long_s / _longmean_events(name) * 1e6, 4)
+                values["us_per_event_of_one_trajectory_rebop"] = round(long_s / _long_events(name) * 1e6, 4)
             values |= {"first_call_s": round(first["exodiff"], 2), "cores": count, "load": round(os.getloadavg()[0], 1)}
             print_row(f"ensemble of {TRAJECTORIES}, {name}", **values)
 

@@ -54,8 +54,8 @@ def of(key: str, form: str = "") -> Callable[[Line], str]:
 
 
 def with_error(key: str) -> Callable[[Line], str]:
-    """A value and its standard error."""
-    return lambda line: f"{line[key][0]:+.2f} ± {line[key][1]:.2f}"
+    """A value and its standard error; of what others are compared with neither."""
+    return lambda line: f"{line[key][0]:+.2f} ± {line[key][1]:.2f}" if any(line[key]) else "the reference"
 
 
 def spatial() -> str:

@@ -84,7 +84,7 @@ def _mass_action(key0: Bits, key1: Bits, index: Bits, number: Bits, *arrays: jax
     events, time = 0.0, 0.0
     for clock, u in enumerate(uniforms):
         quotient = wait(u) / jnp.maximum(law.propensity(jnp.asarray(clock, COUNT_DTYPE)), TINY)
-        time = time + jnp.maximum(quotient, 0.0)  # the first alone, used twice, XLA would store as an array
+        time = time + jnp.maximum(quotient, 0.0)  # the first, used twice, XLA would else store as an array
         events = events + (time <= 1.0).astype(jnp.float32)
     crowd = law.propensity(jnp.zeros((), COUNT_DTYPE)) > CLOCKS_AT_MOST
     state = lax.optimization_barrier(jnp.where(crowd, -1.0, jnp.where(events < _CLOCKS, events, -time)))

@@ -111,7 +111,7 @@ def _preconditioner(spread: Spread, loss: Real, diagonal: Real, grid: Grid) -> L
 
 
 def system(spread: Spread, loss: Real, grid: Grid) -> tuple[Linear, Linear]:
-    """The matrix of the equation with given loss coefficients, 1 where a value is held, and about its inverse."""
+    """The matrix of the equation with given loss coefficients, unity where a value is held, and its preconditioner."""
     is_free = spread.is_free
 
     def matrix(free: Real) -> Real:

@@ -16,7 +16,10 @@ _LOG = (
 
 
 def wait(u: Real) -> Real:
-    """Standard exponential waiting time from a uniform in (0, 1]; small ones give short waits, at full resolution."""
+    """Standard exponential waiting time from a float32 in (0, 1]; small ones give short waits, at full resolution.
+
+    Of random words only: it has no derivative.
+    """
     u = jnp.minimum(u, jnp.float32(_LARGEST))
     return _minus_log(u, 1.0 - u, u < jnp.float32(_SHORT))
 
