@@ -160,7 +160,7 @@ def kernels(draws: list[Line], hops: list[Line], fields: list[Line]) -> Figure:
         drawn.plot(x, ours, "o", color=colour, markersize=3.5, label=law)
         drawn.plot(x, theirs, "x", color=colour, markersize=3.5, label=f"{law}, jax.random")
     drawn.set(title="draws", xlabel="mean", ylabel="core-ns a number", xscale="log", yscale="log")
-    drawn.set_ylim(2, 9000)
+    drawn.set_ylim(1, 9000)
     drawn.legend(loc="upper left", handlelength=1.0)
     own = [line for line in hops if line["name"].startswith("hop")]
     for colour, r in zip(PALETTE, sorted({line["hops_per_step"] for line in own}), strict=False):
