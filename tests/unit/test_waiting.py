@@ -31,6 +31,7 @@ def test_waits_of_uniforms_equal_minus_log1p_in_relative_precision():
     uniforms = np.minimum(uniforms, 1.0 - 2.0**-24).astype(np.float32)
     truth = -np.log1p(-uniforms.astype(np.float64))
     found = np.asarray(wait(jnp.asarray(uniforms)), np.float64)
+    # the complement, the polynomial and its sums: a few roundings of 6e-8 each
     assert np.max(np.abs(found / truth - 1.0)) < 5e-7
 
 
